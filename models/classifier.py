@@ -1,0 +1,104 @@
+"""The one thing the rest of the suite knows about a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from models.classes import ClassList
+from models.errors import InputError
+
+Geometry = Callable[[Image.Image], Image.Image]
+"""Resize, crop and convert to RGB: any image -> RGB image of the model's resolution."""
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1] in, logits out; the normalisation is inside.
+
+    `logits(images)` takes float (n, 3, side, side) in [0, 1] at the model's own resolution and returns float
+    (n, classes), differentiable with respect to the images. The weights are frozen and in evaluation mode. Which kind
+    of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        name: str,
+        classes: ClassList,
+        image_size: int,
+        geometry: Geometry,
+        mean: Sequence[float],
+        std: Sequence[float],
+        fingerprint: str,
+    ) -> None:
+        super().__init__()
+        self.net, self.name, self.classes, self.fingerprint = net, name, classes, fingerprint
+        self.image_size, self.geometry = image_size, geometry
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.requires_grad_(False).eval()
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net((images - self.mean) / self.std)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """`forward` for input that has not been checked yet."""
+        check_images(self, images)
+        return self(images)
+
+
+def check_images(classifier: Classifier, images: Tensor) -> None:
+    """Raise `InputError` for images outside [0, 1] or of another shape than the classifier takes."""
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"{classifier.name}: images must lie in [0, 1], these lie in [{low:.3g}, {high:.3g}]")
+    if images.shape[1:] != (shape := (3, classifier.image_size, classifier.image_size)):
+        raise InputError(f"{classifier.name}: images must have the shape (n, *{shape}), not {tuple(images.shape)}")
+
+
+def predictions_of(classifier: Classifier, logits: Tensor) -> Tensor:
+    """Top-1 classes, int64 (n,). Raises `FloatingPointError` for logits that are not finite: they have no top class."""
+    if not logits.isfinite().all():
+        raise FloatingPointError(
+            f"{classifier.name}: logits are NaN or infinite; the checkpoint or its precision is broken"
+        )
+    return logits.argmax(1)
+
+
+def fingerprint_of(module: nn.Module, *identity: object) -> str:
+    """SHA-256 of all weights by name, and of what else the logits depend on (architecture, preprocessing, class names,
+    prompts), by its repr; 16 hexadecimal digits."""
+    digest = hashlib.sha256(repr(identity).encode())
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def probe(classifier: Classifier) -> None:
+    """Run two images through, to find a broken model before hours are spent on it.
+
+    Raises `InputError` where the logits are not finite or not one a class.
+    """
+    side = classifier.image_size
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(classifier.mean.device)
+    with torch.inference_mode():
+        logits = classifier.logits(images)
+        try:
+            predictions_of(classifier, logits)
+        except FloatingPointError as error:
+            raise InputError(str(error)) from None
+    if logits.shape != (2, len(classifier.classes)):
+        raise InputError(
+            f"{classifier.name}: gives {tuple(logits.shape)[1:]} logits an image, but the suite's class list "
+            f"'{classifier.classes.name}' has {len(classifier.classes)} classes"
+        )

@@ -1,0 +1,19 @@
+"""The one exception for bad input."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong. The message is one sentence: what, where, and what to do about it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Words to append to a message about an unknown name: the closest known one, or all when there are few."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(options)}" if 0 < len(options) <= 12 else f"{len(options)} names are known"

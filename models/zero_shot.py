@@ -1,0 +1,79 @@
+"""Zero-shot classifiers: an open_clip model and a head made of its own text embeddings."""
+
+from __future__ import annotations
+
+import torch
+from open_clip import (
+    CLIP,
+    OPENAI_IMAGENET_TEMPLATES,
+    add_model_config,
+    build_zero_shot_classifier,
+    create_model,
+    get_tokenizer,
+    list_models,
+    list_pretrained_tags_by_model,
+)
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from torch import Tensor, nn
+
+from models import mini
+from models.classes import ClassList
+from models.classifier import Classifier, fingerprint_of
+from models.errors import InputError, nearest
+from models.loading import hub_or_file_errors, without_tensor_steps
+from models.spec import ModelSpec
+
+add_model_config(mini.FOLDER)
+
+_TEMPLATE_TEXTS = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+
+
+class _ZeroShot(nn.Module):
+    """logit scale x cosine between the image's embedding and each class's."""
+
+    head: Tensor
+
+    def __init__(self, clip: CLIP, head: Tensor) -> None:
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("head", head)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.clip.logit_scale.exp() * self.clip.encode_image(images, normalize=True) @ self.head
+
+
+def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+    """Build the classifier of an `open_clip:` spec: 80 OpenAI templates x the names of `classes`.
+
+    Raises `InputError` for an unknown architecture or tag, a file that does not fit, or a hub that can't be reached.
+    """
+    arch = spec.name
+    if not arch.startswith("hf-hub:"):
+        if arch not in list_models():
+            raise InputError(
+                f"model spec '{spec}': open_clip has no architecture '{arch}'; {nearest(arch, list_models())}"
+            )
+        tags = list_pretrained_tags_by_model(arch)
+        if spec.tag and spec.tag.lower() not in tags:
+            raise InputError(
+                f"model spec '{spec}': open_clip has no weights '{spec.tag}' for {arch}; {nearest(spec.tag, tags)}"
+            )
+    with hub_or_file_errors(spec):
+        pretrained = str(spec.file) if spec.file else spec.tag or None
+        clip = create_model(arch, pretrained=pretrained, require_pretrained=True, weights_only=True)
+        tokenizer = get_tokenizer(arch)
+    clip.requires_grad_(False).eval().to(device)
+    head = build_zero_shot_classifier(clip, tokenizer, classes.names, OPENAI_IMAGENET_TEMPLATES, 50, device)
+    config = PreprocessCfg(**clip.visual.preprocess_cfg)
+    geometry = without_tensor_steps(image_transform_v2(config, is_train=False))
+    size = config.size if isinstance(config.size, int) else config.size[0]
+    return Classifier(
+        _ZeroShot(clip, head),
+        name=spec.text,
+        classes=classes,
+        image_size=size,
+        geometry=geometry,
+        mean=config.mean,
+        std=config.std,
+        fingerprint=fingerprint_of(clip, config, classes.names, _TEMPLATE_TEXTS),
+    ).to(device)

@@ -1,0 +1,1 @@
+"""Distribution shifts: natural image sets and synthetic corruptions."""

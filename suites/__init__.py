@@ -1,0 +1,165 @@
+"""A suite: which models run under which conditions on which images, and what is asserted. Read from TOML.
+
+Light to import: no torch, no numpy; a suite is read before every collection of tests.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import InputError, nearest
+from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, SEVERITIES, Condition, attack, corruption, natural
+
+FOLDER = Path(__file__).parent
+SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Corruptions(_Strict):
+    """Which cells of imagenet-c run."""
+
+    corruptions: tuple[str, ...] = CORRUPTIONS
+    severities: tuple[int, ...] = SEVERITIES
+
+
+class Attacks(_Strict):
+    """Which attacks run, at which eps in pixel units."""
+
+    names: tuple[str, ...] = ATTACKS
+    eps: tuple[str, ...] = ("1/255", "2/255", "4/255", "8/255")
+
+
+class Conditions(_Strict):
+    natural: tuple[str, ...] = ()
+    imagenet_c: Corruptions | None = Field(None, alias="imagenet-c")
+    attacks: Attacks | None = None
+
+    def expand(self) -> Iterator[Condition]:
+        """All conditions in the order of the report; the clean one always runs."""
+        yield CLEAN
+        yield from (natural(name) for name in self.natural)
+        if self.imagenet_c:
+            for name in self.imagenet_c.corruptions:
+                yield from (corruption(name, severity) for severity in self.imagenet_c.severities)
+        if self.attacks:
+            for name in self.attacks.names:
+                yield from (attack(name, eps) for eps in self.attacks.eps)
+
+
+class Rule(_Strict):
+    """What is asserted of the conditions whose `family/id` matches `match` (a glob); the last one that matches decides.
+
+    `min_accuracy` and `max_drop_vs_supervised` are shares: 0.05 is five points. `known_weakness` gives the reason why
+    the rule is expected to fail: the test is then a strict xfail.
+    """
+
+    match: str
+    min_accuracy: Share | None = None
+    max_drop_vs_supervised: Share | None = None
+    known_weakness: str | None = None
+
+
+class SuiteFile(_Strict):
+    """The schema of a suite's TOML."""
+
+    classes: Literal["imagenet", "mini"] = "imagenet"
+    candidate: tuple[str, ...] = ()
+    supervised: tuple[str, ...] = ()
+    samples: Annotated[int, Field(ge=1)] | None = None
+    seed: int = 0
+    data: dict[str, str]
+    conditions: Conditions
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite that was read. Relative data folders are relative to the TOML, or to `~`."""
+
+    name: str
+    file: Path
+    settings: SuiteFile
+    conditions: tuple[Condition, ...]
+
+    def rule(self, condition: Condition) -> Rule | None:
+        """The last rule whose pattern matches; None asserts nothing."""
+        matching = [r for r in self.settings.rules if fnmatch.fnmatchcase(condition.path, r.match)]
+        return matching[-1] if matching else None
+
+    def source(self, data: str) -> str | None:
+        """Where a data set is: a folder, or `mini:NAME` for the drawn world; None where the suite names none."""
+        source = self.settings.data.get(data)
+        if source is None or source.startswith("mini:"):
+            return source
+        return str(self.file.parent / Path(source).expanduser())
+
+
+def load(name_or_file: str) -> Suite:
+    """Read a shipped suite by its name, or a TOML file.
+
+    Raises `InputError` naming the file, the key and the nearest valid one.
+    """
+    file = FOLDER / f"{name_or_file}.toml" if name_or_file in SHIPPED else Path(name_or_file).expanduser()
+    if not file.is_file():
+        raise InputError(
+            f"--suite {name_or_file}: neither a file nor a shipped suite; {nearest(name_or_file, SHIPPED)}"
+        )
+    try:
+        settings = SuiteFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        conditions = tuple(settings.conditions.expand())
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file}: not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: not a text file in UTF-8") from None
+    except ValidationError as error:
+        raise InputError(f"{file}: {_sentence(error)}") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    for rule in settings.rules:
+        if not any(fnmatch.fnmatchcase(c.path, rule.match) for c in conditions):
+            raise InputError(
+                f"{file}: rule '{rule.match}' matches no condition; {nearest(rule.match, (c.path for c in conditions))}"
+            )
+    return Suite(file.stem, file.resolve(), settings, conditions)
+
+
+def _sentence(error: ValidationError) -> str:
+    """One thing that pydantic found wrong, a misspelt key first, with the nearest valid one."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    *parents, key = first["loc"] or ("",)
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; {nearest(str(key), _keys(SuiteFile, parents))}"
+    if first["type"] == "missing":
+        return f"the key '{where}' is missing"
+    return f"'{where}': {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+
+
+def _keys(model: type[BaseModel], path: list[Any]) -> list[str]:
+    """The valid keys of the table at `path`."""
+    for part in path:
+        if isinstance(part, str):
+            field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+            tables = list(_models_in(field.annotation)) if field else []
+            if tables:
+                model = tables[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)

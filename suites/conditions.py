@@ -1,0 +1,81 @@
+"""Conditions: what is done to which images before a model sees them. Data only, light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from models.errors import InputError, nearest
+
+NATURAL = ("imagenet-v2",)
+CORRUPTIONS = ("gaussian_noise", "contrast")
+SEVERITIES = (1, 2, 3, 4, 5)
+ATTACKS = ("fgsm", "bim")
+CLEAN_SET = "imagenet"
+"""The clean reference, which corruptions and attacks start from."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One column of the benchmark: `family` and `name` of the benchmark, and its parameters in a fixed order.
+
+    `params` values are strings or integers (`eps` is the fraction as written, '8/255'), so that they survive JSON.
+    """
+
+    family: str
+    name: str
+    params: tuple[tuple[str, str | int], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Stable, readable, selectable with `-k`: `imagenet-c-contrast-3`, `bim-8/255`."""
+        return "-".join([self.name, *(str(value) for _, value in self.params)])
+
+    @property
+    def path(self) -> str:
+        """What the rules' patterns match: `family/id`."""
+        return f"{self.family}/{self.id}"
+
+    @property
+    def data(self) -> str:
+        """The data set that it is evaluated on."""
+        return self.name if self.family == "natural" else CLEAN_SET
+
+    def __getitem__(self, key: str) -> str | int:
+        return dict(self.params)[key]
+
+
+CLEAN = Condition("clean", "clean")
+
+
+def parse_eps(text: str) -> Fraction:
+    """'8/255' or '0.03' -> its exact value in pixel units, images in [0, 1]. Raises `InputError` outside (0, 1]."""
+    try:
+        eps = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"eps '{text}' is not a number; write it as '8/255'") from None
+    if not 0 < eps <= 1:
+        raise InputError(f"eps '{text}' is outside (0, 1]: images are in [0, 1]; did you mean '{text}/255'?")
+    return eps
+
+
+def natural(name: str) -> Condition:
+    return Condition("natural", _known(name, NATURAL, "natural shift"))
+
+
+def corruption(name: str, severity: int) -> Condition:
+    if severity not in SEVERITIES:
+        raise InputError(f"severity {severity} of imagenet-c does not exist; it goes from 1 to 5")
+    known = _known(name, CORRUPTIONS, "corruption")
+    return Condition("synthetic", "imagenet-c", (("corruption", known), ("severity", severity)))
+
+
+def attack(name: str, eps: str) -> Condition:
+    parse_eps(eps)
+    return Condition("adversarial", _known(name, ATTACKS, "attack"), (("eps", eps),))
+
+
+def _known(name: str, names: tuple[str, ...], what: str) -> str:
+    if name not in names:
+        raise InputError(f"{what} '{name}' is unknown; {nearest(name, names)}")
+    return name

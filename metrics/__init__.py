@@ -1,0 +1,1 @@
+"""Pure numbers: intervals, comparisons and verdicts from per-image outcomes."""

@@ -1,0 +1,55 @@
+"""Intervals for accuracies and for differences of accuracies on the same images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+Correct = NDArray[np.bool_]
+"""Per image, whether a prediction is right; shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval; shares, not percent."""
+
+    value: float
+    low: float
+    high: float
+
+
+def accuracy(correct: Correct) -> Estimate:
+    """Share of right predictions with its Wilson score interval. `correct` must not be empty."""
+    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, method="wilson")
+    return Estimate(float(correct.mean()), float(interval.low), float(interval.high))
+
+
+def paired_difference(first: Correct, second: Correct) -> Estimate:
+    """accuracy(first) - accuracy(second) on the same images, in the same order.
+
+    Newcombe 1998 (Statistics in Medicine 17, 2635-2650), method 10: Wilson limits of both shares, combined with their
+    correlation, which is corrected for continuity.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"a paired difference needs the same images, got {len(first)} and {len(second)}")
+    n = len(first)
+    both, only_first = int((first & second).sum()), int((first & ~second).sum())
+    only_second, neither = int((second & ~first).sum()), int((~first & ~second).sum())
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    covariance: float = both * neither - only_first * only_second
+    if covariance > 0:
+        covariance = max(covariance - n / 2, 0)
+    phi = covariance / math.sqrt(margins) if margins else 0.0
+    a, b = accuracy(first), accuracy(second)
+    difference = (only_first - only_second) / n
+
+    def reach(x: float, y: float) -> float:
+        return math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
+
+    low = difference - reach(a.value - a.low, b.high - b.value)
+    high = difference + reach(a.high - a.value, b.value - b.low)
+    return Estimate(difference, low, high)

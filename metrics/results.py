@@ -1,0 +1,133 @@
+"""The results of a run as data: results.json is the truth, every other report is a view of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A share with its 95% interval."""
+
+    value: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The supervised baseline that a candidate's cell is compared with, on the same images."""
+
+    model: str
+    accuracy: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
+
+    `verdict` is pass, fail, inconclusive, known weakness, improved, not gated, not run or error for a candidate, and
+    baseline for a supervised model.
+    """
+
+    family: str
+    condition: str
+    params: dict[str, str | int]
+    model: str
+    role: str
+    verdict: str
+    reason: str
+    test: str = ""
+    n: int = 0
+    correct: int = 0
+    accuracy: float | None = None
+    ci95: tuple[float, float] | None = None
+    supervised: Baseline | None = None
+    difference: Figure | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """What a test asserts. Inconclusive holds: a gate never fails for noise. Improved holds too, which makes the
+        strict xfail of a known weakness fail, so that somebody takes notice."""
+        return self.verdict in ("pass", "inconclusive", "not gated", "improved")
+
+    @property
+    def label(self) -> str:
+        """The condition with its parameters: `bim 8/255`."""
+        return " ".join([self.condition, *(str(v) for v in self.params.values())])
+
+
+@dataclass(frozen=True)
+class Results:
+    suite: str
+    environment: dict[str, Any]
+    models: list[dict[str, Any]]
+    cells: list[Cell]
+
+    def to_json(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
+
+
+def cell_from(row: dict[str, Any]) -> Cell:
+    """The inverse of `asdict`, for rows that came from a worker or a file."""
+    row = row | {"unreadable": tuple(row["unreadable"])}
+    if row["ci95"] is not None:
+        row["ci95"] = tuple(row["ci95"])
+    if row["supervised"] is not None:
+        row["supervised"] = Baseline(**row["supervised"] | {"ci95": tuple(row["supervised"]["ci95"])})
+    if row["difference"] is not None:
+        row["difference"] = Figure(**row["difference"] | {"ci95": tuple(row["difference"]["ci95"])})
+    return Cell(**row)
+
+
+def read(file: Path) -> Results:
+    """Read a results.json. Raises `ValueError` naming the file where it is not one, or of another schema."""
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        if raw["schema"] != SCHEMA:
+            raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
+        return Results(raw["suite"], raw["environment"], raw["models"], [cell_from(c) for c in raw["cells"]])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
+
+
+def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
+    """A cell's figures, flat, for JUnit."""
+    found: dict[str, Any] = {"model": cell.model, "n": cell.n, "accuracy": cell.accuracy, "verdict": cell.verdict}
+    if cell.ci95:
+        found |= {"ci95_low": cell.ci95[0], "ci95_high": cell.ci95[1]}
+    if cell.supervised and cell.difference:
+        found |= {"supervised": cell.supervised.model, "supervised_accuracy": cell.supervised.accuracy}
+        found |= {"difference": cell.difference.value}
+        found |= {"difference_ci95_low": cell.difference.ci95[0], "difference_ci95_high": cell.difference.ci95[1]}
+    return [(key, value) for key, value in found.items() if value is not None]
+
+
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Each (model, condition) once, candidates first within a condition: the order depends on the cells alone."""
+    unique = {(c.family, c.condition, tuple(c.params.items()), c.role, c.model): c for c in cells}
+
+    def key(cell: Cell) -> tuple[Any, ...]:
+        numbers = tuple(_sortable(v) for v in cell.params.values())
+        return (FAMILIES.index(cell.family), cell.condition, numbers, cell.role, cell.model)
+
+    return sorted(unique.values(), key=key)
+
+
+def _sortable(value: str | int) -> tuple[float, str]:
+    """Numbers and fractions by value, words by spelling."""
+    numerator, _, denominator = str(value).partition("/")
+    try:
+        return float(numerator) / float(denominator or 1), ""
+    except (ValueError, ZeroDivisionError):
+        return 0.0, str(value)

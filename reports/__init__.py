@@ -1,0 +1,1 @@
+"""Results as data, and the views of them: HTML, JUnit, Markdown, terminal."""

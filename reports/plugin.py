@@ -1,0 +1,126 @@
+"""The pytest plugin that turns the tests' figures into reports.
+
+Rows arrive on the tests' reports, from this process or from xdist's workers; only the process that the user started
+writes. The reports are written at the end of every run of benchmark tests, complete or not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.plugin import MODELS, runs_benchmark, unmeasured
+from fixtures.settings import SETTINGS, CellSpec, Settings
+from metrics.results import Cell, Results, cell_from, in_order
+from reports import junit, markdown, table
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(config), "robustness-recorder")
+
+
+class Recorder:
+    """Keeps what the tests report, and writes it down at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._rows: dict[str, list[Cell]] = {}
+        self._expected: dict[str, CellSpec] = {}
+        self._results: Results | None = None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._expect([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        self._expect(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if rows := getattr(report, "robustness_rows", None):
+            self._rows[report.nodeid] = [cell_from(row) for row in rows]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self._expected or not runs_benchmark(self._config):
+            return
+        settings = self._config.stash[SETTINGS]
+        missing = [
+            unmeasured(cell, test, "not run", "the run ended before it, or its worker crashed")
+            for test, cell in self._expected.items()
+            if test not in self._rows
+        ]
+        cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
+        models = self._config.stash.get(MODELS, [])
+        self._results = Results(settings.suite.name, environment(self._config), models, cells)
+        write_all(self._results, settings.report_dir)
+        nothing_measured = all(cell.accuracy is None for cell in cells)
+        if nothing_measured and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._results is None:
+            return
+        terminalreporter.section(f"robustness, suite {self._results.suite}")
+        for line in table.lines(self._results.cells):
+            terminalreporter.write_line(line)
+        folder = self._config.stash[SETTINGS].report_dir
+        for name in ("report.html", "summary.md", "results.json", "junit.xml"):
+            terminalreporter.write_line(os.path.relpath(folder / name))
+
+    def _expect(self, ids: Sequence[str]) -> None:
+        by_id = _cells_by_id(self._config.stash[SETTINGS])
+        for test in ids:
+            _, bracket, inner = test.partition("[")
+            if bracket and inner[:-1] in by_id:
+                self._expected[test] = by_id[inner[:-1]]
+
+
+def _cells_by_id(settings: Settings) -> dict[str, CellSpec]:
+    cells = [CellSpec(m, c) for m in settings.candidates for c in settings.suite.conditions]
+    return {cell.id: cell for cell in cells}
+
+
+def environment(config: pytest.Config) -> dict[str, Any]:
+    """What somebody needs to run this again, and to trust that it was run as it says."""
+    import platform
+    from importlib.metadata import version
+
+    from fixtures.evaluator import code_version
+
+    settings = config.stash[SETTINGS]
+    libraries = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow", "scipy", "pytest")
+    return {
+        "command": ["pytest", *config.invocation_params.args],
+        "suite_file": settings.suite.file.name,
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "device": settings.device,
+        "code_version": code_version(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "libraries": {name: version(name) for name in libraries},
+    }
+
+
+def write_all(results: Results, folder: Path) -> None:
+    """The four files of a run; each replaces its predecessor whole."""
+    from reports import html
+
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "results.json": results.to_json(),
+        "junit.xml": junit.render(results),
+        "summary.md": markdown.render(results),
+        "report.html": html.render(results),
+    }
+    for name, text in contents.items():
+        partial = folder / f".{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / name)

@@ -1,0 +1,44 @@
+"""The table of a run in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from metrics.results import Cell
+
+
+def share(value: float | None, sign: str = "") -> str:
+    """A share as percent with one decimal, the way all views print it."""
+    return "-" if value is None else f"{100 * value:{sign}.1f}"
+
+
+def interval(ci95: tuple[float, float] | None, sign: str = "") -> str:
+    return "" if ci95 is None else f"[{share(ci95[0], sign)}, {share(ci95[1], sign)}]"
+
+
+def columns(cell: Cell) -> tuple[str, ...]:
+    """A candidate's row in words: condition, model, n, accuracy, baseline, difference, verdict."""
+    supervised = f"{share(cell.supervised.accuracy)} {interval(cell.supervised.ci95)}" if cell.supervised else "-"
+    difference = (
+        f"{share(cell.difference.value, '+')} {interval(cell.difference.ci95, '+')}" if cell.difference else "-"
+    )
+    accuracy = f"{share(cell.accuracy)} {interval(cell.ci95)}"
+    return (cell.label, cell.model, str(cell.n), accuracy, supervised, difference, cell.verdict)
+
+
+HEADINGS = ("condition", "model", "n", "accuracy, 95% interval", "supervised", "difference", "verdict")
+
+
+def candidates(cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.role == "candidate"]
+
+
+def lines(cells: Sequence[Cell]) -> Iterator[str]:
+    """The candidates' rows, aligned; the reason stands under a row that is not a plain pass."""
+    shown = candidates(cells)
+    rows = [HEADINGS, *(columns(cell) for cell in shown)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    for row, cell in zip(rows, [None, *shown], strict=True):
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        if cell and cell.verdict in ("fail", "error", "improved", "not run"):
+            yield f"    {cell.reason}"

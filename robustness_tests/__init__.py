@@ -1,0 +1,1 @@
+"""What users run: one test per model and condition."""

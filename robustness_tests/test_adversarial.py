@@ -1,0 +1,10 @@
+"""Accuracy under attack: an image counts only if it is right when clean and stays right; against the baselines."""
+
+import pytest
+
+from metrics.results import Cell
+
+
+@pytest.mark.adversarial
+def test_attack(result: Cell) -> None:
+    assert result.holds, result.reason

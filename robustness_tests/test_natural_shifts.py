@@ -1,0 +1,15 @@
+"""Clean accuracy, and accuracy on images that others took, drew or chose: against the supervised baselines."""
+
+import pytest
+
+from metrics.results import Cell
+
+
+@pytest.mark.clean
+def test_clean(result: Cell) -> None:
+    assert result.holds, result.reason
+
+
+@pytest.mark.natural
+def test_natural_shift(result: Cell) -> None:
+    assert result.holds, result.reason

@@ -1,0 +1,74 @@
+"""What the suite's own tests share."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass
+class Run:
+    """A finished `pytest` process of the suite."""
+
+    code: int
+    output: str
+    report_dir: Path
+
+    @property
+    def cells(self) -> list[dict]:
+        return json.loads((self.report_dir / "results.json").read_text())["cells"]
+
+    def cell(self, label: str, role: str = "candidate") -> dict:
+        def labelled(cell: dict) -> str:
+            return " ".join([cell["condition"], *map(str, cell["params"].values())])
+
+        (found,) = [c for c in self.cells if labelled(c) == label and c["role"] == role]
+        return found
+
+
+def run_pytest(report_dir: Path, *args: str) -> Run:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--report-dir", str(report_dir), *args]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    return Run(done.returncode, done.stdout + done.stderr, report_dir)
+
+
+@pytest.fixture
+def suite_run(tmp_path: Path) -> Callable[..., Run]:
+    """Run the suite in a process of its own, reports and store in a folder of its own."""
+    return lambda *args: run_pytest(tmp_path / "reports" / "run", *args)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Callable[[str], str]:
+    """Write a suite TOML; returns its path."""
+
+    def write(text: str) -> str:
+        file = tmp_path / "suite.toml"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write an image folder: class folder -> number of images of 64 px noise."""
+
+    def write(counts: dict[str, int], name: str = "images") -> Path:
+        rng = np.random.default_rng(0)
+        for folder, count in counts.items():
+            (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / folder / f"{i}.png")
+        return tmp_path / name
+
+    return write

@@ -1,0 +1,152 @@
+"""The evaluator and its store: nothing computed twice, nothing computed lost, no dependence on batches or order."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from fixtures import evaluator as module
+from fixtures.evaluator import Evaluator
+from fixtures.store import UNREADABLE, Store
+from models import InputError
+from models.classes import class_list
+from shifts.image_set import ImageSet, Item, read_folder, sample
+from shifts.mini_data import mini_folder
+from suites.conditions import CLEAN, attack, corruption
+
+MINI = class_list("mini")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return models.load("mini:supervised", MINI)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 48, seed=0)
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    return Evaluator(Store(tmp_path / "store"), device=CPU, batch_size=16)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Counts the images that a classifier really sees."""
+    seen = []
+    original = module.predictions_of
+    monkeypatch.setattr(module, "predictions_of", lambda c, logits: (seen.append(len(logits)), original(c, logits))[1])
+    return seen
+
+
+def test_a_second_evaluation_computes_nothing(evaluate, classifier, images, passes):
+    first = evaluate(classifier, CLEAN, images)
+    assert sum(passes) == 48
+    second = evaluate(classifier, CLEAN, images)
+    assert sum(passes) == 48
+    assert second.seconds == 0
+    assert np.array_equal(first.predictions, second.predictions)
+
+
+def test_a_larger_sample_computes_the_new_images_alone(evaluate, classifier, images, passes):
+    evaluate(classifier, CLEAN, sample(images, 24, seed=0))
+    evaluate(classifier, CLEAN, images)
+    assert sum(passes) == 48
+
+
+def test_other_conditions_seeds_and_weights_share_nothing(tmp_path, classifier, images, passes):
+    store = Store(tmp_path)
+    small = sample(images, 8, seed=0)
+    Evaluator(store, device=CPU)(classifier, CLEAN, small)
+    Evaluator(store, device=CPU)(classifier, corruption("contrast", 5), small)
+    Evaluator(store, device=CPU)(classifier, corruption("contrast", 4), small)
+    Evaluator(store, device=CPU, seed=1)(classifier, CLEAN, small)
+    Evaluator(store, device=CPU)(models.load("mini:clip", MINI), CLEAN, small)
+    assert sum(passes) == 40
+
+
+@pytest.mark.parametrize(
+    "condition", [CLEAN, corruption("gaussian_noise", 3), attack("bim", "1/255")], ids=lambda c: c.id
+)
+def test_batch_size_and_order_change_at_most_one_image(tmp_path, classifier, images, condition):
+    whole = Evaluator(Store(tmp_path / "a"), device=CPU, batch_size=48)(classifier, condition, images)
+    backwards = ImageSet(images.name, images.items[::-1])
+    single = Evaluator(Store(tmp_path / "b"), device=CPU, batch_size=1)(classifier, condition, backwards)
+    assert whole.ids == single.ids[::-1]
+    assert (whole.correct != single.correct[::-1]).sum() <= 1
+
+
+def test_a_changed_file_is_computed_anew(evaluate, classifier, image_folder, passes):
+    folder = image_folder({MINI.keys[0]: 3})
+    images = read_folder("imagenet", folder, MINI)
+    evaluate(classifier, CLEAN, images)
+    os.utime(images.items[1].path, ns=(1, 1))
+    evaluate(classifier, CLEAN, images)
+    assert sum(passes) == 4
+
+
+def test_unreadable_images_are_counted_named_and_remembered(evaluate, classifier, image_folder, passes):
+    folder = image_folder({MINI.keys[0]: 3})
+    (folder / MINI.keys[0] / "1.png").write_bytes(b"cut off")
+    images = read_folder("imagenet", folder, MINI)
+    for _ in range(2):
+        outcomes = evaluate(classifier, CLEAN, images)
+        assert outcomes.unreadable == (f"{MINI.keys[0]}/1.png",)
+        assert len(outcomes.correct) == 2
+    assert sum(passes) == 2
+
+
+def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, passes, monkeypatch):
+    predict = Evaluator._predict
+    calls = []
+
+    def crashing(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict(self, *args)
+
+    monkeypatch.setattr(Evaluator, "_predict", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(classifier, CLEAN, images)
+    assert sum(passes) == 32
+    evaluate(classifier, CLEAN, images)
+    assert sum(passes) == 48
+
+
+def test_many_processes_write_one_store(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from fixtures.store import Store; from shifts.image_set import Item\n"
+        "store, who = Store(Path(sys.argv[1])), sys.argv[2]\n"
+        "file = Path(sys.argv[1]) / 'image'; file.touch()\n"
+        "for i in range(50): store.add('cell', [(Item(f'{who}-{i}', file, 0), i)])\n"
+    )
+    root = Path(__file__).parent.parent
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)], cwd=root) for n in range(3)]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
+    (count,) = sqlite3.connect(tmp_path / "outcomes.sqlite").execute("SELECT count(*) FROM outcome").fetchone()
+    assert count == 150
+
+
+def test_a_block_is_stored_whole_or_not_at_all(tmp_path):
+    store = Store(tmp_path)
+    (tmp_path / "image").touch()
+    good, gone = Item("a", tmp_path / "image", 0), Item("b", tmp_path / "gone", 0)
+    with pytest.raises(OSError, match="gone"):
+        store.add("cell", [(good, 1), (gone, UNREADABLE)])
+    assert store.known("cell", [good]) == {}
+
+
+def test_a_store_that_is_none_is_named(tmp_path):
+    (tmp_path / "outcomes.sqlite").write_text("this is not a database, it only has its name" * 100)
+    with pytest.raises(InputError, match="outcome store"):
+        Store(tmp_path)

@@ -1,0 +1,95 @@
+import os
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from models import InputError
+from models.classes import class_list
+from shifts.image_set import ImageSet, Item, image_rng, read_folder, read_image, sample
+from shifts.mini_data import mini_folder
+
+MINI = class_list("mini")
+
+
+def test_class_folders_named_by_number_are_read_by_number(image_folder):
+    """ImageNet-V2's trap: sorted as text, '10' comes before '2'."""
+    images = read_folder("imagenet-v2", image_folder({"0": 1, "2": 1, "10": 1}), MINI)
+    assert {item.id: item.label for item in images.items} == {"0/0.png": 0, "10/0.png": 10, "2/0.png": 2}
+
+
+def test_a_subset_of_the_classes_keeps_the_labels_of_the_full_list(image_folder):
+    images = read_folder("imagenet", image_folder({MINI.keys[23]: 1, MINI.keys[5]: 1}), MINI)
+    assert [item.label for item in images.items] == [5, 23]
+
+
+def test_the_drawn_sets_have_the_published_layouts():
+    v2 = read_folder("imagenet-v2", mini_folder("imagenet-v2"), MINI)
+    clean = read_folder("imagenet", mini_folder("imagenet"), MINI)
+    assert len(v2) == len(clean) == 480
+    assert {item.id.split("/")[0] for item in v2.items} == {str(i) for i in range(24)}
+    assert np.bincount([item.label for item in clean.items]).tolist() == [20] * 24
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        ({"m00000001": 1, "n01440764": 1}, "n01440764 is not a class of 'mini'"),
+        ({"24": 1}, "is not a class of 'mini'"),
+        ({"m00000001": 0}, "contains no images"),
+        ({}, "there is no folder"),
+    ],
+)
+def test_bad_folders_are_named(image_folder, counts, says):
+    with pytest.raises(InputError) as error:
+        read_folder("imagenet", image_folder(counts), MINI)
+    assert "data set 'imagenet'" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_folder_without_class_folders_is_named(tmp_path):
+    with pytest.raises(InputError, match="has no class folders"):
+        read_folder("imagenet", tmp_path, MINI)
+
+
+def _items(counts):
+    return [Item(f"{label}/{i}.png", None, label) for label, count in enumerate(counts) for i in range(count)]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 60), st.integers(0, 5))
+def test_a_sample_is_balanced_seeded_and_part_of_every_larger_one(counts, count, seed):
+    items = _items(counts)
+    chosen = sample(ImageSet("x", tuple(items)), count, seed).items
+    random.Random(0).shuffle(items)
+    assert sample(ImageSet("x", tuple(items)), count, seed).items == tuple(chosen if count < len(items) else items)
+    assert len(chosen) == min(count, len(items))
+    assert set(chosen) <= set(sample(ImageSet("x", tuple(items)), count + 1, seed).items)
+    taken = np.bincount([item.label for item in chosen], minlength=len(counts))
+    assert all(t >= min(taken.max() - 1, c) for t, c in zip(taken, counts, strict=True))
+
+
+def test_a_sample_does_not_change_when_images_are_added_to_other_classes():
+    before = sample(ImageSet("x", tuple(_items([50, 50]))), 20, 0)
+    after = sample(ImageSet("x", tuple(_items([50, 80]))), 20, 0)
+    assert [i for i in before.items if i.label == 0] == [i for i in after.items if i.label == 0]
+
+
+def test_random_draws_depend_on_seed_purpose_and_image_alone():
+    draws = {args: image_rng(*args).random() for args in [(0, "a", "x"), (1, "a", "x"), (0, "b", "x"), (0, "a", "y")]}
+    assert len(set(draws.values())) == 4
+    assert draws[0, "a", "x"] == image_rng(0, "a", "x").random()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "text"])
+def test_unreadable_files_raise_one_kind_of_error(tmp_path, kind):
+    file = tmp_path / "image.jpg"
+    Image.effect_noise((200, 200), 50).save(file)
+    if kind == "truncated":
+        os.truncate(file, file.stat().st_size // 2)
+    else:
+        file.write_text("" if kind == "empty" else "not an image")
+    with pytest.raises(OSError, match="image"):
+        read_image(file)

@@ -1,0 +1,260 @@
+"""The suite as its users run it: whole `pytest` processes."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from meta_tests.conftest import ROOT, run_pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CELLS = """
+classes = "mini"
+candidate = ["mini:clip"]
+supervised = ["mini:supervised"]
+samples = 24
+[data]
+imagenet = "mini:imagenet"
+[conditions]
+natural = ["imagenet-v2"]
+attacks = { names = ["fgsm"], eps = ["8/255"] }
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The embedded default on few images."""
+    return run_pytest(tmp_path_factory.mktemp("small") / "reports" / "run", "--samples", "24")
+
+
+def rows(run):
+    return [{k: v for k, v in cell.items() if k != "seconds"} for cell in run.cells]
+
+
+def test_the_default_leaves_four_reports(small):
+    assert {p.name for p in small.report_dir.iterdir()} == {"report.html", "junit.xml", "results.json", "summary.md"}
+    assert len(small.cells) == 40
+    assert all(cell["n"] == 24 for cell in small.cells)
+    assert "results.json" in small.output
+
+
+def test_every_accuracy_has_its_interval_and_every_candidate_its_paired_difference(small):
+    for cell in small.cells:
+        assert cell["ci95"][0] <= cell["accuracy"] <= cell["ci95"][1]
+        if cell["role"] == "candidate":
+            assert cell["difference"]["value"] == pytest.approx(cell["accuracy"] - cell["supervised"]["accuracy"])
+
+
+def test_no_attack_helps(small):
+    clean = {role: small.cell("clean", role)["correct"] for role in ("candidate", "supervised")}
+    attacked = [cell for cell in small.cells if cell["family"] == "adversarial"]
+    assert len(attacked) == 16
+    assert all(cell["correct"] <= clean[cell["role"]] for cell in attacked)
+
+
+def test_junit_has_a_case_for_each_candidate_cell(small):
+    root = ET.parse(small.report_dir / "junit.xml").getroot()
+    assert len(list(root.iter("testcase"))) == 20
+    assert {s.get("name") for s in root.iter("testsuite")} == {"clean", "natural", "synthetic", "adversarial"}
+
+
+def test_two_workers_give_the_same_rows(small, suite_run):
+    parallel = suite_run("--samples", "24", "-n", "2")
+    assert parallel.code == small.code
+    assert rows(parallel) == rows(small)
+
+
+def test_batches_of_one_differ_by_an_image_at_most(small, suite_run):
+    single = suite_run("--samples", "24", "--batch-size", "1")
+    for one, other in zip(single.cells, small.cells, strict=True):
+        assert abs(one["correct"] - other["correct"]) <= 1
+
+
+def test_adversarial_selects_the_attacks_and_nothing_else(suite_run):
+    chosen = suite_run("--collect-only", "-q", "-k", "adversarial").output
+    found = [line for line in chosen.splitlines() if "::" in line]
+    assert found == [
+        f"robustness_tests/test_adversarial.py::test_attack[mini:clip-{name}-{eps}/255]"
+        for name in ("fgsm", "bim")
+        for eps in (1, 2, 4, 8)
+    ]
+
+
+@pytest.mark.parametrize("expression", ["mini:clip-bim-8/255", "imagenet-c-contrast-3", "test_natural_shift"])
+def test_ids_can_be_selected(suite_run, expression):
+    chosen = suite_run("--collect-only", "-q", "-k", expression).output
+    assert sum("::" in line for line in chosen.splitlines()) == 1
+
+
+def test_collecting_two_thousand_cells_is_quick_and_does_not_import_torch(toml, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    specs = []
+    for i in range(100):
+        (folder / f"{i}.pt").touch()
+        specs.append(f"timm:resnet50@{folder / f'{i}.pt'}")
+    suite = (ROOT / "suites" / "mini.toml").read_text().replace('["mini:clip"]', repr(specs))
+    code = (
+        "import sys, pytest\n"
+        f"code = pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider', '--suite', {toml(suite)!r}])\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(code)\n"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_adversarial.py: 800" in done.stdout
+    assert seconds < 6, "3 s on an idle machine of two slow cores; twice that where the machine is shared"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--suite", "minni"], "did you mean 'mini'"),
+        (["--candidate", "openclip:ViT-B-32/openai"], "did you mean 'open_clip'"),
+        (["--candidate", "timm:resnet50@/nowhere.pt"], "there is no file /nowhere.pt"),
+        (["--samples", "0"], "a positive number is expected"),
+        (["--candidate", "mini:clip", "--candidate", "mini:clip"], "would both be called"),
+        (["--candidate", "timm:resnet_50@{weights}"], "did you mean 'resnet50'"),
+        (["--device", "cuda:7"], "--device cuda:7"),
+    ],
+)
+def test_usage_errors_exit_with_4_in_one_sentence_before_any_model_runs(suite_run, args, says):
+    weights = ROOT / "models" / "mini" / "supervised.safetensors"
+    run = suite_run(*(arg.format(weights=weights) for arg in args))
+    assert run.code == 4, run.output
+    errors = [line for line in run.output.splitlines() if line.startswith("ERROR: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert not run.report_dir.exists()
+
+
+def test_usage_errors_under_xdist(suite_run):
+    weights = ROOT / "models" / "mini" / "supervised.safetensors"
+    run = suite_run("-n", "2", "--candidate", f"timm:resnet50@{weights}")
+    assert run.code == 4, run.output
+    assert "does not fit resnet50" in run.output
+
+
+def test_a_condition_without_data_is_not_run_and_says_what_to_add(suite_run, toml):
+    file = toml(CELLS)
+    run = suite_run("--suite", file)
+    assert run.code == 0, run.output
+    cell = run.cell("imagenet-v2")
+    assert (cell["verdict"], cell["accuracy"]) == ("not run", None)
+    assert f'add imagenet-v2 = "/path/to/imagenet-v2" under [data] in {file}' in cell["reason"]
+
+
+def test_require_all_fails_where_data_is_missing(suite_run, toml):
+    run = suite_run("--suite", toml(CELLS), "--require-all")
+    assert run.code == 1, run.output
+    assert run.cell("imagenet-v2")["verdict"] == "error"
+
+
+def test_nothing_measured_is_not_green(suite_run, toml):
+    run = suite_run("--suite", toml(CELLS), "-k", "test_natural_shift")
+    assert run.code == 5, run.output
+
+
+def test_a_rule_fails_with_the_figures_in_its_sentence(suite_run, toml):
+    run = suite_run("--suite", toml(CELLS + '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.9\n'), "-k", "fgsm")
+    assert run.code == 1, run.output
+    assert "is below 0.900" in run.output
+    assert run.cell("fgsm 8/255")["verdict"] == "fail"
+
+
+def test_a_known_weakness_is_a_strict_xfail(suite_run, toml):
+    weak = CELLS + '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.9\nknown_weakness = "nobody defended it"\n'
+    run = suite_run("--suite", toml(weak), "-k", "fgsm")
+    assert run.code == 0, run.output
+    assert "1 xfailed" in run.output
+    assert "nobody defended it" in run.cell("fgsm 8/255")["reason"]
+    improved = suite_run("--suite", toml(weak.replace("0.9", "0.0")), "-k", "fgsm")
+    assert improved.code == 1, improved.output
+    assert "XPASS(strict)" in improved.output
+    assert improved.cell("fgsm 8/255")["verdict"] == "improved"
+
+
+def test_a_known_weakness_does_not_hide_an_error(suite_run, toml, image_folder):
+    """All images unreadable: that is no weakness of the model."""
+    folder = image_folder({f"m{i:08d}": 2 for i in range(24)})
+    weak = CELLS.replace("mini:imagenet", str(folder))
+    weak += '[[rules]]\nmatch = "*"\nmin_accuracy = 1.0\nknown_weakness = "noise has no class"\n'
+    for file in folder.rglob("*.png"):
+        file.write_bytes(b"cut off")
+    run = suite_run("--suite", toml(weak), "-k", "fgsm")
+    assert run.code == 1, run.output
+    assert "can't be decoded" in run.cell("fgsm 8/255")["reason"]
+
+
+def test_one_unreadable_image_among_many_is_counted_and_named(suite_run, toml, image_folder):
+    folder = image_folder({f"m{i:08d}": 5 for i in range(24)})
+    (folder / "m00000003" / "2.png").write_bytes(b"cut off")
+    run = suite_run(
+        "--suite", toml(CELLS.replace("mini:imagenet", str(folder)).replace("samples = 24\n", "")), "-k", "clean"
+    )
+    assert run.code == 0, run.output
+    assert run.cell("clean")["n"] == 119
+    assert run.cell("clean")["unreadable"] == ["m00000003/2.png"]
+    assert "m00000003/2.png" in (run.report_dir / "report.html").read_text()
+
+
+def test_a_folder_of_unknown_classes_is_a_usage_error(suite_run, toml, image_folder):
+    folder = image_folder({"m00000000": 1, "zebra": 1})
+    run = suite_run("--suite", toml(CELLS.replace("mini:imagenet", str(folder))))
+    assert run.code == 4, run.output
+    assert "zebra is not a class of 'mini'" in run.output
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    report_dir = tmp_path / "reports" / "run"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--report-dir", str(report_dir)]
+    running = subprocess.Popen([*command, "--samples", "96"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    store = tmp_path / "reports" / "store" / "outcomes.sqlite"
+
+    def stored() -> int:
+        if not store.exists():
+            return 0
+        try:
+            return sqlite3.connect(store).execute("SELECT count(*) FROM outcome").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0
+
+    deadline = time.monotonic() + 120
+    while stored() < 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = stored()
+    assert 200 <= kept < 96 * 40
+    finished = run_pytest(report_dir, "--samples", "96")
+    computed = [cell for cell in finished.cells if cell["seconds"] > 0]
+    assert len(computed) < 40
+    assert stored() == 96 * 40
+
+
+def test_a_crashed_worker_shows_as_not_run(suite_run, tmp_path):
+    """The worker dies in the middle of one cell: that cell is named, the others are reported."""
+    (tmp_path / "crashing.py").write_text(
+        "import os, pytest\n"
+        "def pytest_runtest_setup(item):\n"
+        "    if 'fgsm-8/255' in item.name: os.kill(os.getpid(), 9)\n"
+    )
+    env_args = ["-p", "crashing", "-o", f"pythonpath=. {tmp_path}"]
+    run = suite_run("-n", "1", "--samples", "24", "-k", "fgsm", *env_args)
+    assert run.code == 1, run.output
+    assert run.cell("fgsm 8/255")["verdict"] == "not run"
+    assert run.cell("fgsm 1/255")["n"] == 24
+
+
+def test_tests_of_the_suite_write_no_reports(suite_run):
+    run = suite_run("meta_tests/test_spec.py")
+    assert run.code == 0, run.output
+    assert not run.report_dir.exists()

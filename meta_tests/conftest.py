@@ -35,7 +35,7 @@ class Run:
 
 
 def run_pytest(report_dir: Path, *args: str) -> Run:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--report-dir", str(report_dir), *args]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={report_dir}", *args]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     return Run(done.returncode, done.stdout + done.stderr, report_dir)
 

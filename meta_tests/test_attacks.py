@@ -1,5 +1,7 @@
 """FGSM and BIM: parity with torchattacks, and what every attack must keep to."""
 
+import copy
+
 import pytest
 import torch
 import torchattacks
@@ -35,16 +37,18 @@ def peer(victim, name, eps):
 @pytest.mark.parametrize("name", ["fgsm", "bim"])
 @pytest.mark.parametrize("units", [0.25, 1, 8])
 def test_parity_with_torchattacks(victim, batch, name, units):
-    """Equal adversarial images where ours never stopped early, and one more image of difference in accuracy at most."""
-    images, labels = batch
+    """The same adversarial images where ours never stopped early, and the same accuracy.
+
+    In double precision: in single precision a gradient near zero has another sign in another batch.
+    """
+    victim, images, labels = copy.deepcopy(victim).double(), batch[0].double(), batch[1]
     ours, predictions = attack(victim, images, labels, name, units / 255)
     theirs = peer(victim, name, units / 255)(images, labels)
     with torch.no_grad():
         clean, their_predictions = victim(images).argmax(1), victim(theirs).argmax(1)
     whole_way = predictions == labels if name == "bim" else clean == labels
     assert torch.allclose(ours[whole_way], theirs[whole_way], atol=1e-6)
-    their_correct = ((their_predictions == labels) & (clean == labels)).sum()
-    assert abs((predictions == labels).sum() - their_correct) <= 1
+    assert torch.equal(predictions == labels, (their_predictions == labels) & (clean == labels))
 
 
 @pytest.mark.parametrize("name", ["fgsm", "bim"])

@@ -86,7 +86,7 @@ def test_adversarial_selects_the_attacks_and_nothing_else(suite_run):
     ]
 
 
-@pytest.mark.parametrize("expression", ["mini:clip-bim-8/255", "imagenet-c-contrast-3", "test_natural_shift"])
+@pytest.mark.parametrize("expression", ["mini:clip-bim-8/255", "imagenet-c-contrast-3", "imagenet-v2"])
 def test_ids_can_be_selected(suite_run, expression):
     chosen = suite_run("--collect-only", "-q", "-k", expression).output
     assert sum("::" in line for line in chosen.splitlines()) == 1
@@ -102,7 +102,7 @@ def test_collecting_two_thousand_cells_is_quick_and_does_not_import_torch(toml, 
     suite = (ROOT / "suites" / "mini.toml").read_text().replace('["mini:clip"]', repr(specs))
     code = (
         "import sys, pytest\n"
-        f"code = pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider', '--suite', {toml(suite)!r}])\n"
+        f"code = pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider', '--suite=' + {toml(suite)!r}])\n"
         "assert 'torch' not in sys.modules\n"
         "sys.exit(code)\n"
     )
@@ -145,7 +145,7 @@ def test_usage_errors_under_xdist(suite_run):
 
 def test_a_condition_without_data_is_not_run_and_says_what_to_add(suite_run, toml):
     file = toml(CELLS)
-    run = suite_run("--suite", file)
+    run = suite_run("--suite=" + file)
     assert run.code == 0, run.output
     cell = run.cell("imagenet-v2")
     assert (cell["verdict"], cell["accuracy"]) == ("not run", None)
@@ -153,18 +153,18 @@ def test_a_condition_without_data_is_not_run_and_says_what_to_add(suite_run, tom
 
 
 def test_require_all_fails_where_data_is_missing(suite_run, toml):
-    run = suite_run("--suite", toml(CELLS), "--require-all")
+    run = suite_run("--suite=" + toml(CELLS), "--require-all")
     assert run.code == 1, run.output
     assert run.cell("imagenet-v2")["verdict"] == "error"
 
 
 def test_nothing_measured_is_not_green(suite_run, toml):
-    run = suite_run("--suite", toml(CELLS), "-k", "test_natural_shift")
+    run = suite_run("--suite=" + toml(CELLS), "-k", "imagenet-v2")
     assert run.code == 5, run.output
 
 
 def test_a_rule_fails_with_the_figures_in_its_sentence(suite_run, toml):
-    run = suite_run("--suite", toml(CELLS + '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.9\n'), "-k", "fgsm")
+    run = suite_run("--suite=" + toml(CELLS + '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.9\n'), "-k", "fgsm")
     assert run.code == 1, run.output
     assert "is below 0.900" in run.output
     assert run.cell("fgsm 8/255")["verdict"] == "fail"
@@ -172,11 +172,11 @@ def test_a_rule_fails_with_the_figures_in_its_sentence(suite_run, toml):
 
 def test_a_known_weakness_is_a_strict_xfail(suite_run, toml):
     weak = CELLS + '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.9\nknown_weakness = "nobody defended it"\n'
-    run = suite_run("--suite", toml(weak), "-k", "fgsm")
+    run = suite_run("--suite=" + toml(weak), "-k", "fgsm")
     assert run.code == 0, run.output
     assert "1 xfailed" in run.output
     assert "nobody defended it" in run.cell("fgsm 8/255")["reason"]
-    improved = suite_run("--suite", toml(weak.replace("0.9", "0.0")), "-k", "fgsm")
+    improved = suite_run("--suite=" + toml(weak.replace("0.9", "0.0")), "-k", "fgsm")
     assert improved.code == 1, improved.output
     assert "XPASS(strict)" in improved.output
     assert improved.cell("fgsm 8/255")["verdict"] == "improved"
@@ -189,7 +189,7 @@ def test_a_known_weakness_does_not_hide_an_error(suite_run, toml, image_folder):
     weak += '[[rules]]\nmatch = "*"\nmin_accuracy = 1.0\nknown_weakness = "noise has no class"\n'
     for file in folder.rglob("*.png"):
         file.write_bytes(b"cut off")
-    run = suite_run("--suite", toml(weak), "-k", "fgsm")
+    run = suite_run("--suite=" + toml(weak), "-k", "fgsm")
     assert run.code == 1, run.output
     assert "can't be decoded" in run.cell("fgsm 8/255")["reason"]
 
@@ -198,7 +198,7 @@ def test_one_unreadable_image_among_many_is_counted_and_named(suite_run, toml, i
     folder = image_folder({f"m{i:08d}": 5 for i in range(24)})
     (folder / "m00000003" / "2.png").write_bytes(b"cut off")
     run = suite_run(
-        "--suite", toml(CELLS.replace("mini:imagenet", str(folder)).replace("samples = 24\n", "")), "-k", "clean"
+        "--suite=" + toml(CELLS.replace("mini:imagenet", str(folder)).replace("samples = 24\n", "")), "-k", "clean"
     )
     assert run.code == 0, run.output
     assert run.cell("clean")["n"] == 119
@@ -208,14 +208,14 @@ def test_one_unreadable_image_among_many_is_counted_and_named(suite_run, toml, i
 
 def test_a_folder_of_unknown_classes_is_a_usage_error(suite_run, toml, image_folder):
     folder = image_folder({"m00000000": 1, "zebra": 1})
-    run = suite_run("--suite", toml(CELLS.replace("mini:imagenet", str(folder))))
+    run = suite_run("--suite=" + toml(CELLS.replace("mini:imagenet", str(folder))))
     assert run.code == 4, run.output
     assert "zebra is not a class of 'mini'" in run.output
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     report_dir = tmp_path / "reports" / "run"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--report-dir", str(report_dir)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--report-dir={report_dir}"]
     running = subprocess.Popen([*command, "--samples", "96"], cwd=ROOT, stdout=subprocess.DEVNULL)
     store = tmp_path / "reports" / "store" / "outcomes.sqlite"
 

@@ -20,6 +20,7 @@ import open_clip
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import Normalize
@@ -71,8 +72,9 @@ def clip_task(cache: Path) -> Task:
     def logits(batch: Tensor) -> Tensor:
         return model.encode_image(batch, normalize=True) @ model.encode_text(names, normalize=True).T
 
-    mean, std = model.visual.image_mean, model.visual.image_std
-    return Task(model, torch.from_numpy(images), tokens, mean, std, loss, logits, CLIP_WEIGHTS, epochs=7, batch=256)
+    config = open_clip.get_model_preprocess_cfg(model)
+    pictures = torch.from_numpy(images)
+    return Task(model, pictures, tokens, config["mean"], config["std"], loss, logits, CLIP_WEIGHTS, epochs=7, batch=256)
 
 
 def supervised_task(cache: Path) -> Task:
@@ -83,10 +85,10 @@ def supervised_task(cache: Path) -> Task:
     def loss(batch: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(model(batch), target, label_smoothing=0.1)
 
-    mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
-    targets = torch.from_numpy(labels)
+    config = resolve_data_config({}, model=model)
+    pictures, targets = torch.from_numpy(images), torch.from_numpy(labels)
     return Task(
-        model, torch.from_numpy(images), targets, mean, std, loss, model, SUPERVISED_WEIGHTS, epochs=5, batch=128
+        model, pictures, targets, config["mean"], config["std"], loss, model, SUPERVISED_WEIGHTS, epochs=5, batch=128
     )
 
 

@@ -29,7 +29,7 @@ NOT_RUN = Cell("natural", "imagenet-v2", {}, "mini:clip", "candidate", "not run"
 FAILED = replace(PASSED, verdict="fail", condition="fgsm", model=EVIL, reason=EVIL, unreadable=(EVIL,))
 WEAK = replace(PASSED, verdict="known weakness", params={"eps": "1/255"})
 BASELINE = replace(PASSED, role="supervised", verdict="baseline", supervised=None, difference=None)
-MODELS = [{"model": EVIL, "role": "candidate", "fingerprint": "0", "image_size": 64, "classes": 24}]
+MODELS = [{"model": EVIL, "role": "candidate", "fingerprint": "0", "image_size": 64, "classes": 24, "device": "cpu"}]
 RESULTS = Results("mini", {"command": ["pytest", EVIL]}, MODELS, in_order([PASSED, NOT_RUN, FAILED, WEAK, BASELINE]))
 
 

@@ -48,10 +48,12 @@ def test_the_last_matching_rule_decides(toml):
         (('"8/255"', '"8"'), "did you mean '8/255'"),
         (('"8/255"', '"eight"'), "is not a number"),
         (('classes = "mini"', 'classes = "minni"'), "'classes'"),
+        (("imagenet =", "imagnet ="), "data set 'imagnet' is unknown; did you mean 'imagenet'"),
         (("[conditions]\nattacks = ", "# "), "the key 'conditions' is missing"),
         (("[data]", "[data"), "not valid TOML"),
         (("", '[[rules]]\nmatch = "adversarial/bmi-*"\n'), "matches no condition"),
         (("", '[[rules]]\nmatch = "*"\nmin_acuracy = 0.5\n'), "did you mean 'min_accuracy'"),
+        (("", '[[rules]]\nmatch = "*"\nknown_weakness = "x"\n'), "known_weakness needs min_accuracy"),
         (("", '[[rules]]\nmatch = "*"\nmin_accuracy = 50\n'), "less than or equal to 1"),
     ],
 )

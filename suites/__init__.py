@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.errors import InputError, nearest
-from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, SEVERITIES, Condition, attack, corruption, natural
+from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, DATA_SETS, SEVERITIES, Condition, attack, corruption, natural
 
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
@@ -70,6 +70,12 @@ class Rule(_Strict):
     max_drop_vs_supervised: Share | None = None
     known_weakness: str | None = None
 
+    @model_validator(mode="after")
+    def _weak_in_something(self) -> Rule:
+        if self.known_weakness is not None and self.min_accuracy is None and self.max_drop_vs_supervised is None:
+            raise ValueError("known_weakness needs min_accuracy or max_drop_vs_supervised: what is expected to fail?")
+        return self
+
 
 class SuiteFile(_Strict):
     """The schema of a suite's TOML."""
@@ -82,6 +88,13 @@ class SuiteFile(_Strict):
     data: dict[str, str]
     conditions: Conditions
     rules: tuple[Rule, ...] = ()
+
+    @field_validator("data")
+    @classmethod
+    def _known(cls, data: dict[str, str]) -> dict[str, str]:
+        if unknown := [name for name in data if name not in DATA_SETS]:
+            raise ValueError(f"data set '{unknown[0]}' is unknown; {nearest(unknown[0], DATA_SETS)}")
+        return data
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,8 @@ def _sentence(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(str(key), _keys(SuiteFile, parents))}"
+    if first["type"] == "value_error":
+        return f"'{where}': {first['ctx']['error']}"
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
     return f"'{where}': {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"

@@ -13,6 +13,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 ATTACKS = ("fgsm", "bim")
 CLEAN_SET = "imagenet"
 """The clean reference, which corruptions and attacks start from."""
+DATA_SETS = (CLEAN_SET, *NATURAL)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 import models
-from models import InputError, mini
+from models import InputError, mini, zero_shot
 from models.classes import class_list
 from models.classifier import Classifier, predictions_of
 from models.lite import by_order
@@ -54,6 +54,20 @@ def test_zero_shot_logits_equal_open_clips_own_path(clip, awkward_images):
         batch = torch.stack([transform(image) for image in awkward_images])
         expected = theirs.logit_scale.exp() * theirs.encode_image(batch, normalize=True) @ head
         assert torch.allclose(clip.logits(pixels(clip, awkward_images)), expected, atol=1e-4)
+
+
+def test_a_zero_shot_head_is_built_once(tmp_path, monkeypatch, clip):
+    monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path))
+    built = []
+    original = zero_shot.build_zero_shot_classifier
+    monkeypatch.setattr(zero_shot, "build_zero_shot_classifier", lambda *a: (built.append(a), original(*a))[1])
+    heads = [models.load("mini:clip", MINI).net.head for _ in range(2)]
+    assert len(built) == 1
+    (file,) = (tmp_path / "heads").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    heads.append(models.load("mini:clip", MINI).net.head)
+    assert len(built) == 2
+    assert all(torch.allclose(head, clip.net.head, atol=1e-6) for head in heads)
 
 
 def test_timm_logits_equal_timms_own_path(tmp_path, awkward_images):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import open_clip
 import torch
+from filelock import FileLock
 from open_clip import (
     CLIP,
     OPENAI_IMAGENET_TEMPLATES,
@@ -14,9 +18,12 @@ from open_clip import (
     list_pretrained_tags_by_model,
 )
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models import mini
+from models.cache import cache_folder
 from models.classes import ClassList
 from models.classifier import Classifier, fingerprint_of
 from models.errors import InputError, nearest
@@ -63,17 +70,34 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
         clip = create_model(arch, pretrained=pretrained, require_pretrained=True, weights_only=True)
         tokenizer = get_tokenizer(arch)
     clip.requires_grad_(False).eval().to(device)
-    head = build_zero_shot_classifier(clip, tokenizer, classes.names, OPENAI_IMAGENET_TEMPLATES, 50, device)
     config = PreprocessCfg(**clip.visual.preprocess_cfg)
+    fingerprint = fingerprint_of(clip, config, classes.names, _TEMPLATE_TEXTS, open_clip.__version__)
     geometry = without_tensor_steps(image_transform_v2(config, is_train=False))
     size = config.size if isinstance(config.size, int) else config.size[0]
     return Classifier(
-        _ZeroShot(clip, head),
+        _ZeroShot(clip, _head(clip, tokenizer, classes, fingerprint, device)),
         name=spec.text,
         classes=classes,
         image_size=size,
         geometry=geometry,
         mean=config.mean,
         std=config.std,
-        fingerprint=fingerprint_of(clip, config, classes.names, _TEMPLATE_TEXTS),
+        fingerprint=fingerprint,
     ).to(device)
+
+
+def _head(
+    clip: CLIP, tokenizer: Callable[..., Tensor], classes: ClassList, fingerprint: str, device: torch.device
+) -> Tensor:
+    """The class embeddings (width, classes), built once: 80 000 prompts take a minute on a GPU, hours on a CPU."""
+    file = cache_folder() / "heads" / f"{fingerprint}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        try:
+            return load_file(file)["head"].to(device)
+        except (FileNotFoundError, SafetensorError):
+            head = build_zero_shot_classifier(clip, tokenizer, classes.names, OPENAI_IMAGENET_TEMPLATES, 50, device)
+            partial = file.with_suffix(".partial")
+            save_file({"head": head.cpu().contiguous()}, partial)
+            partial.replace(file)
+            return head

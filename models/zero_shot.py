@@ -94,7 +94,7 @@ def _head(
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
         try:
-            return load_file(file)["head"].to(device)
+            return load_file(file)["head"].clone().to(device)  # a copy: the loaded tensor is a view of the file
         except (FileNotFoundError, SafetensorError):
             head = build_zero_shot_classifier(clip, tokenizer, classes.names, OPENAI_IMAGENET_TEMPLATES, 50, device)
             partial = file.with_suffix(".partial")

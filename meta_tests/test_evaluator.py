@@ -13,7 +13,7 @@ import torch
 import models
 from fixtures import evaluator as module
 from fixtures.evaluator import Evaluator
-from fixtures.store import UNREADABLE, Store
+from fixtures.store import Store
 from models import InputError
 from models.classes import class_list
 from shifts.image_set import ImageSet, Item, read_folder, sample
@@ -94,7 +94,7 @@ def test_a_changed_file_is_computed_anew(evaluate, classifier, image_folder, pas
     assert sum(passes) == 4
 
 
-def test_unreadable_images_are_counted_named_and_remembered(evaluate, classifier, image_folder, passes):
+def test_unreadable_images_are_counted_named_and_tried_again(evaluate, classifier, image_folder, passes):
     folder = image_folder({MINI.keys[0]: 3})
     (folder / MINI.keys[0] / "1.png").write_bytes(b"cut off")
     images = read_folder("imagenet", folder, MINI)
@@ -103,6 +103,21 @@ def test_unreadable_images_are_counted_named_and_remembered(evaluate, classifier
         assert outcomes.unreadable == (f"{MINI.keys[0]}/1.png",)
         assert len(outcomes.correct) == 2
     assert sum(passes) == 2
+    (folder / MINI.keys[0] / "1.png").unlink()
+    (folder / MINI.keys[0] / "1.png").symlink_to(folder / MINI.keys[0] / "0.png")
+    assert evaluate(classifier, CLEAN, read_folder("imagenet", folder, MINI)).unreadable == ()
+
+
+def test_noise_is_drawn_per_image(evaluate, classifier, images):
+    """The same pixels for an image, whatever images are prepared with it."""
+
+    def noisy(items):
+        prepared = evaluate._prepared(classifier, corruption("gaussian_noise", 3), items)
+        return {item.id: pixels for batch, arrays in prepared for item, pixels in zip(batch, arrays, strict=True)}
+
+    together, alone = noisy(images.items), noisy(images.items[40:41])
+    assert all(np.array_equal(together[name], alone[name]) for name in alone)
+    assert not np.array_equal(*list(together.values())[:2])
 
 
 def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, passes, monkeypatch):
@@ -142,7 +157,7 @@ def test_a_block_is_stored_whole_or_not_at_all(tmp_path):
     (tmp_path / "image").touch()
     good, gone = Item("a", tmp_path / "image", 0), Item("b", tmp_path / "gone", 0)
     with pytest.raises(OSError, match="gone"):
-        store.add("cell", [(good, 1), (gone, UNREADABLE)])
+        store.add("cell", [(good, 1), (gone, 2)])
     assert store.known("cell", [good]) == {}
 
 

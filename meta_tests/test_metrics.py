@@ -69,7 +69,7 @@ def rule(**limits):
     return Rule(match="*", **limits)
 
 
-HIGH, MIDDLE, LOW = Estimate(0.9, 0.86, 0.93), Estimate(0.85, 0.8, 0.89), Estimate(0.7, 0.65, 0.75)
+HIGH, MIDDLE, LOW = Estimate(0.9, 0.86, 0.93), Estimate(0.84, 0.8, 0.89), Estimate(0.7, 0.65, 0.75)
 
 
 @pytest.mark.parametrize(("estimate", "status"), [(HIGH, "pass"), (MIDDLE, "inconclusive"), (LOW, "fail")])

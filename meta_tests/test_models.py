@@ -1,5 +1,6 @@
 """Loading: parity with the libraries' own path from file to logits, and bad checkpoints."""
 
+import json
 import pickle
 
 import numpy as np
@@ -60,7 +61,9 @@ def test_a_zero_shot_head_is_built_once(tmp_path, monkeypatch, clip):
     monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path))
     built = []
     original = zero_shot.build_zero_shot_classifier
-    monkeypatch.setattr(zero_shot, "build_zero_shot_classifier", lambda *a: (built.append(a), original(*a))[1])
+    monkeypatch.setattr(
+        zero_shot, "build_zero_shot_classifier", lambda *a, **k: (built.append(a), original(*a, **k))[1]
+    )
     heads = [models.load("mini:clip", MINI).net.head for _ in range(2)]
     assert len(built) == 1
     (file,) = (tmp_path / "heads").glob("*.safetensors")
@@ -68,6 +71,21 @@ def test_a_zero_shot_head_is_built_once(tmp_path, monkeypatch, clip):
     heads.append(models.load("mini:clip", MINI).net.head)
     assert len(built) == 2
     assert all(torch.allclose(head, clip.net.head, atol=1e-6) for head in heads)
+
+
+def test_tags_that_need_quick_gelu_get_it():
+    """open_clip only warns: the plain architecture would silently lose accuracy."""
+    assert zero_shot._trained_with_quick_gelu("ViT-B-32", "openai")
+    assert not zero_shot._trained_with_quick_gelu("ViT-B-32", "laion2b_s34b_b79k")
+    assert not zero_shot._trained_with_quick_gelu("ViT-B-32", "")
+
+
+def test_one_checkpoint_in_two_architectures_has_two_fingerprints(tmp_path, monkeypatch, clip):
+    config = json.loads((mini.FOLDER / "mini-clip.json").read_text()) | {"quick_gelu": True}
+    (tmp_path / "mini-quick.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "mini-quick.json")
+    monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path))
+    assert models.load(f"open_clip:mini-quick@{mini.CLIP_WEIGHTS}", MINI).fingerprint != clip.fingerprint
 
 
 def test_timm_logits_equal_timms_own_path(tmp_path, awkward_images):

@@ -57,11 +57,18 @@ def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Cla
 
 def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     """Call the user's own factory: `factory(spec, classes, device) -> Classifier`. This runs the user's code."""
+    from models.classifier import Classifier
+
     module_name, _, factory_name = spec.name.partition(":")
     try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
-    except (ImportError, AttributeError) as error:
+        classifier = getattr(importlib.import_module(module_name), factory_name)(spec, classes, device)
+    except InputError:
+        raise
+    except Exception as error:
         raise InputError(
-            f"model spec '{spec}': {error}; write python:MODULE:FACTORY for an importable function"
+            f"model spec '{spec}': {type(error).__name__}: {error}; "
+            "write python:MODULE:FACTORY for an importable function"
         ) from error
-    return factory(spec, classes, device)
+    if not isinstance(classifier, Classifier):
+        raise InputError(f"model spec '{spec}': the factory must return a Classifier, not {type(classifier).__name__}")
+    return classifier

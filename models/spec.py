@@ -34,7 +34,7 @@ class ModelSpec:
         """A short name for test ids: only characters that `pytest -k` can select, and never the word `adversarial`,
         which selects the attacks."""
         parts = [self.kind, self.name, self.tag, self.file.stem if self.file else ""]
-        label = re.sub(r"[^\w:.+-]", "-", ":".join(p for p in parts if p))
+        label = re.sub(r"[^\w:.+-]", "-", ":".join(p for p in parts if p), flags=re.ASCII)
         return re.sub("adversarial", "adv", label, flags=re.IGNORECASE)
 
     def __str__(self) -> str:

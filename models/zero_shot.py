@@ -13,6 +13,7 @@ from open_clip import (
     add_model_config,
     build_zero_shot_classifier,
     create_model,
+    get_pretrained_cfg,
     get_tokenizer,
     list_models,
     list_pretrained_tags_by_model,
@@ -67,11 +68,17 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
             )
     with hub_or_file_errors(spec):
         pretrained = str(spec.file) if spec.file else spec.tag or None
-        clip = create_model(arch, pretrained=pretrained, require_pretrained=True, weights_only=True)
+        clip = create_model(
+            arch,
+            pretrained=pretrained,
+            require_pretrained=True,
+            weights_only=True,
+            force_quick_gelu=_trained_with_quick_gelu(arch, spec.tag),
+        )
         tokenizer = get_tokenizer(arch)
     clip.requires_grad_(False).eval().to(device)
     config = PreprocessCfg(**clip.visual.preprocess_cfg)
-    fingerprint = fingerprint_of(clip, config, classes.names, _TEMPLATE_TEXTS, open_clip.__version__)
+    fingerprint = fingerprint_of(clip, arch, config, classes.names, _TEMPLATE_TEXTS, open_clip.__version__)
     geometry = without_tensor_steps(image_transform_v2(config, is_train=False))
     size = config.size if isinstance(config.size, int) else config.size[0]
     return Classifier(
@@ -86,6 +93,11 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
     ).to(device)
 
 
+def _trained_with_quick_gelu(arch: str, tag: str) -> bool:
+    """Some tags, `openai` among them, need an activation that the plain architecture of the name does not have."""
+    return bool(tag and (get_pretrained_cfg(arch, tag) or {}).get("quick_gelu"))
+
+
 def _head(
     clip: CLIP, tokenizer: Callable[..., Tensor], classes: ClassList, fingerprint: str, device: torch.device
 ) -> Tensor:
@@ -96,7 +108,7 @@ def _head(
         try:
             return load_file(file)["head"].clone().to(device)  # a copy: the loaded tensor is a view of the file
         except (FileNotFoundError, SafetensorError):
-            head = build_zero_shot_classifier(clip, tokenizer, classes.names, OPENAI_IMAGENET_TEMPLATES, 50, device)
+            head = build_zero_shot_classifier(clip, tokenizer, classes.names, OPENAI_IMAGENET_TEMPLATES, device=device)
             partial = file.with_suffix(".partial")
             save_file({"head": head.cpu().contiguous()}, partial)
             partial.replace(file)

@@ -29,6 +29,7 @@ def render(results: Results) -> str:
         baselines=[cell for cell in results.cells if cell.role == "supervised"],
         counts={verdict: count for verdict, count in counts.items() if count},
         explained=[cell for cell in shown if cell.verdict not in ("pass", "not gated")],
+        measured=sum(cell.accuracy is not None for cell in shown),
         failed=counts["fail"] + counts["error"] + counts["improved"],
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )

@@ -47,7 +47,7 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if not self._expected or not runs_benchmark(self._config):
+        if not self._rows or not runs_benchmark(self._config):
             return
         settings = self._config.stash[SETTINGS]
         missing = [

@@ -21,7 +21,8 @@ def test_workers_take_turns_at_the_gpus(monkeypatch, worker, device):
 
 def test_workers_divide_the_threads(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
     try:
         set_up_device("cpu")

@@ -1,24 +1,22 @@
-"""Loading: parity with the libraries' own path from file to logits, and bad checkpoints."""
+"""Loading: what every classifier guarantees, and bad specs and checkpoints."""
 
 import json
 import pickle
 
-import numpy as np
 import open_clip
 import pytest
 import timm
 import torch
-from PIL import Image
-from safetensors.torch import save_file
-from timm.data import create_transform, resolve_model_data_config
+from safetensors.torch import load_file, save_file
+from torchvision.models import mobilenet_v3_small, resnet18
 
 import models
-from models import InputError, mini, zero_shot
+from models import InputError, mini
 from models.classes import class_list
 from models.classifier import Classifier, predictions_of
 from models.lite import by_order
 
-MINI = class_list("mini")
+MINI, IMAGENET = class_list("mini"), class_list("imagenet")
 
 
 @pytest.fixture(scope="module")
@@ -31,55 +29,6 @@ def supervised() -> Classifier:
     return models.load("mini:supervised", MINI)
 
 
-@pytest.fixture(scope="module")
-def awkward_images() -> list[Image.Image]:
-    """Not square, small, large, grey, with alpha, CMYK."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (90, 130, 3), np.uint8)
-    image = Image.fromarray(noise).resize((200, 150))
-    return [image, image.resize((31, 57)), image.convert("L"), image.convert("RGBA"), image.convert("CMYK")]
-
-
-def pixels(classifier: Classifier, images: list[Image.Image]) -> torch.Tensor:
-    arrays = [np.asarray(classifier.geometry(image)) for image in images]
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255
-
-
-def test_zero_shot_logits_equal_open_clips_own_path(clip, awkward_images):
-    theirs, _, transform = open_clip.create_model_and_transforms(mini.CLIP_ARCHITECTURE, str(mini.CLIP_WEIGHTS))
-    theirs.eval()
-    tokenizer = open_clip.get_tokenizer(mini.CLIP_ARCHITECTURE)
-    with torch.no_grad():
-        head = open_clip.build_zero_shot_classifier(theirs, tokenizer, MINI.names, open_clip.OPENAI_IMAGENET_TEMPLATES)
-        assert torch.allclose(clip.net.head, head, atol=1e-5)
-        batch = torch.stack([transform(image) for image in awkward_images])
-        expected = theirs.logit_scale.exp() * theirs.encode_image(batch, normalize=True) @ head
-        assert torch.allclose(clip.logits(pixels(clip, awkward_images)), expected, atol=1e-4)
-
-
-def test_a_zero_shot_head_is_built_once(tmp_path, monkeypatch, clip):
-    monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path))
-    built = []
-    original = zero_shot.build_zero_shot_classifier
-    monkeypatch.setattr(
-        zero_shot, "build_zero_shot_classifier", lambda *a, **k: (built.append(a), original(*a, **k))[1]
-    )
-    heads = [models.load("mini:clip", MINI).net.head for _ in range(2)]
-    assert len(built) == 1
-    (file,) = (tmp_path / "heads").glob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:100])
-    heads.append(models.load("mini:clip", MINI).net.head)
-    assert len(built) == 2
-    assert all(torch.allclose(head, clip.net.head, atol=1e-6) for head in heads)
-
-
-def test_tags_that_need_quick_gelu_get_it():
-    """open_clip only warns: the plain architecture would silently lose accuracy."""
-    assert zero_shot._trained_with_quick_gelu("ViT-B-32", "openai")
-    assert not zero_shot._trained_with_quick_gelu("ViT-B-32", "laion2b_s34b_b79k")
-    assert not zero_shot._trained_with_quick_gelu("ViT-B-32", "")
-
-
 def test_one_checkpoint_in_two_architectures_has_two_fingerprints(tmp_path, monkeypatch, clip):
     config = json.loads((mini.FOLDER / "mini-clip.json").read_text()) | {"quick_gelu": True}
     (tmp_path / "mini-quick.json").write_text(json.dumps(config))
@@ -88,26 +37,62 @@ def test_one_checkpoint_in_two_architectures_has_two_fingerprints(tmp_path, monk
     assert models.load(f"open_clip:mini-quick@{mini.CLIP_WEIGHTS}", MINI).fingerprint != clip.fingerprint
 
 
-def test_timm_logits_equal_timms_own_path(tmp_path, awkward_images):
-    theirs = timm.create_model("test_vit2", num_classes=24).eval()
-    save_file(theirs.state_dict(), tmp_path / "vit.safetensors")
-    ours = models.load(f"timm:test_vit2@{tmp_path / 'vit.safetensors'}", MINI)
-    transform = create_transform(**resolve_model_data_config(theirs), is_training=False)
-    rgb = [image.convert("RGB") for image in awkward_images]  # timm's loaders convert before the transform
-    with torch.no_grad():
-        expected = theirs(torch.stack([transform(image) for image in rgb]))
-        assert torch.allclose(ours.logits(pixels(ours, awkward_images)), expected, atol=1e-4)
+def wrapped(weights, *prefixes):
+    for prefix in prefixes:
+        weights = {f"{prefix}{key}": value for key, value in weights.items()}
+    return weights
 
 
-def test_a_training_checkpoint_loads_like_its_bare_weights(tmp_path):
-    net = timm.create_model("test_resnet", num_classes=24)
-    weights = {f"module.{key}": value for key, value in net.state_dict().items()}
-    torch.save({"state_dict": weights, "epoch": 3}, tmp_path / "training.pt")
-    save_file(net.state_dict(), tmp_path / "bare.safetensors")
-    one, other = (
-        models.load(f"timm:test_resnet@{tmp_path / name}", MINI) for name in ("training.pt", "bare.safetensors")
-    )
-    assert one.fingerprint == other.fingerprint
+@pytest.mark.parametrize(
+    "spec", ["timm:test_resnet", f"open_clip:{mini.CLIP_ARCHITECTURE}", "torchvision:mobilenet_v3_small"]
+)
+def test_training_checkpoints_load_like_bare_weights(spec, tmp_path):
+    if spec.startswith("open_clip"):
+        weights = load_file(mini.CLIP_WEIGHTS)
+    else:
+        name, num_classes = spec.partition(":")[2], len(MINI)
+        net = (
+            timm.create_model(name, num_classes=num_classes)
+            if "timm" in spec
+            else mobilenet_v3_small(num_classes=num_classes)
+        )
+        weights = net.state_dict()
+    zeros = {key: torch.zeros_like(value) for key, value in weights.items()}
+    save_file(weights, tmp_path / "bare.safetensors")
+    torch.save({"state_dict": wrapped(weights, "module."), "epoch": 3, "optimizer": {}}, tmp_path / "ddp.pt")
+    torch.save({"model": wrapped(weights, "_orig_mod.", "module.")}, tmp_path / "compiled.pt")
+    torch.save({"state_dict": wrapped(weights, "model.", "module.")}, tmp_path / "framework.ckpt")
+    torch.save({"state_dict": zeros, "state_dict_ema": weights}, tmp_path / "averaged.pt")
+    names = ("bare.safetensors", "ddp.pt", "compiled.pt", "framework.ckpt", "averaged.pt")
+    assert len({models.load(f"{spec}@{tmp_path / name}", MINI).fingerprint for name in names}) == 1
+    with pytest.raises(InputError, match=r"constant|NaN"):  # the other weights of the last one
+        models.load(f"{spec}@{tmp_path / 'averaged.pt'}?ema=false", MINI)
+
+
+def test_a_tensor_that_is_collapsed_gives_constant_logits(tmp_path):
+    file = saved(tmp_path, **{"fc.weight": torch.zeros(24, 96), "fc.bias": torch.arange(24.0)})
+    with pytest.raises(InputError, match="logits are constant"):
+        models.load(f"timm:test_resnet@{file}", MINI)
+
+
+def test_a_size_that_the_network_can_not_take_is_named(tmp_path):
+    net = timm.create_model("mixer_s32_224", num_classes=24)
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match="test image does not pass"):
+        models.load(f"timm:mixer_s32_224@{tmp_path / 'net.safetensors'}?image_size=96", MINI)
+
+
+def test_baselines_of_all_of_imagenet_answer_for_some_of_its_classes(tmp_path):
+    """Supervised models have a logit for each of 1000 classes; a suite may have ImageNet-A's 200, in any order."""
+    (tmp_path / "some.txt").write_text("n02119789\nn01440764\tsome other name for a tench\n")
+    some = class_list(str(tmp_path / "some.txt"))
+    assert some.names == ("kit fox", "some other name for a tench")
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), tmp_path / "net.safetensors")
+    full, part = (models.load(f"timm:test_resnet@{tmp_path / 'net.safetensors'}", c) for c in (IMAGENET, some))
+    images = torch.rand(2, 3, full.image_size, full.image_size)
+    index = IMAGENET.keys.index
+    assert torch.equal(part(images), full(images)[:, [index("n02119789"), index("n01440764")]])
 
 
 def test_the_fingerprint_changes_with_a_single_weight(tmp_path, supervised):
@@ -191,12 +176,12 @@ def test_a_checkpoint_of_another_architecture_is_named_with_keys(tmp_path):
         assert key in str(error.value)
 
 
-def test_a_wrong_class_count_is_named(tmp_path):
-    file = saved(tmp_path, **{"fc.weight": torch.zeros(10, 96), "fc.bias": torch.zeros(10)})
-    with pytest.raises(InputError, match="does not fit") as error:
-        models.load(f"timm:test_resnet@{file}", MINI)
-    assert "10" in str(error.value)
-    assert "24" in str(error.value)
+@pytest.mark.parametrize("kind", ["timm:test_resnet", "torchvision:resnet18"])
+def test_a_wrong_class_count_is_named(tmp_path, kind):
+    net = timm.create_model("test_resnet", num_classes=10) if "timm" in kind else resnet18(num_classes=10)
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match=r"has 10 classes \(fc.weight\), but the suite's class list 'mini' has 24"):
+        models.load(f"{kind}@{tmp_path / 'net.safetensors'}", MINI)
 
 
 def test_nan_weights_are_found_before_the_first_image(tmp_path):
@@ -211,6 +196,9 @@ def test_nan_weights_are_found_before_the_first_image(tmp_path):
         ("open_clip:ViT-B-23/openai", "did you mean 'ViT-B-32'"),
         ("open_clip:ViT-B-32/opnai", "did you mean 'openai'"),
         ("timm:resnet_50", "did you mean 'resnet50'"),
+        ("timm:resnet50.a1_in21k", "did you mean 'resnet50.a1_in1k'"),
+        ("torchvision:resnet51", "did you mean 'resnet50'"),
+        ("torchvision:resnet50/IMAGENET1K_V3", "did you mean 'IMAGENET1K_V"),
         ("python:no.such.module:factory", "MODULE:FACTORY"),
         ("python:models.lite:lite9", "MODULE:FACTORY"),
     ],
@@ -221,14 +209,22 @@ def test_unknown_names_come_with_the_nearest(spec, says):
     assert says in str(error.value)
 
 
-@pytest.mark.parametrize("spec", ["open_clip:ViT-B-32/openai", "timm:resnet50.a1_in1k", "open_clip:hf-hub:org/name"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "open_clip:ViT-B-32/openai",
+        "timm:resnet50.a1_in1k",
+        "open_clip:hf-hub:org/name",
+        "torchvision:alexnet/IMAGENET1K_V1",
+    ],
+)
 def test_a_hub_that_can_not_be_reached_is_named_with_the_mend(spec, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", lambda *_: (_ for _ in ()).throw(OSError("offline")))
     with pytest.raises(InputError, match="its weights can't be had") as error:
-        models.load(spec, class_list("imagenet"))
+        models.load(spec, IMAGENET)
     assert "@FILE" in str(error.value)
 
 
@@ -242,7 +238,6 @@ def test_weights_by_order_need_the_same_shapes():
 
 
 def test_imagenet_has_its_wnids_in_order_and_open_clips_names():
-    imagenet = class_list("imagenet")
-    assert len(imagenet) == 1000
-    assert list(imagenet.keys) == sorted(imagenet.keys)
-    assert (imagenet.keys[0], imagenet.names[0]) == ("n01440764", "tench")
+    assert len(IMAGENET) == 1000
+    assert list(IMAGENET.keys) == sorted(IMAGENET.keys)
+    assert (IMAGENET.keys[0], IMAGENET.names[0]) == ("n01440764", "tench")

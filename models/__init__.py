@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
-from models.spec import ModelSpec, parse
+from models.spec import ModelSpec, parse, parse_all
 
 if TYPE_CHECKING:
     import torch
@@ -14,34 +15,44 @@ if TYPE_CHECKING:
     from models.classes import ClassList
     from models.classifier import Classifier
 
-__all__ = ["InputError", "ModelSpec", "load", "parse"]
+__all__ = ["InputError", "ModelSpec", "load", "parse", "parse_all"]
 
 
 def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str = "cpu") -> Classifier:
-    """Load a model as a classifier over `classes`, and run a probe image through it.
+    """Load a model as a classifier over `classes`, make it fast, and run probe images through it.
 
-    Raises `InputError` with one sentence for anything that is wrong with the spec, its files or the model.
+    Raises `InputError` with one sentence for anything that is wrong with the spec, its files or the model; warns with
+    `ModelWarning` of what the user should know.
     """
     import torch
 
+    from models import speed
     from models.classifier import probe
 
     spec = parse(spec) if isinstance(spec, str) else spec
     device = torch.device(device)
-    if spec.kind == "open_clip":
-        from models import zero_shot
-
-        classifier = zero_shot.load(spec, classes, device)
-    elif spec.kind == "timm":
-        from models import supervised
-
-        classifier = supervised.load(spec, classes, device)
-    elif spec.kind == "mini":
-        classifier = _load_mini(spec, classes, device)
-    else:
-        classifier = _load_python(spec, classes, device)
+    classifier = _LOADERS[spec.kind](spec, classes, device)
     probe(classifier)
+    speed.tune(classifier, spec.options)
     return classifier
+
+
+def _load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+    from models import zero_shot
+
+    return zero_shot.load(spec, classes, device)
+
+
+def _load_timm(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+    from models import supervised
+
+    return supervised.load_timm(spec, classes, device)
+
+
+def _load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+    from models import supervised
+
+    return supervised.load_torchvision(spec, classes, device)
 
 
 def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
@@ -49,10 +60,10 @@ def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Cla
     from models.mini.world import SIZE
 
     if spec.name == "clip":
-        inner = ModelSpec(spec.text, "open_clip", mini.CLIP_ARCHITECTURE, file=mini.CLIP_WEIGHTS)
+        inner = replace(spec, kind="open_clip", name=mini.CLIP_ARCHITECTURE, file=mini.CLIP_WEIGHTS)
         return zero_shot.load(inner, classes, device)
-    inner = ModelSpec(spec.text, "timm", mini.SUPERVISED_ARCHITECTURE, file=mini.SUPERVISED_WEIGHTS)
-    return supervised.load(inner, classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
+    inner = replace(spec, kind="timm", name=mini.SUPERVISED_ARCHITECTURE, file=mini.SUPERVISED_WEIGHTS)
+    return supervised.load_timm(inner, classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
 
 
 def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
@@ -72,3 +83,12 @@ def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> C
     if not isinstance(classifier, Classifier):
         raise InputError(f"model spec '{spec}': the factory must return a Classifier, not {type(classifier).__name__}")
     return classifier
+
+
+_LOADERS = {
+    "open_clip": _load_open_clip,
+    "timm": _load_timm,
+    "torchvision": _load_torchvision,
+    "mini": _load_mini,
+    "python": _load_python,
+}

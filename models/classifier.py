@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from models.classes import ClassList
 from models.errors import InputError
+from models.options import Precision
+from models.precision import computing_in
 
 Geometry = Callable[[Image.Image], Image.Image]
 """Resize, crop and convert to RGB: any image -> RGB image of the model's resolution."""
@@ -21,7 +23,9 @@ class Classifier(nn.Module):
 
     `logits(images)` takes float (n, 3, side, side) in [0, 1] at the model's own resolution and returns float
     (n, classes), differentiable with respect to the images. The weights are frozen and in evaluation mode. Which kind
-    of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on.
+    of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on. `precision`
+    is that of the forward pass inside; images, weights and logits are float32. `prompts` says which prompts a
+    zero-shot head was made of.
     """
 
     mean: Tensor
@@ -38,17 +42,22 @@ class Classifier(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         fingerprint: str,
+        prompts: str = "",
     ) -> None:
         super().__init__()
         self.net, self.name, self.classes, self.fingerprint = net, name, classes, fingerprint
+        self.prompts = prompts
         self.image_size, self.geometry = image_size, geometry
+        self.precision: Precision = "fp32"
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net((images - self.mean) / self.std)
+        normalised = (images - self.mean) / self.std
+        with computing_in(self.precision, images.device):
+            logits: Tensor = self.net(normalised)
+        return logits.to(images.dtype)
 
     def logits(self, images: Tensor) -> Tensor:
         """`forward` for input that has not been checked yet."""
@@ -84,21 +93,35 @@ def fingerprint_of(module: nn.Module, *identity: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def probe_images(classifier: Classifier) -> Tensor:
+    """Two images with little in common: noise, and a slope from dark to light. float (2, 3, side, side) in [0, 1]."""
+    side = classifier.image_size
+    noise = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
+    slope = torch.linspace(0, 1, side).expand(3, side, side)
+    return torch.stack([noise, slope]).to(classifier.mean.device)
+
+
 def probe(classifier: Classifier) -> None:
     """Run two images through, to find a broken model before hours are spent on it.
 
-    Raises `InputError` where the logits are not finite or not one a class.
+    Raises `InputError` where they do not pass, or the logits are not finite, not one a class, or the same for all.
     """
-    side = classifier.image_size
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(classifier.mean.device)
-    with torch.inference_mode():
-        logits = classifier.logits(images)
-        try:
+    try:
+        with torch.inference_mode():
+            logits = classifier.logits(probe_images(classifier))
             predictions_of(classifier, logits)
-        except FloatingPointError as error:
-            raise InputError(str(error)) from None
+    except (InputError, FloatingPointError) as error:
+        raise InputError(str(error)) from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{classifier.name}: a test image does not pass: {type(error).__name__}: {reason}") from error
     if logits.shape != (2, len(classifier.classes)):
         raise InputError(
             f"{classifier.name}: gives {tuple(logits.shape)[1:]} logits an image, but the suite's class list "
             f"'{classifier.classes.name}' has {len(classifier.classes)} classes"
+        )
+    spread = 1e-6 * logits.abs().max()
+    if (logits[0] - logits[1]).abs().max() <= spread or (logits.amax(1) - logits.amin(1)).min() <= spread:
+        raise InputError(
+            f"{classifier.name}: its logits are constant, whatever the image; the checkpoint is empty or collapsed"
         )

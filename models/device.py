@@ -27,15 +27,11 @@ def tune_allocator() -> None:
         mallopt(top_pad, 64 << 20)
 
 
-def set_up_device(name: str) -> torch.device:
-    """Choose the device, and make the CPU's threads and memory ready for inference.
+def device_of(name: str, worker: int = 0) -> torch.device:
+    """The device that `--device` names, for the worker of this number: workers take turns at the GPUs.
 
-    `auto` takes the first accelerator there is, else the CPU. Under xdist workers take turns at the GPUs, and divide
-    the CPU's threads among themselves. Raises `InputError` for a device that torch does not know or can't reach."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    tune_allocator()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    `auto` takes the first kind of accelerator there is, else the CPU. Raises `InputError` for a device that torch does
+    not know or can't reach."""
     if name in ("auto", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", worker % torch.cuda.device_count())
     if name == "auto":
@@ -46,3 +42,21 @@ def set_up_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from error
     return device
+
+
+def threads_of(workers: int) -> int:
+    """A worker's share of the CPUs that this process may use; `OMP_NUM_THREADS`, where it is set, is per worker."""
+    if (chosen := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
+        return max(1, int(chosen))
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, available // workers)
+
+
+def set_up_device(name: str) -> torch.device:
+    """The device of this process, with the CPU's threads and memory made ready for inference, and with float32 meaning
+    float32: CUDA's convolutions would take TensorFloat-32, with three digits, which makes gradients noisy."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    tune_allocator()
+    torch.set_num_threads(threads_of(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return device_of(name, worker)

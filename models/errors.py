@@ -1,4 +1,4 @@
-"""The one exception for bad input."""
+"""The one exception for bad input, and the one warning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class InputError(ValueError):
     """Something the user gave is wrong. The message is one sentence: what, where, and what to do about it."""
+
+
+class ModelWarning(UserWarning):
+    """A model loads, but the user should know something about it before trusting its figures."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from models.classifier import Classifier
 from models.errors import InputError
 from models.loading import hub_or_file_errors
 from models.spec import ModelSpec
-from models.supervised import wrap
+from models.supervised import wrap_timm
 
 _GREY_LEVELS = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
 """The weights were trained with (pixel - 127) / 128, not with timm's default for this architecture."""
@@ -40,7 +40,7 @@ def _lite(size: int, spec: ModelSpec, classes: ClassList, device: torch.device) 
     with hub_or_file_errors(spec):
         theirs = torch.load(locator.get_model_file_path(), map_location="cpu", weights_only=True)
         net.load_state_dict(by_order(theirs, net.state_dict()))
-    return wrap(net, spec, classes, device, **_GREY_LEVELS)
+    return wrap_timm(net, spec, classes, device, **_GREY_LEVELS)
 
 
 def by_order(theirs: dict[str, torch.Tensor], ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,8 +1,11 @@
 """Model spec strings: one grammar for options, suites and reports.
 
-    open_clip:ARCH/TAG          open_clip:ARCH@FILE     open_clip:hf-hub:ORG/NAME
+    open_clip:ARCH/TAG          open_clip:ARCH@FILE         open_clip:hf-hub:ORG/NAME   open_clip:local-dir:DIR
     timm:NAME                   timm:NAME@FILE
+    torchvision:NAME[/TAG]      torchvision:NAME[/TAG]@FILE
     python:MODULE:FACTORY       mini:clip | mini:supervised
+
+each followed by ?key=value&key=value for the options of `models.options`. `preset:NAME` stands for several of them.
 
 This module imports neither torch nor a model library, so that specs can be checked while tests are collected.
 """
@@ -10,30 +13,42 @@ This module imports neither torch nor a model library, so that specs can be chec
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import InputError, nearest
+from models.options import Options, read_options, split_options
 
-KINDS = ("open_clip", "timm", "python", "mini")
+KINDS = ("open_clip", "timm", "torchvision", "python", "mini")
 MINI = ("clip", "supervised")
+PRESETS = Path(__file__).parent / "presets.toml"
+_HERE = Path()
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A parsed spec. `text` is what the user wrote; `tag` and `file` are empty where the spec has none."""
+    """A parsed spec. `text` is what the user wrote; `tag`, `file` and `given` are empty where the spec has none.
+
+    `given` holds the options as they were written, which is all that a `python:` factory gets; `options` are those of
+    every other kind, checked.
+    """
 
     text: str
     kind: str
     name: str
     tag: str = ""
     file: Path | None = None
+    given: tuple[tuple[str, str], ...] = ()
+    options: Options = field(default_factory=Options)
 
     @property
     def label(self) -> str:
         """A short name for test ids: only characters that `pytest -k` can select, and never the word `adversarial`,
         which selects the attacks."""
-        parts = [self.kind, self.name, self.tag, self.file.stem if self.file else ""]
+        name = f"local-dir:{Path(self.name).name}" if self.name.startswith("local-dir:") else self.name
+        options = [f"{key}-{_stem(value)}" for key, value in self.given]
+        parts = [self.kind, name, self.tag, self.file.stem if self.file else "", *options]
         label = re.sub(r"[^\w:.+-]", "-", ":".join(p for p in parts if p), flags=re.ASCII)
         return re.sub("adversarial", "adv", label, flags=re.IGNORECASE)
 
@@ -41,32 +56,66 @@ class ModelSpec:
         return self.text
 
 
-def parse(text: str) -> ModelSpec:
-    """Read a spec string. Files must exist; whether an architecture does is known only to its library, later.
+def _stem(value: str) -> str:
+    """A file's name without folder and ending; other values, 0.5 among them, as they are."""
+    return Path(value).stem if Path(value).suffix in (".json", ".txt", ".toml", ".tsv") else value
 
-    Raises `InputError` for an unknown kind, a missing part or a missing file.
+
+def parse_all(text: str, folder: Path = _HERE) -> tuple[ModelSpec, ...]:
+    """The models of a spec string: several for a preset, each with the preset's options; else one."""
+    kind, _, rest = text.partition(":")
+    if kind != "preset":
+        return (parse(text, folder),)
+    name, mark, options = rest.partition("?")
+    presets: dict[str, dict[str, list[str]]] = tomllib.loads(PRESETS.read_text(encoding="utf-8"))
+    if name not in presets:
+        raise InputError(f"model spec '{text}': there is no preset '{name}'; {nearest(name, presets)}")
+    return tuple(parse(member + mark + options, folder) for member in presets[name]["models"])
+
+
+def parse(text: str, folder: Path = _HERE) -> ModelSpec:
+    """Read a spec string. Files must exist, relative ones in `folder`; whether an architecture does is known only to
+    its library, later.
+
+    Raises `InputError` for an unknown kind or option, a missing part or a missing file.
     """
+    try:
+        return _parse(text, folder)
+    except InputError as error:
+        raise InputError(f"model spec '{text}': {error}") from None
+
+
+def _parse(text: str, folder: Path) -> ModelSpec:
     kind, colon, rest = text.partition(":")
+    if kind == "preset":
+        raise InputError("a preset stands for several models, here one is expected")
     if not colon or kind not in KINDS:
-        raise InputError(
-            f"model spec '{text}': it must start with {', '.join(f'{k}:' for k in KINDS)}; {nearest(kind, KINDS)}"
-        )
+        raise InputError(f"it must start with {', '.join(f'{k}:' for k in KINDS)}; {nearest(kind, KINDS)}")
+    rest, mark, option_text = rest.partition("?")
     rest, at, file_name = rest.partition("@")
-    if not rest or (at and not file_name):
-        raise InputError(f"model spec '{text}': a name is missing; write {kind}:NAME or {kind}:NAME@FILE")
+    if not rest or (at and not file_name) or (mark and not option_text):
+        raise InputError(f"something is missing; write {kind}:NAME, {kind}:NAME@FILE or {kind}:NAME?key=value")
     name, tag = rest, ""
-    if kind == "open_clip" and not rest.startswith("hf-hub:"):
+    has_schema = kind == "open_clip" and rest.startswith(("hf-hub:", "local-dir:"))
+    if kind in ("open_clip", "torchvision") and not has_schema:
         name, _, tag = rest.partition("/")
-        if not tag and not at:
-            raise InputError(f"model spec '{text}': name the weights as {kind}:{name}/TAG or {kind}:{name}@FILE")
+        if kind == "open_clip" and not tag and not at:
+            raise InputError(f"name the weights as {kind}:{name}/TAG or {kind}:{name}@FILE")
+    if rest.startswith("local-dir:"):
+        directory = folder / Path(rest.removeprefix("local-dir:")).expanduser()
+        if not (directory / "open_clip_config.json").is_file():
+            raise InputError(f"there is no {directory / 'open_clip_config.json'}; give the folder that holds it")
+        name = f"local-dir:{directory}"
     if kind == "mini" and name not in MINI:
-        raise InputError(f"model spec '{text}': the embedded models are mini:clip and mini:supervised")
+        raise InputError("the embedded models are mini:clip and mini:supervised")
     if kind == "python" and rest.count(":") != 1:
-        raise InputError(f"model spec '{text}': write python:MODULE:FACTORY")
-    file = Path(file_name).expanduser() if at else None
+        raise InputError("write python:MODULE:FACTORY")
+    file = folder / Path(file_name).expanduser() if at else None
     if file is not None:
-        if kind not in ("open_clip", "timm") or tag or name.startswith("hf-hub:"):
-            raise InputError(f"model spec '{text}': @FILE goes with open_clip:ARCH and timm:NAME alone")
+        if kind not in ("open_clip", "timm", "torchvision") or (tag and kind == "open_clip") or has_schema:
+            raise InputError("@FILE goes with open_clip:ARCH, timm:NAME and torchvision:NAME[/TAG] alone")
         if not file.is_file():
-            raise InputError(f"model spec '{text}': there is no file {file}")
-    return ModelSpec(text, kind, name, tag, file)
+            raise InputError(f"there is no file {file}")
+    given = split_options(option_text) if mark else {}
+    options = Options() if kind == "python" else read_options(f"mini:{name}" if kind == "mini" else kind, given, folder)
+    return ModelSpec(text, kind, name, tag, file, tuple(given.items()), options)

@@ -10,10 +10,11 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
 from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, DATA_SETS, SEVERITIES, Condition, attack, corruption, natural
 
@@ -80,7 +81,7 @@ class Rule(_Strict):
 class SuiteFile(_Strict):
     """The schema of a suite's TOML."""
 
-    classes: Literal["imagenet", "mini"] = "imagenet"
+    classes: str = "imagenet"
     candidate: tuple[str, ...] = ()
     supervised: tuple[str, ...] = ()
     samples: Annotated[int, Field(ge=1)] | None = None
@@ -99,7 +100,7 @@ class SuiteFile(_Strict):
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite that was read. Relative data folders are relative to the TOML, or to `~`."""
+    """A suite that was read. Relative files and folders are relative to the TOML, or to `~`."""
 
     name: str
     file: Path
@@ -110,6 +111,12 @@ class Suite:
         """The last rule whose pattern matches; None asserts nothing."""
         matching = [r for r in self.settings.rules if fnmatch.fnmatchcase(condition.path, r.match)]
         return matching[-1] if matching else None
+
+    @property
+    def classes(self) -> str:
+        """The name of a known class list, or the path of a file."""
+        file = self.file.parent / Path(self.settings.classes).expanduser()
+        return str(file) if file.is_file() else self.settings.classes
 
     def source(self, data: str) -> str | None:
         """Where a data set is: a folder, or `mini:NAME` for the drawn world; None where the suite names none."""
@@ -140,12 +147,18 @@ def load(name_or_file: str) -> Suite:
         raise InputError(f"{file}: {_sentence(error)}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+    suite = Suite(file.stem, file.resolve(), settings, conditions)
+    if settings.classes not in CLASS_LISTS and suite.classes == settings.classes:
+        raise InputError(
+            f"{file}: 'classes': '{settings.classes}' is neither a known class list nor a file; "
+            f"{nearest(settings.classes, CLASS_LISTS)}"
+        )
     for rule in settings.rules:
         if not any(fnmatch.fnmatchcase(c.path, rule.match) for c in conditions):
             raise InputError(
                 f"{file}: rule '{rule.match}' matches no condition; {nearest(rule.match, (c.path for c in conditions))}"
             )
-    return Suite(file.stem, file.resolve(), settings, conditions)
+    return suite
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,0 +1,108 @@
+"""Zero-shot heads: class names and prompts -> the weights of a classifier, built in bounded memory and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from filelock import FileLock
+from open_clip import CLIP
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from models.cache import cache_folder
+from models.prompts import Prompts, Tokenizer
+
+_CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
+
+
+def progress(total: int, what: str, unit: str) -> tqdm[None]:
+    """A progress bar on the standard error for what takes long; in a log file a line a minute."""
+    return tqdm(total=total, desc=what, unit=unit, delay=3, mininterval=0.5 if sys.stderr.isatty() else 60, leave=False)
+
+
+def class_embeddings(clip: Any, tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts) -> Tensor:
+    """Unit vectors, float32 (width, classes): for each class the weighted mean of its normalised text embeddings,
+    normalised (Radford et al. 2021, section 3.1.4).
+
+    Texts of similar length are encoded together and cut to the longest, which changes nothing but rounding where
+    later tokens can't be seen by earlier ones.
+    """
+    weights = torch.tensor(prompts.weights) / sum(prompts.weights)
+    blocks = []
+    with torch.inference_mode(), progress(len(names) * len(weights), "zero-shot head", "text") as bar:
+        for start in range(0, len(names), _CLASSES_AT_ONCE):
+            some = names[start : start + _CLASSES_AT_ONCE]
+            tokens = torch.stack([template.tokens(some, tokenizer) for template in prompts.templates]).flatten(0, 1)
+            total: Tensor | None = None
+            for block in _lengths(tokens).argsort().split(_TEXTS_AT_ONCE):
+                embeddings = encode_text(clip, tokens[block]).float()
+                if total is None:
+                    total = embeddings.new_zeros(len(some), embeddings.shape[1])
+                weighted = embeddings * weights[block // len(some), None].to(total.device)
+                total.index_add_(0, (block % len(some)).to(total.device), weighted)
+                bar.update(len(block))
+            assert total is not None
+            blocks.append(F.normalize(total, dim=1))
+    return torch.cat(blocks).T.contiguous()
+
+
+def encode_text(clip: Any, tokens: Tensor) -> Tensor:
+    """Normalised text embeddings (n, width), on the model's device, of token ids int64 (n, context length)."""
+    with _shortened(clip, int(_lengths(tokens).max())) as length:
+        tokens = tokens[:, :length].to(next(clip.parameters()).device)
+        embeddings: Tensor = clip.encode_text(tokens, normalize=True)
+    return embeddings
+
+
+def _lengths(tokens: Tensor) -> Tensor:
+    """So many ids of each row come before its padding with zeros."""
+    positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    return (tokens.ne(0) * positions).amax(1)
+
+
+@contextmanager
+def _shortened(clip: Any, length: int) -> Iterator[int]:
+    """For a while let the text tower take so few tokens, where it is causal and reads off the end-of-text token; gives
+    the number of tokens that it takes."""
+    mask = getattr(clip, "attn_mask", None)
+    if type(clip) is not CLIP or mask is None or clip.text_pool_type not in ("argmax", "eos"):
+        yield sys.maxsize
+        return
+    positions = clip.positional_embedding
+    clip.attn_mask, clip.positional_embedding = mask[:length, :length], nn.Parameter(positions[:length], False)
+    try:
+        yield length
+    finally:
+        clip.attn_mask, clip.positional_embedding = mask, positions
+
+
+def cached_class_embeddings(
+    clip: Any, tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts, fingerprint: str
+) -> Tensor:
+    """`class_embeddings`, built once: 80 000 prompts take a minute on a GPU, hours on a CPU.
+
+    `fingerprint` stands for all that the embeddings depend on but this module's own code.
+    """
+    recipe = hashlib.sha256(Path(__file__).read_bytes() + open_clip.__version__.encode()).hexdigest()[:8]
+    file = cache_folder() / "heads" / f"{fingerprint}-{recipe}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    device = next(clip.parameters()).device
+    with FileLock(file.with_suffix(".lock")):
+        try:
+            return load_file(file)["head"].clone().to(device)  # a copy: the loaded tensor is a view of the file
+        except (FileNotFoundError, SafetensorError):
+            head = class_embeddings(clip, tokenizer, names, prompts)
+            partial = file.with_suffix(".partial")
+            save_file({"head": head.cpu()}, partial)
+            partial.replace(file)
+            return head.clone()  # not the inference tensor that it was made as

@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test lint photos clean
+.PHONY: gate test bench lint photos clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
 
 test: $(STAMP)
-	$(BIN)/pytest meta_tests
+	$(BIN)/pytest meta_tests --ignore meta_tests/benchmarks
+
+# speed, on a machine that does nothing else
+bench: photos
+	$(BIN)/pytest meta_tests/benchmarks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
@@ -60,10 +59,8 @@ def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Cla
     from models.mini.world import SIZE
 
     if spec.name == "clip":
-        inner = replace(spec, kind="open_clip", name=mini.CLIP_ARCHITECTURE, file=mini.CLIP_WEIGHTS)
-        return zero_shot.load(inner, classes, device)
-    inner = replace(spec, kind="timm", name=mini.SUPERVISED_ARCHITECTURE, file=mini.SUPERVISED_WEIGHTS)
-    return supervised.load_timm(inner, classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
+        return zero_shot.load(mini.inner(spec), classes, device)
+    return supervised.load_timm(mini.inner(spec), classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
 
 
 def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,17 @@ def check_fit(net: nn.Module, state: dict[str, Tensor], spec: ModelSpec, classes
         if keys:
             parts.append(f"{len(keys)} keys are {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
     raise InputError(f"model spec '{spec}': {spec.file} does not fit {spec.name}: {'; '.join(parts)}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what libraries log that is not true here, such as that a model stays at random weights."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

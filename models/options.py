@@ -42,13 +42,14 @@ class Options:
 
 
 TEMPLATE_SETS = ("openai-80", "simple", "plain", "cifar10-18")
+_SPEED = ("precision", "compile", "channels_last")
 _ZERO_SHOT = ("prompts", "class_names", "quick_gelu", "resize_mode")
 _ALLOWED = {
     "open_clip": tuple(f.name for f in fields(Options) if f.name != "crop_pct"),
     "timm": tuple(f.name for f in fields(Options) if f.name not in _ZERO_SHOT),
     "torchvision": tuple(f.name for f in fields(Options) if f.name not in _ZERO_SHOT),
-    "mini:clip": ("prompts", "class_names", "precision", "compile", "channels_last"),
-    "mini:supervised": ("precision", "compile", "channels_last"),
+    "mini:clip": ("prompts", "class_names", *_SPEED),
+    "mini:supervised": _SPEED,
 }
 _CHOICES = {
     "precision": get_args(Precision),
@@ -74,8 +75,11 @@ def split_options(text: str) -> dict[str, str]:
 def read_options(kind: str, given: Mapping[str, str], folder: Path) -> Options:
     """The options of a spec of this kind (or `mini:NAME`); files are relative to `folder`.
 
-    Raises `InputError` for an unknown key, a value of another type or a missing file.
+    A `python:` factory may have options of its own: those that are not about speed are left to it. Raises `InputError`
+    for an unknown key, a value of another type or a missing file.
     """
+    if kind == "python":
+        return Options(**{key: _read(key, given[key], folder) for key in _SPEED if key in given})  # type: ignore[arg-type]
     for key in given:
         if key not in _ALLOWED[kind]:
             raise InputError(f"{kind}: has no option '{key}'; {nearest(key, _ALLOWED[kind])}")

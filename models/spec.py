@@ -30,8 +30,8 @@ _HERE = Path()
 class ModelSpec:
     """A parsed spec. `text` is what the user wrote; `tag`, `file` and `given` are empty where the spec has none.
 
-    `given` holds the options as they were written, which is all that a `python:` factory gets; `options` are those of
-    every other kind, checked.
+    `given` holds the options as they were written, for the factories of `python:` specs; `options` are those that the
+    suite itself heeds, checked.
     """
 
     text: str
@@ -117,5 +117,5 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         if not file.is_file():
             raise InputError(f"there is no file {file}")
     given = split_options(option_text) if mark else {}
-    options = Options() if kind == "python" else read_options(f"mini:{name}" if kind == "mini" else kind, given, folder)
+    options = read_options(f"mini:{name}" if kind == "mini" else kind, given, folder)
     return ModelSpec(text, kind, name, tag, file, tuple(given.items()), options)

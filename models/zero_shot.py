@@ -27,7 +27,7 @@ from models.classes import ClassList, renamed
 from models.classifier import Classifier, fingerprint_of
 from models.errors import InputError, ModelWarning, nearest
 from models.head import cached_class_embeddings
-from models.loading import check_fit, hub_or_file_errors, read_state_dict, without_tensor_steps
+from models.loading import check_fit, hub_or_file_errors, quiet, read_state_dict, without_tensor_steps
 from models.prompts import Tokenizer, read_prompts
 from models.spec import ModelSpec
 
@@ -96,7 +96,11 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
 
 
 def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
-    """The model of an `open_clip:` spec with both towers. Raises `InputError` like `load`."""
+    """The model of an `open_clip:` spec, or of `mini:clip`, with both towers. Raises `InputError` like `load`."""
+    if spec.kind == "mini":
+        spec = mini.inner(spec)
+    if spec.kind != "open_clip":
+        raise InputError(f"model spec '{spec}': a CLIP is expected, as open_clip:ARCH/TAG or mini:clip")
     _check_names(spec)
     options = spec.options
     wanted = {
@@ -111,17 +115,18 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
         quick_gelu = _quick_gelu(spec, state, config)
         # the weights of a timm tower fit at its own size only; its size can change after they are loaded
         later = "timm_model_name" in config["vision_cfg"]
-        net = create_model(
-            spec.name,
-            pretrained=spec.tag or None,
-            load_weights=state is None,
-            require_pretrained=state is None,
-            pretrained_text=False,
-            weights_only=True,
-            force_quick_gelu=quick_gelu,
-            force_image_size=None if later else options.image_size,
-            force_preprocess_cfg={key: value for key, value in wanted.items() if value is not None},
-        )
+        with quiet():
+            net = create_model(
+                spec.name,
+                pretrained=spec.tag or None,
+                load_weights=state is None,
+                require_pretrained=state is None,
+                pretrained_text=False,
+                weights_only=True,
+                force_quick_gelu=quick_gelu,
+                force_image_size=None if later else options.image_size,
+                force_preprocess_cfg={key: value for key, value in wanted.items() if value is not None},
+            )
         if state is not None:
             _load_weights(net, state, spec)
         if later and options.image_size:

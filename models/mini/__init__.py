@@ -1,7 +1,17 @@
 """The embedded default: a small world of drawn objects, and two models trained on it."""
 
+from dataclasses import replace
 from pathlib import Path
+
+from models.spec import ModelSpec
 
 FOLDER = Path(__file__).parent
 CLIP_ARCHITECTURE, CLIP_WEIGHTS = "mini-clip", FOLDER / "clip.safetensors"
 SUPERVISED_ARCHITECTURE, SUPERVISED_WEIGHTS = "test_resnet", FOLDER / "supervised.safetensors"
+
+
+def inner(spec: ModelSpec) -> ModelSpec:
+    """The spec of the library and the file behind `mini:clip` or `mini:supervised`."""
+    if spec.name == "clip":
+        return replace(spec, kind="open_clip", name=CLIP_ARCHITECTURE, file=CLIP_WEIGHTS)
+    return replace(spec, kind="timm", name=SUPERVISED_ARCHITECTURE, file=SUPERVISED_WEIGHTS)

@@ -1,8 +1,13 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from fixtures.plugin import MODELS, pytest_report_header
+from fixtures.settings import SETTINGS
 from models import InputError
-from models.device import set_up_device
+from models.device import set_up_device, threads_of
+from models.precision import computing_in
 
 
 def test_auto_is_the_cpu_where_there_is_nothing_else(monkeypatch):
@@ -29,6 +34,48 @@ def test_workers_divide_the_threads(monkeypatch):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_chosen_number_of_threads_is_kept(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_of(workers=8) == 3
+
+
+def test_float32_means_float32():
+    """CUDA's convolutions take TensorFloat-32 by default."""
+    torch.backends.cudnn.allow_tf32 = True
+    set_up_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_tf32_is_for_the_forward_pass_of_its_model_alone():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    with computing_in("tf32", torch.device("cuda")):
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_the_header_names_each_workers_gpu_and_what_to_know_of_a_model(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    settings = SimpleNamespace(suite=SimpleNamespace(name="mine"), device="auto")
+    model = {
+        "role": "candidate",
+        "model": "open_clip:X@x.pt",
+        "precision": "bf16",
+        "image_size": 224,
+        "prompts": "simple",
+    }
+    stash = {SETTINGS: settings, MODELS: [model | {"warnings": ["GELU is assumed"]}]}
+    config = SimpleNamespace(stash=stash, option=SimpleNamespace(tx=["popen"] * 3))
+    assert pytest_report_header(config) == [
+        "robustness: suite mine on cuda:0 cuda:1, workers: 3",
+        "  candidate open_clip:X@x.pt: bf16, 224 px, prompts simple",
+        "  warning: GELU is assumed",
+    ]
 
 
 def test_an_unknown_device_is_named():

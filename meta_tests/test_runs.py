@@ -1,6 +1,7 @@
 """The suite as its users run it: whole `pytest` processes."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from meta_tests.conftest import ROOT, run_pytest
+from models import mini
+from models.classes import class_list
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -62,6 +65,28 @@ def test_junit_has_a_case_for_each_candidate_cell(small):
     root = ET.parse(small.report_dir / "junit.xml").getroot()
     assert len(list(root.iter("testcase"))) == 20
     assert {s.get("name") for s in root.iter("testsuite")} == {"clean", "natural", "synthetic", "adversarial"}
+
+
+def test_the_header_says_what_runs_where_in_which_precision(small):
+    assert "robustness: suite mini on cpu (" in small.output
+    assert "candidate mini:clip: fp32, 64 px, prompts openai-80, 80 templates, " in small.output
+    assert "supervised mini:supervised: fp32, 64 px" in small.output
+
+
+def test_files_that_a_suite_names_are_relative_to_it(tmp_path, toml, suite_run):
+    """A checkpoint, prompts and a class list; and options are part of the id, in characters that -k can select."""
+    shutil.copy(mini.CLIP_WEIGHTS, tmp_path / "mine.safetensors")
+    (tmp_path / "prompts.txt").write_text("a photo of a {}.\na drawing of a {}.\n")
+    (tmp_path / "classes.tsv").write_text(
+        "".join(f"{k}\t{n}\n" for k, n in zip(class_list("mini").keys, class_list("mini").names, strict=True))
+    )
+    spec = "open_clip:mini-clip@mine.safetensors?prompts=prompts.txt"
+    suite = CELLS.replace("mini:clip", spec).replace('classes = "mini"', 'classes = "classes.tsv"')
+    run = suite_run(f"--suite={toml(suite)}", "-k", "open_clip:mini-clip:mine:prompts-prompts-clean")
+    assert run.code == 0, run.output
+    assert run.cell("clean")["model"] == spec
+    assert run.cell("clean")["accuracy"] > 0.9
+    assert "prompts prompts.txt, 2 templates" in run.output
 
 
 def test_two_workers_give_the_same_rows(small, suite_run):

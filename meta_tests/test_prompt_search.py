@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from models.classes import class_list
-from models.prompts import TokenTemplate
 from models.prompts.__main__ import main
 from models.prompts.search import Budget, Found, Task, gradient_at, promising_tokens, search, weights_of
 from models.spec import parse
+from models.templates import TokenTemplate
 from models.zero_shot import load_clip
 
 MINI = class_list("mini")

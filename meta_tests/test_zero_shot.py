@@ -12,8 +12,8 @@ import models
 from models import InputError, head, mini
 from models.classes import class_list, renamed
 from models.errors import ModelWarning
-from models.prompts import TokenTemplate, read_prompts
 from models.spec import parse
+from models.templates import TokenTemplate, read_prompts
 from models.zero_shot import load_clip
 
 MINI = class_list("mini")

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.cache import cache_folder
-from models.prompts import Prompts, Tokenizer
+from models.templates import Prompts, Tokenizer
 
 _CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
 

@@ -28,8 +28,8 @@ from models.classifier import Classifier, fingerprint_of
 from models.errors import InputError, ModelWarning, nearest
 from models.head import cached_class_embeddings
 from models.loading import check_fit, hub_or_file_errors, quiet, read_state_dict, without_tensor_steps
-from models.prompts import Tokenizer, read_prompts
 from models.spec import ModelSpec
+from models.templates import Tokenizer, read_prompts
 
 add_model_config(mini.FOLDER)
 

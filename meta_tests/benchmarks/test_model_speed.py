@@ -14,7 +14,7 @@ import models
 from models.classes import class_list
 from models.device import set_up_device
 
-BATCH = 16
+BATCH = 8
 SAFE = ("", "channels_last=false")
 OTHERS = ("compile=true", "precision=bf16")
 
@@ -66,7 +66,7 @@ def forward_and_backward(classifier, images):
 def test_images_per_second(benchmark, load, work, options):
     classifier = load(options)
     images = images_for(classifier)
-    benchmark.pedantic(work, (classifier, images), rounds=3, warmup_rounds=1)
+    benchmark.pedantic(work, (classifier, images), rounds=2, warmup_rounds=1)
     benchmark.extra_info["images_per_second"] = round(BATCH / benchmark.stats.stats.min, 1)
 
 

@@ -22,8 +22,8 @@ from models.classes import ClassList, class_list
 from models.classifier import fingerprint_of
 from models.device import set_up_device
 from models.head import class_embeddings, progress
-from models.prompts import SCHEMA, Prompts, TokenTemplate, bpe_of, read_prompts
 from models.prompts.search import Budget, Found, Task, search, weights_of
+from models.templates import SCHEMA, Prompts, TokenTemplate, bpe_of, read_prompts
 from models.zero_shot import Clip, load_clip
 from shifts.image_set import ImageSet, Item, read_folder, read_image, sample
 from shifts.mini_data import mini_folder

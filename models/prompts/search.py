@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.head import encode_text
-from models.prompts import Tokenizer, TokenTemplate, bpe_of
+from models.templates import Tokenizer, TokenTemplate, bpe_of
 
 _TEXTS_AT_ONCE = 512
 

@@ -107,9 +107,13 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
 
 
 def facts(data: str, classes: ClassList) -> dict[str, Any]:
-    """What is published of a data set: `images`, how many it has, `classes` if it has its own, and the `source`."""
-    file = _FACTS / f"{classes.name if classes.name in _files() else 'imagenet'}.json"
-    return dict(_read(file).get(data, {}))
+    """What is published of a data set: `images`, how many it has, `classes` if it has its own, and the `source`.
+
+    A class list of the user's own has ImageNet's facts, without the count, which is that of all its classes.
+    """
+    if classes.name in _files():
+        return dict(_read(_FACTS / f"{classes.name}.json").get(data, {}))
+    return {k: v for k, v in _read(_FACTS / "imagenet.json").get(data, {}).items() if k != "images"}
 
 
 @functools.cache

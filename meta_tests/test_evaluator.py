@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from fixtures.evaluator import Evaluator
 from fixtures.store import Store
 from models import InputError
 from models.classes import class_list
+from shifts import natural
 from shifts.image_set import ImageSet, Item, read_folder, sample
 from shifts.mini_data import mini_folder
 from suites.conditions import CLEAN, attack, corruption
+from suites.conditions import natural as natural_shift
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -83,6 +86,25 @@ def test_batch_size_and_order_change_at_most_one_image(tmp_path, classifier, ima
     single = Evaluator(Store(tmp_path / "b"), device=CPU, batch_size=1)(classifier, condition, backwards)
     assert whole.ids == single.ids[::-1]
     assert (whole.correct != single.correct[::-1]).sum() <= 1
+
+
+def test_predictions_are_in_the_classes_of_the_data_set(evaluate, classifier):
+    """imagenet-a's protocol: the best of its own classes, here every second one, not of all."""
+    images = sample(natural.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
+    pixels = np.stack([np.asarray(classifier.geometry(item.image())) for item in images.items])
+    logits = classifier.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+    outcomes = evaluate(classifier, natural_shift("imagenet-a"), images)
+    assert (outcomes.predictions != logits[:, ::2].argmax(1).numpy()).sum() <= 1
+    over_all = logits.argmax(1).numpy() == 2 * outcomes.labels
+    assert over_all.sum() < outcomes.correct.sum()
+
+
+def test_any_of_several_labels_counts(evaluate, classifier, images):
+    first = evaluate(classifier, CLEAN, images)
+    wrong = [replace(i, label=(p + 1) % 24, also=()) for i, p in zip(images.items, first.predictions, strict=True)]
+    assert not evaluate(classifier, CLEAN, replace(images, items=tuple(wrong))).correct.any()
+    either = [replace(i, also=((i.label + 5) % 24, (i.label - 1) % 24)) for i in wrong]
+    assert evaluate(classifier, CLEAN, replace(images, items=tuple(either))).correct.all()
 
 
 def test_a_changed_file_is_computed_anew(evaluate, classifier, image_folder, passes):

@@ -17,8 +17,8 @@ attacks = { names = ["fgsm"], eps = ["8/255"] }
 def test_the_embedded_default():
     suite = suites.load("mini")
     ids = [c.id for c in suite.conditions]
-    assert len(ids) == len(set(ids)) == 20
-    assert ids[:3] == ["clean", "imagenet-v2", "imagenet-c-gaussian_noise-1"]
+    assert len(ids) == len(set(ids)) == 31
+    assert ids[:2] == ["clean", "clean-imagenet-r-classes"]
     assert {"bim-8/255", "fgsm-1/255", "imagenet-c-contrast-5"} <= set(ids)
 
 

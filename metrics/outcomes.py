@@ -1,8 +1,8 @@
-"""What evaluating a cell gives: one prediction per image."""
+"""What evaluating a cell gives: one prediction per image, and for videos one verdict per anchor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,16 @@ from metrics.intervals import Correct
 class Outcomes:
     """Predictions of one model under one condition, in the order of the image ids.
 
-    `labels` and `predictions` are int64 (n,). `unreadable` names the images that could not be decoded; they are in
-    neither. `seconds` is what was spent computing, 0 where everything was known from an earlier run.
+    `labels` and `predictions` are int64 (n,), `correct` is bool (n,): an image may have more labels than the one here.
+    `unreadable` names the images that could not be decoded; they are in none of them. `seconds` is what was spent
+    computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
+    images.
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
+    correct: Correct
     unreadable: tuple[str, ...] = ()
     seconds: float = 0.0
-
-    @property
-    def correct(self) -> Correct:
-        return self.labels == self.predictions
+    others: dict[str, Correct] = field(default_factory=dict)

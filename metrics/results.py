@@ -53,6 +53,7 @@ class Cell:
     difference: Figure | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -80,7 +81,7 @@ class Results:
 
 def cell_from(row: dict[str, Any]) -> Cell:
     """The inverse of `asdict`, for rows that came from a worker or a file."""
-    row = row | {"unreadable": tuple(row["unreadable"])}
+    row = row | {"unreadable": tuple(row["unreadable"]), "warnings": tuple(row["warnings"])}
     if row["ci95"] is not None:
         row["ci95"] = tuple(row["ci95"])
     if row["supervised"] is not None:
@@ -110,6 +111,7 @@ def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
         found |= {"supervised": cell.supervised.model, "supervised_accuracy": cell.supervised.accuracy}
         found |= {"difference": cell.difference.value}
         found |= {"difference_ci95_low": cell.difference.ci95[0], "difference_ci95_high": cell.difference.ci95[1]}
+    found |= cell.metrics
     return [(key, value) for key, value in found.items() if value is not None]
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -13,15 +17,23 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from models.classes import ClassList
 from models.errors import InputError, nearest
+from shifts.class_space import ClassSpace
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image. `id` is its path inside the data set, stable across machines; `label` indexes the class list."""
+    """One image. `id` is its path inside the data set, stable across machines; `label` indexes the class list.
+
+    `path` is the file that holds it: the image itself, or what `content` takes the bytes of an image file from. Any
+    label of `also` counts as right, too. `border` pixels are cut off on each side before anything else is done.
+    """
 
     id: str
     path: Path
     label: int
+    also: tuple[int, ...] = ()
+    border: int = 0
+    content: Callable[[], bytes] | None = field(default=None, compare=False)
 
     @property
     def stamp(self) -> str:
@@ -29,26 +41,49 @@ class Item:
         status = self.path.stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
 
+    def image(self) -> Image.Image:
+        """Decoded completely, without its border. Raises `OSError` where that can't be done."""
+        image = read_image(io.BytesIO(self.content()) if self.content else self.path)
+        if not self.border:
+            return image
+        width, height = image.size
+        return image.crop((self.border, self.border, width - self.border, height - self.border))
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A frame of a video whose neighbours must be right, too: `near` are their ids and distances in frames."""
+
+    id: str
+    near: tuple[tuple[str, int], ...]
+
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A labelled image set, items in the order of their ids."""
+    """A labelled image set, items in the order of their ids.
+
+    Labels are those of `space`, without one the model's. With `anchors` the items are frames, and what counts is an
+    anchor with its neighbours. `warnings` are sentences on what was left out or is not as published.
+    """
 
     name: str
     items: tuple[Item, ...]
+    space: ClassSpace | None = None
+    anchors: tuple[Anchor, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
 
 
-def read_folder(name: str, folder: Path, classes: ClassList) -> ImageSet:
+def read_folder(name: str, folder: Path, classes: ClassList | ClassSpace) -> ImageSet:
     """An image set with one folder a class, called by the class's key (wnid) or by its index in the class list.
 
     Folders named by number are read by number: '10' is class 10, not the one after '1'. Not every class needs a folder.
-    Raises `InputError` for a missing or empty folder and for folders of unknown classes.
+    Raises `InputError` for a missing or empty folder, for folders of unknown classes and for links that lead in a
+    circle.
     """
-    if not folder.is_dir():
-        raise InputError(f"data set '{name}': there is no folder {folder}; correct '{name}' under [data] in the suite")
+    check_folder(name, folder)
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         raise InputError(f"data set '{name}': {folder} has no class folders; one folder a class is expected")
@@ -64,30 +99,53 @@ def read_folder(name: str, folder: Path, classes: ClassList) -> ImageSet:
             f"data set '{name}': {folder / unknown[0]} is not a class of '{classes.name}' "
             f"({len(unknown)} of {len(names)} folders are not); {nearest(unknown[0], classes.keys)}"
         )
+    if loop := _link_in_a_circle(folder):
+        raise InputError(f"data set '{name}': the link {loop} leads back to a folder that it is in; remove it")
     found = make_dataset(str(folder), labels, IMG_EXTENSIONS, allow_empty=True)
     if not found:
         raise InputError(f"data set '{name}': {folder} contains no images ({', '.join(IMG_EXTENSIONS)})")
     items = [Item(Path(path).relative_to(folder).as_posix(), Path(path), label) for path, label in found]
-    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)))
+    space = classes if isinstance(classes, ClassSpace) else None
+    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space)
+
+
+def _link_in_a_circle(folder: Path) -> Path | None:
+    """The first link to a folder above itself: who follows it lists the images below again and again."""
+    for place, folders, _ in os.walk(folder):
+        for path in (Path(place, name) for name in folders):
+            if path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
+                return path
+    return None
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Raise `InputError` where there is none."""
+    if not folder.is_dir():
+        raise InputError(f"data set '{name}': there is no folder {folder}; correct '{name}' under [data] in the suite")
 
 
 def sample(images: ImageSet, count: int | None, seed: int) -> ImageSet:
     """A class-balanced subset of `count` images: the same for every model, and stable when other images come or go.
 
     Within each class images are ordered by a hash of seed and id; classes take turns. A smaller sample is part of a
-    larger one. `None` takes all.
+    larger one. `None` takes all. Of a video set anchors are sampled, and come with their neighbours.
     """
-    if count is None or count >= len(images):
+    anchors = {anchor.id: anchor for anchor in images.anchors}
+    candidates = [item for item in images.items if item.id in anchors or not anchors]
+    if count is None or count >= len(candidates):
         return images
     by_class: dict[int, list[tuple[str, Item]]] = defaultdict(list)
-    for item in images.items:
+    for item in candidates:
         by_class[item.label].append((hashlib.sha256(f"{seed} {item.id}".encode()).hexdigest(), item))
     turns = []
     for members in by_class.values():
         for turn, (key, item) in enumerate(sorted(members, key=lambda member: member[0])):
             turns.append((turn, key, item))
-    chosen = [item for _, _, item in sorted(turns, key=lambda t: t[:2])[:count]]
-    return ImageSet(images.name, tuple(sorted(chosen, key=lambda item: item.id)))
+    chosen = {item.id for _, _, item in sorted(turns, key=lambda t: t[:2])[:count]}
+    kept = tuple(anchor for anchor in images.anchors if anchor.id in chosen)
+    chosen.update(frame for anchor in kept for frame, _ in anchor.near)
+    items = sorted((item for item in images.items if item.id in chosen), key=lambda item: item.id)
+    return replace(images, items=tuple(items), anchors=kept)
 
 
 def image_rng(seed: int, purpose: str, image_id: str) -> np.random.Generator:
@@ -96,11 +154,11 @@ def image_rng(seed: int, purpose: str, image_id: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(file: Path | BinaryIO) -> Image.Image:
     """Decode a file completely. Raises `OSError` for one that is truncated, empty, not an image or absurdly large."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             image.load()
             return image
     except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises besides OSError
-        raise OSError(f"{path}: {error}") from error
+        raise OSError(f"{file}: {error}") from error

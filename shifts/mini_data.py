@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
-from PIL import Image
+from PIL import Image, ImageOps
 
 from models import mini
 from models.cache import cache_folder
 from models.classes import class_list
 from models.errors import InputError, nearest
+from shifts.class_space import class_space, facts
 
-_COUNT = 480
+_MINI = class_list("mini")
 _NUMBERED = ("imagenet-v2",)
 """Sets whose class folders are numbers in the published layout; the others' are wnids."""
+_REACH = 10
+"""Videos go from so many frames before the anchor to so many after it."""
 
 
 def mini_folder(name: str) -> Path:
     """The folder of a drawn test set; drawn on first use, once, whatever the number of processes that ask."""
-    from models.mini.sets import TEST_SETS, picture
+    from models.mini.sets import TEST_SETS
 
     if name not in TEST_SETS:
         raise InputError(f"data source 'mini:{name}' is unknown; {nearest(name, TEST_SETS)}")
@@ -31,18 +39,125 @@ def mini_folder(name: str) -> Path:
         if not target.exists():
             partial = target.with_name(f"{name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            for index in range(_COUNT):
-                pixels, label = picture(name, index)
-                folder = partial / (str(label) if name in _NUMBERED else class_list("mini").keys[label])
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(folder / f"{name}-{index:05d}.png")
+            _WRITERS.get(name, _write_folders)(name, partial)
             partial.rename(target)
     return target
 
 
+def _pictures(name: str) -> Iterator[tuple[int, np.ndarray, int]]:
+    """(index, pixels, label) of the pictures of the set's classes, as many as it has."""
+    from models.mini.sets import picture
+
+    space = class_space(name, _MINI)
+    chosen = json.loads(mini.FILTERED.read_text()) if name == "imagenet-a" else range(100_000)
+    indices = [i for i in chosen if i % len(_MINI) in space.label_of][: facts(name, _MINI)["images"]]
+    for index in indices:
+        yield index, *picture(name, index)
+
+
+def _write_folders(name: str, folder: Path) -> None:
+    for index, pixels, label in _pictures(name):
+        file = folder / (str(label) if name in _NUMBERED else _MINI.keys[label]) / f"{name}-{index:05d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+
+
+def _write_objectnet(name: str, folder: Path) -> None:
+    """`images/<folder>/*.png` with a red border of 2 pixels, and `mappings` from folders to classes; one folder shows
+    what no model has a class for."""
+    from models.mini.sets import sign
+
+    space, (other,) = class_space(name, _MINI), facts(name, _MINI)["other folders"]
+    shown = [(space.keys[space.label_of[label]], index, pixels) for index, pixels, label in _pictures(name)]
+    for where, index, pixels in [*shown, *((other, index, sign(index)) for index in range(12))]:
+        file = folder / "images" / where / f"{index:05d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        ImageOps.expand(Image.fromarray(pixels), 2, (255, 0, 0)).convert("RGBA").save(file)
+    called = {key: key.replace("_", " ").capitalize() for key in (*space.keys, other)}
+    members = {
+        called[key]: "; ".join(_MINI.names[i] for i in positions)
+        for key, positions in zip(space.keys, space.members, strict=True)
+    }
+    _write_json(folder / "mappings" / "folder_to_objectnet_label.json", called)
+    _write_json(folder / "mappings" / "objectnet_to_imagenet_1k.json", members)
+
+
+def _write_vid(name: str, folder: Path) -> None:
+    """`val/<video>/<frame>.JPEG`, `pmsets.json` and `labels.json`; frames with two objects have two labels."""
+    sets, labels = {}, dict[str, list[int]]()
+    for video, classes, offsets in _videos(name):
+        names = {offset: f"val/MINI_val_{video:08d}/{100 + offset:06d}.JPEG" for offset in (0, *offsets)}
+        _write_frames(name, folder, video, classes, names, quality=90)
+        space = class_space(name, _MINI)
+        labels |= {frame: sorted({space.label_of[label] for label in classes}) for frame in names.values()}
+        sets[names[0]] = [names[offset] for offset in offsets]
+    _write_json(folder / "pmsets.json", sets)
+    _write_json(folder / "labels.json", labels)
+
+
+def _write_ytbb(name: str, folder: Path) -> None:
+    """`<video>_<ms>/frame-<n>.jpg`, strongly compressed; the csv of anchors, and what reviewers said of them."""
+    space, rows, anchors, pairs = class_space(name, _MINI), [], [], []
+    words = ["good", "unsure", "bad", *space.keys]
+    for video, classes, offsets in _videos(name):
+        ms = 1000 + 200 * video
+        names = {o: f"mini{video:05d}_{ms}/frame-{ms * 3 // 100 + o}.jpg" for o in range(-_REACH, _REACH + 1)}
+        _write_frames(name, folder, video, classes, names, quality=12 + video % 12)
+        first, *added = (space.label_of[label] for label in classes)
+        rows.append({"ytid": f"mini{video:05d}", "time_ms": ms, "label": first})
+        anchors.append({"key": names[0], "notes": "", "labels": [0, *(words.index(space.keys[a]) for a in added)]})
+        pairs += [
+            {"key": f"{names[0]},{frame}", "notes": "", "labels": [0 if o in offsets else 1]}
+            for o, frame in names.items()
+            if o
+        ]
+    with (folder / "ytbb_robustness_test_anchors_full.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    _write_json(folder / "anchor_labels.json", {"annotations": anchors, "labels": words})
+    _write_json(folder / "pmk_labels.json", {"annotations": pairs, "labels": ["similar", "dissimilar"]})
+
+
+def _videos(name: str) -> Iterator[tuple[int, tuple[int, ...], list[int]]]:
+    """(number, classes shown, the object's first, offsets of near-duplicates of the anchor): 0 to 20 of each."""
+    space, rng = class_space(name, _MINI), np.random.default_rng(0)
+    labels = list(space.label_of)
+    for video in range(facts(name, _MINI)["images"]):
+        company = [labels[(video + 5) % len(labels)]] if video % 8 == 0 else []
+        every = [offset for offset in range(-_REACH, _REACH + 1) if offset]
+        offsets = sorted(rng.choice(every, rng.integers(0, len(every) + 1), replace=False).tolist())
+        yield video, (labels[video % len(labels)], *company), offsets
+
+
+def _write_frames(
+    name: str, folder: Path, video: int, classes: tuple[int, ...], names: dict[int, str], quality: int
+) -> None:
+    from models.mini.sets import frame
+
+    for offset, file in names.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        pixels = frame(name, video, classes[0], classes[1] if len(classes) > 1 else None, offset)
+        Image.fromarray(pixels).save(folder / file, quality=quality)
+
+
+_WRITERS: dict[str, Callable[[str, Path], None]] = {
+    "objectnet": _write_objectnet,
+    "imagenet-vid-robust": _write_vid,
+    "ytbb-robust": _write_ytbb,
+}
+
+
+def _write_json(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+@cache
 def _version() -> str:
-    """Changes with the code that draws, so that an old cache is never taken for a new world."""
-    digest = hashlib.sha256(f"{_COUNT}".encode())
-    for name in ("objects.py", "world.py", "sets.py"):
-        digest.update((mini.FOLDER / name).read_bytes())
+    """Changes with the code that draws and with what it draws, so that an old cache is never taken for a new world."""
+    digest = hashlib.sha256()
+    drawing = [mini.FOLDER / name for name in ("objects.py", "world.py", "sets.py")]
+    for file in (*drawing, mini.FILTERED, Path(__file__), Path(__file__).parent / "data" / "mini.json"):
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:10]

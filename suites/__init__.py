@@ -16,7 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
-from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, DATA_SETS, SEVERITIES, Condition, attack, corruption, natural
+from suites.conditions import (
+    ATTACKS,
+    CLEAN,
+    CORRUPTIONS,
+    DATA_SETS,
+    SEVERITIES,
+    Condition,
+    attack,
+    corruption,
+    natural,
+    reference,
+)
 
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
@@ -48,9 +59,10 @@ class Conditions(_Strict):
     attacks: Attacks | None = None
 
     def expand(self) -> Iterator[Condition]:
-        """All conditions in the order of the report; the clean one always runs."""
-        yield CLEAN
-        yield from (natural(name) for name in self.natural)
+        """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
+        shifts = [natural(name) for name in self.natural]
+        yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in shifts)])
+        yield from shifts
         if self.imagenet_c:
             for name in self.imagenet_c.corruptions:
                 yield from (corruption(name, severity) for severity in self.imagenet_c.severities)
@@ -119,11 +131,18 @@ class Suite:
         return str(file) if file.is_file() else self.settings.classes
 
     def source(self, data: str) -> str | None:
-        """Where a data set is: a folder, or `mini:NAME` for the drawn world; None where the suite names none."""
+        """Where a data set is: a folder, `wds:` shards, an `hf:` data set, or `mini:NAME` for the drawn world; None
+        where the suite names none."""
         source = self.settings.data.get(data)
         if source is None or source.startswith("mini:"):
             return source
-        return str(self.file.parent / Path(source).expanduser())
+        prefix = next((p for p in ("wds:", "hf:") if source.startswith(p)), "")
+        place = source.removeprefix(prefix)
+        if (prefix == "wds:" and ("://" in place or place.startswith("pipe:"))) or (
+            prefix == "hf:" and place[:1] not in (".", "/", "~")
+        ):
+            return source
+        return f"{prefix}{self.file.parent / Path(place).expanduser()}"
 
 
 def load(name_or_file: str) -> Suite:

@@ -7,13 +7,16 @@ from fractions import Fraction
 
 from models.errors import InputError, nearest
 
-NATURAL = ("imagenet-v2",)
+_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
+NATURAL = ("imagenet-v2", "imagenet-sketch", *_WITH_OWN_CLASSES)
 CORRUPTIONS = ("gaussian_noise", "contrast")
 SEVERITIES = (1, 2, 3, 4, 5)
 ATTACKS = ("fgsm", "bim")
 CLEAN_SET = "imagenet"
 """The clean reference, which corruptions and attacks start from."""
 DATA_SETS = (CLEAN_SET, *NATURAL)
+_REFERENCES = {f"clean-{name}-classes": name for name in _WITH_OWN_CLASSES}
+"""Conditions on clean images of the classes of a natural shift -> the shift that they are the reference of."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Condition:
         """The data set that it is evaluated on."""
         return self.name if self.family == "natural" else CLEAN_SET
 
+    @property
+    def classes_of(self) -> str:
+        """The data set whose classes the labels are."""
+        return _REFERENCES.get(self.name, self.data)
+
     def __getitem__(self, key: str) -> str | int:
         return dict(self.params)[key]
 
@@ -62,6 +70,11 @@ def parse_eps(text: str) -> Fraction:
 
 def natural(name: str) -> Condition:
     return Condition("natural", _known(name, NATURAL, "natural shift"))
+
+
+def reference(shift: Condition) -> Condition:
+    """The clean images that a natural shift is compared with: of the same classes."""
+    return next((Condition("clean", name) for name, data in _REFERENCES.items() if data == shift.name), CLEAN)
 
 
 def corruption(name: str, severity: int) -> Condition:

@@ -8,6 +8,9 @@ from models.spec import ModelSpec
 FOLDER = Path(__file__).parent
 CLIP_ARCHITECTURE, CLIP_WEIGHTS = "mini-clip", FOLDER / "clip.safetensors"
 SUPERVISED_ARCHITECTURE, SUPERVISED_WEIGHTS = "test_resnet", FOLDER / "supervised.safetensors"
+FILTER_ARCHITECTURE, FILTER_WEIGHTS = "test_efficientnet", FOLDER / "filter.safetensors"
+FILTERED = FOLDER / "filtered.json"
+"""Which pictures of imagenet-a's counterpart the filter model gets wrong: those that the set is made of."""
 
 
 def inner(spec: ModelSpec) -> ModelSpec:

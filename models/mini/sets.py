@@ -46,21 +46,72 @@ def _fresh_draw(rng: Rng, label: int) -> Scene:
     )
 
 
+def _rendition(rng: Rng, label: int) -> Scene:
+    """ImageNet-R's counterpart: art of many kinds, sketches apart, which have a set of their own."""
+    return sample_scene(rng, label, str(rng.choice([s for s in STYLES if s not in ("photo", "sketch")])))
+
+
+def _unusual(rng: Rng, label: int) -> Scene:
+    """ObjectNet's counterpart: any rotation, other viewpoints, anywhere in the picture, no typical colours."""
+    scene = sample_scene(rng, label)
+    return replace(
+        scene,
+        colour=str(rng.choice([c for c in COLOURS if c != scene.second])),
+        scale=rng.uniform(0.45, 0.8),
+        x=rng.uniform(-0.35, 0.35),
+        y=rng.uniform(-0.35, 0.35),
+        turn=rng.uniform(0, 1),
+        squeeze=rng.uniform(0.7, 1.4),
+        shear=rng.normal(0, 0.2),
+    )
+
+
 _SCENES: dict[str, Callable[[Rng, int], Scene]] = {
     "train": sample_scene,
     "imagenet": sample_scene,
     "imagenet-v2": _fresh_draw,
     "imagenet-sketch": lambda rng, label: sample_scene(rng, label, "sketch"),
+    "imagenet-r": _rendition,
+    "imagenet-a": _fresh_draw,
+    "objectnet": _unusual,
 }
 """Set name -> how a scene of a label is drawn up; names of test sets are those of the data sets they stand for."""
 
-TEST_SETS = tuple(name for name in _SCENES if name != "train")
+VIDEO_SETS = ("imagenet-vid-robust", "ytbb-robust")
+TEST_SETS = (*(name for name in _SCENES if name != "train"), *VIDEO_SETS)
 
 
 def picture(set_name: str, index: int) -> tuple[np.ndarray, int]:
     """Picture `index` of a labelled set, uint8 RGB (SIZE, SIZE, 3), and its label; labels go round the classes."""
     rng, label = _rng(set_name, index), index % len(CLASSES)
     return draw(_SCENES[set_name](rng, label), rng), label
+
+
+def sign(index: int) -> np.ndarray:
+    """A picture of a word alone, which shows no object of any class."""
+    rng = _rng("sign", index)
+    return draw(with_words(replace(sample_scene(rng, 0), label=None), str(rng.choice(CLASSES))), rng)
+
+
+def frame(set_name: str, video: int, label: int, company: int | None, offset: int) -> np.ndarray:
+    """The frame of a video so many frames after its anchor: one scene, in which object and camera move evenly.
+
+    `company` is the class of an object in the background, which moves on its own.
+    """
+    rng = _rng(set_name, video)
+
+    def moved(scene: Scene) -> Scene:
+        x, y, turn, growth = rng.normal(0, (0.018, 0.018, 0.006, 0.012)) * offset
+        return replace(
+            scene, x=scene.x + x, y=scene.y + y, turn=scene.turn + turn, scale=scene.scale * float(np.exp(growth))
+        )
+
+    scene = moved(sample_scene(rng, label))
+    if company is not None:
+        behind = sample_scene(rng, company)
+        side = -1 if scene.x > 0 else 1
+        scene = replace(scene, scale=scene.scale * 0.8, company=moved(replace(behind, scale=0.4, x=side * 0.5, y=-0.5)))
+    return draw(scene, _rng(f"drawing of {set_name}", video))
 
 
 def near_duplicate(set_name: str, index: int) -> tuple[np.ndarray, str]:

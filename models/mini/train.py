@@ -1,12 +1,14 @@
-"""Train the embedded models from the drawn world: `python -m models.mini.train clip` and `... supervised`.
+"""Train the embedded models from the drawn world: `python -m models.mini.train clip`, `... supervised`, `... filter`.
 
-Writes `clip.safetensors` and `supervised.safetensors` beside this file. Pictures are drawn once into a cache folder; a
-checkpoint is kept after each epoch, so that a stopped training goes on where it was.
+Writes `clip.safetensors`, `supervised.safetensors` and `filter.safetensors` beside this file, and with the last one
+`filtered.json`, the pictures that it fails on. Pictures are drawn once into a cache folder; a checkpoint is kept after
+each epoch, so that a stopped training goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import time
@@ -27,11 +29,22 @@ from torchvision.transforms import Normalize
 
 from models.cache import cache_folder
 from models.device import tune_allocator
-from models.mini import CLIP_ARCHITECTURE, CLIP_WEIGHTS, FOLDER, SUPERVISED_ARCHITECTURE, SUPERVISED_WEIGHTS
+from models.mini import (
+    CLIP_ARCHITECTURE,
+    CLIP_WEIGHTS,
+    FILTER_ARCHITECTURE,
+    FILTER_WEIGHTS,
+    FILTERED,
+    FOLDER,
+    SUPERVISED_ARCHITECTURE,
+    SUPERVISED_WEIGHTS,
+)
 from models.mini.sets import picture, pretraining_pair
 from models.mini.world import CLASSES, SIZE
 
-PAIRS, PHOTOS, HELD_OUT = 100_000, 40_000, 960
+PAIRS, PHOTOS, FILTER_PHOTOS, HELD_OUT = 100_000, 40_000, 12_000, 960
+CANDIDATES, PER_CLASS = 4800, 20
+"""For imagenet-a's counterpart: so many pictures are shown to the filter model, so many failures kept of each class."""
 SEED = 0
 PEAK_RATE, WEIGHT_DECAY = 2e-3, 0.1
 
@@ -77,19 +90,26 @@ def clip_task(cache: Path) -> Task:
     return Task(model, pictures, tokens, config["mean"], config["std"], loss, logits, CLIP_WEIGHTS, epochs=7, batch=256)
 
 
-def supervised_task(cache: Path) -> Task:
+def labels_task(cache: Path, architecture: str, weights: Path, photos: int) -> Task:
     """Classification of the clean style alone."""
-    model = timm.create_model(SUPERVISED_ARCHITECTURE, num_classes=len(CLASSES))
-    images, labels = drawn(cache, "photos", _photo, PHOTOS)
+    model = timm.create_model(architecture, num_classes=len(CLASSES))
+    images, labels = drawn(cache, "photos", _photo, photos)
 
     def loss(batch: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(model(batch), target, label_smoothing=0.1)
 
     config = resolve_data_config({}, model=model)
     pictures, targets = torch.from_numpy(images), torch.from_numpy(labels)
-    return Task(
-        model, pictures, targets, config["mean"], config["std"], loss, model, SUPERVISED_WEIGHTS, epochs=5, batch=128
-    )
+    return Task(model, pictures, targets, config["mean"], config["std"], loss, model, weights, epochs=5, batch=128)
+
+
+def supervised_task(cache: Path) -> Task:
+    return labels_task(cache, SUPERVISED_ARCHITECTURE, SUPERVISED_WEIGHTS, PHOTOS)
+
+
+def filter_task(cache: Path) -> Task:
+    """The model whose failures make imagenet-a's counterpart: neither a candidate nor a baseline."""
+    return labels_task(cache, FILTER_ARCHITECTURE, FILTER_WEIGHTS, FILTER_PHOTOS)
 
 
 def _photo(index: int) -> tuple[np.ndarray, int]:
@@ -199,16 +219,37 @@ def save(task: Task) -> None:
     save_file({key: value.contiguous() for key, value in weights.items()}, task.weights)
 
 
+TASKS = {"clip": clip_task, "supervised": supervised_task, "filter": filter_task}
+
+
+def save_failures(task: Task, normalize: Normalize) -> None:
+    """Note which pictures of imagenet-a's counterpart, the first of each class, the trained filter model gets wrong."""
+    task.model.half().float().eval()  # as its file has it
+    failures: dict[int, list[int]] = {label: [] for label in range(len(CLASSES))}
+    for start in range(0, CANDIDATES, 240):
+        pictures, labels = zip(*(picture("imagenet-a", i) for i in range(start, start + 240)), strict=True)
+        with torch.inference_mode():
+            images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+            predictions = task.logits(normalize(images)).argmax(1).tolist()
+        for i, (prediction, label) in enumerate(zip(predictions, labels, strict=True)):
+            if prediction != label:
+                failures[label].append(start + i)
+    FILTERED.write_text(json.dumps(sorted(i for found in failures.values() for i in found[:PER_CLASS])) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=("clip", "supervised"))
+    parser.add_argument("model", choices=TASKS)
     parser.add_argument("--cache", type=Path, default=cache_folder() / "training", help="pictures and checkpoints")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args.cache.mkdir(parents=True, exist_ok=True)
     tune_allocator()
     torch.manual_seed(SEED)
-    fit((clip_task if args.model == "clip" else supervised_task)(args.cache), args.cache)
+    task = TASKS[args.model](args.cache)
+    fit(task, args.cache)
+    if args.model == "filter":
+        save_failures(task, Normalize(task.mean, task.std))
 
 
 if __name__ == "__main__":

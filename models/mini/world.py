@@ -71,7 +71,8 @@ _SUPERSAMPLING = 3
 @dataclass(frozen=True)
 class Scene:
     """What a picture shows. `label` None is a picture of words alone; `scale` is half the object's side over half of
-    the picture's; `x`, `y` shift its centre in the same unit; `turn` is in turns; `words` are written on top."""
+    the picture's; `x`, `y` shift its centre in the same unit; `turn` is in turns; `words` are written on top;
+    `company` is another object, behind this one."""
 
     label: int | None
     style: str = "photo"
@@ -87,6 +88,7 @@ class Scene:
     mirrored: bool = False
     clutter: int = 0
     words: tuple[str, ...] = ()
+    company: Scene | None = None
 
 
 def sample_scene(rng: Rng, label: int | None, style: str = "photo") -> Scene:
@@ -118,8 +120,9 @@ def draw(scene: Scene, rng: Rng) -> np.ndarray:
     pen = ImageDraw.Draw(canvas)
     if scene.style in ("photo", "painting", "pixel"):
         _scatter_clutter(pen, scene.clutter, rng)
-    if scene.label is not None:
-        _paint_object(pen, scene, OBJECTS[CLASSES[scene.label]](rng))
+    for thing in (scene.company, scene):
+        if thing is not None and thing.label is not None:
+            _paint_object(pen, thing, OBJECTS[CLASSES[thing.label]](rng))
     image = canvas.reduce(_SUPERSAMPLING)
     image = Image.fromarray(_finish(image, scene.style, rng))
     for word in scene.words:

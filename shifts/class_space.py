@@ -1,0 +1,126 @@
+"""Class spaces: what a data set's labels stand for, in the classes of the models that are tested on it.
+
+A model has one logit a class of its own list. A data set may have all of these classes, some of them (imagenet-a and
+imagenet-r: the prediction is the best of their 200 classes, not of 1000), or classes that are unions of them (objectnet
+and the video sets: a data-set class scores as its best member).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.classes import ClassList
+from models.classifier import Classifier
+from models.errors import InputError
+
+_FACTS = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class ClassSpace:
+    """The classes of a data set, in the order of its labels.
+
+    `keys` are what its folders or files call them. `members[i]` are the positions in the model's class list that count
+    as class i; none where no model class does: such a class is never predicted.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    members: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @functools.cached_property
+    def label_of(self) -> dict[int, int]:
+        """Position in the model's class list -> label, for those that are in the space."""
+        return {position: label for label, members in enumerate(self.members) for position in members}
+
+    def project(self, logits: Tensor) -> Tensor:
+        """Logits (n, model classes) -> (n, data-set classes): the maximum over members; differentiable.
+
+        A class without members gets the lowest finite number, so that it never wins and no arithmetic meets infinity.
+        """
+        positions = torch.tensor(list(self.label_of), device=logits.device)
+        labels = torch.tensor(list(self.label_of.values()), device=logits.device)
+        lowest = logits.new_full((len(logits), len(self)), torch.finfo(logits.dtype).min)
+        return lowest.scatter_reduce(1, labels.expand(len(logits), -1), logits[:, positions], "amax")
+
+
+class _Projected(Classifier):
+    """A classifier over the classes of a data set."""
+
+    def __init__(self, inner: Classifier, space: ClassSpace) -> None:
+        nn.Module.__init__(self)
+        self.inner, self.space = inner, space
+        self.classes = ClassList(space.name, space.keys, space.keys)
+        self.eval()
+
+    def __getattr__(self, name: str) -> Any:
+        """Name, resolution, preprocessing and whatever else a classifier has are those of the model inside."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.space.project(self.inner(images))
+
+
+def seen_through(classifier: Classifier, space: ClassSpace | None) -> Classifier:
+    """The same model with one logit a class of the data set, for predictions and for attacks alike.
+
+    Without a space, and where it is the model's own list, the classifier itself.
+    """
+    if space is None or space.members == tuple((i,) for i in range(len(classifier.classes))):
+        return classifier
+    return _Projected(classifier, space)
+
+
+def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[str]] | None = None) -> ClassSpace:
+    """The space of a data set for models over `classes`: the published one, or that of `members` (key -> class keys).
+
+    A data set without classes of its own has those of the models. Raises `InputError` where the models lack a class
+    that the data set needs.
+    """
+    if members is None:
+        published = facts(data, classes).get("classes", classes.keys)
+        members = published if isinstance(published, dict) else {key: [key] for key in published}
+    index = {key: i for i, key in enumerate(classes.keys)}
+    needed = [key for keys in members.values() for key in keys]
+    if missing := [key for key in needed if key not in index]:
+        raise InputError(
+            f"data set '{data}' has classes that the class list '{classes.name}' lacks: {missing[0]} "
+            f"({len(missing)} of {len(needed)}); take it out of the suite, or use the class list it was made for"
+        )
+    if len(set(needed)) < len(needed):
+        raise InputError(f"data set '{data}': a class of '{classes.name}' is a member of two of its classes")
+    return ClassSpace(data, tuple(members), tuple(tuple(index[key] for key in keys) for keys in members.values()))
+
+
+def facts(data: str, classes: ClassList) -> dict[str, Any]:
+    """What is published of a data set: `images`, how many it has, `classes` if it has its own, and the `source`.
+
+    A class list of the user's own has ImageNet's facts, without the count, which is that of all its classes.
+    """
+    if classes.name in _files():
+        return dict(_read(_FACTS / f"{classes.name}.json").get(data, {}))
+    return {k: v for k, v in _read(_FACTS / "imagenet.json").get(data, {}).items() if k != "images"}
+
+
+@functools.cache
+def _files() -> frozenset[str]:
+    return frozenset(file.stem for file in _FACTS.glob("*.json"))
+
+
+@functools.cache
+def _read(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8")))

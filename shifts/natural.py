@@ -1,0 +1,153 @@
+"""The clean reference and the seven natural distribution shifts: from the line in the suite to a labelled image set.
+
+A source is a folder in the published layout, `wds:SHARDS` (WebDataset) or `hf:NAME?split=SPLIT` (Hugging Face).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from models.classes import ClassList
+from models.errors import InputError
+from shifts import hub, shards, video
+from shifts.class_space import ClassSpace, class_space, facts
+from shifts.image_set import ImageSet, check_folder, read_folder
+from shifts.sources import Records, read_json
+
+_VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}
+_OBJECTNET_BORDER = 2
+"""ObjectNet marks its images with a red border of so many pixels, to be cut off before use."""
+_STRAY_ALLOWED = 0.01
+
+
+def load(data: str, source: str, classes: ClassList) -> ImageSet:
+    """All images of a data set for models over `classes`, with warnings about what is not as published.
+
+    Raises `InputError` naming file or option where the source can't be read or has other classes.
+    """
+    space = space_of(data, source, classes)
+    kind, _, place = source.partition(":")
+    if kind in ("wds", "hf"):
+        if data in _VIDEO:
+            raise InputError(
+                f"data set '{data}' is read from a folder with its frames and metadata, not from '{source}'"
+            )
+        records = (shards.read if kind == "wds" else hub.read)(data, place)
+        images = _labelled(records, space, classes)
+    elif data in _VIDEO:
+        images = _VIDEO[data](data, Path(source), space)
+    elif data == "objectnet":
+        images = _read_objectnet(data, Path(source), space, classes)
+    else:
+        images = read_folder(data, Path(source), space)
+    if data == "objectnet":
+        images = replace(images, items=tuple(replace(item, border=_OBJECTNET_BORDER) for item in images.items))
+    return replace(images, warnings=(*images.warnings, *_not_as_published(images, space, classes)))
+
+
+def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
+    """The class space of a data set; ObjectNet's is the one of its own `mappings` where these files are there."""
+    mappings = Path(source) / "mappings"
+    if data != "objectnet" or not mappings.is_dir():
+        return class_space(data, classes)
+    labels = read_json(mappings / "folder_to_objectnet_label.json")
+    names = read_json(mappings / "objectnet_to_imagenet_1k.json")
+    keys = _keys_by_name(classes)
+    shared = {folder: names[label].split("; ") for folder, label in sorted(labels.items()) if label in names}
+    if unknown := [name for members in shared.values() for name in members if name not in keys]:
+        raise InputError(f"{mappings}: '{unknown[0]}' is no class of '{classes.name}' ({len(unknown)} names are not)")
+    return class_space(data, classes, {folder: [keys[n] for n in members] for folder, members in shared.items()})
+
+
+def only_classes_of(space: ClassSpace, images: ImageSet) -> ImageSet:
+    """The images of a set over the models' classes that belong to a class of `space`; labels are still the models'."""
+    return replace(images, items=tuple(item for item in images.items if item.label in space.label_of))
+
+
+def relabelled(space: ClassSpace, images: ImageSet) -> ImageSet:
+    """The same images with the labels of `space`."""
+    items = tuple(replace(item, label=space.label_of[item.label]) for item in images.items)
+    return replace(images, items=items, space=space)
+
+
+def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
+    """Images of the shared classes; the folders of the others are known, and left alone."""
+    check_folder(name, folder)
+    images = folder / "images"
+    if not images.is_dir():
+        raise InputError(f"data set '{name}': {folder} has no folder 'images'; name the folder above it in the suite")
+    others = facts(name, classes).get("other folders", [])
+    found = read_folder(
+        name, images, replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
+    )
+    shared = tuple(replace(item, id=f"images/{item.id}") for item in found.items if item.label < len(space))
+    return ImageSet(name, shared, space)
+
+
+def _keys_by_name(classes: ClassList) -> Mapping[str, str]:
+    """What mapping files call a class -> its key. ObjectNet's call ImageNet's by all words of the synset."""
+    if classes.name != "imagenet":
+        return dict(zip(classes.names, classes.keys, strict=True))
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    return {info.label_name_to_description(key, detailed=False): key for key in classes.keys}
+
+
+def _labelled(records: Records, space: ClassSpace, classes: ClassList) -> ImageSet:
+    """Numbered labels -> those of the space: by the names that come with them, else by order.
+
+    Labels that stand for no class are left out, counted and named. Raises `InputError` where they are many.
+    """
+    label_of = _numbering(records, space, classes)
+    items = [replace(item, label=label_of[item.label]) for item in records.items if item.label in label_of]
+    if not items or len(records.items) - len(items) > _STRAY_ALLOWED * len(records.items):
+        stray = next((item for item in records.items if item.label not in label_of), None)
+        raise InputError(
+            f"data set '{space.name}': {len(records.items) - len(items)} of {len(records.items)} labels in "
+            f"{records.place} are outside its {len(space)} classes"
+            + (f" (first: {stray.label} of {stray.id})" if stray else "")
+        )
+    warnings = list(records.warnings)
+    if len(items) < len(records.items):
+        stray = next(item for item in records.items if item.label not in label_of)
+        warnings.append(
+            f"data set '{space.name}': {len(records.items) - len(items)} images with labels outside its {len(space)} "
+            f"classes are left out (first: {stray.label} of {stray.id})"
+        )
+    return ImageSet(space.name, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
+
+
+def _numbering(records: Records, space: ClassSpace, classes: ClassList) -> Mapping[int, int]:
+    names = [_plain(name) for name in records.classnames]
+    by_key = {_plain(key): label for label, key in enumerate(space.keys)}
+    if names and set(names) == set(by_key):
+        return {number: by_key[name] for number, name in enumerate(names)}
+    if len(names) in (0, len(space)):
+        return {label: label for label in range(len(space))}
+    if len(names) == len(classes):
+        return space.label_of
+    raise InputError(
+        f"data set '{space.name}': {records.place} names {len(names)} classes where {len(space)} are expected"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().lower()
+
+
+def _not_as_published(images: ImageSet, space: ClassSpace, classes: ClassList) -> Sequence[str]:
+    """A sentence for each number that differs: users work on subsets, and should know it."""
+    counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
+    published = facts(space.name, classes).get("images", counted)
+    with_members = {label for label, members in enumerate(space.members) if members}
+    found = with_members & {item.label for item in images.items}
+    warnings = []
+    if counted != published:
+        warnings.append(f"data set '{space.name}': {counted} {what}, {published} were published")
+    if found < with_members:
+        warnings.append(f"data set '{space.name}': images of {len(found)} of {len(with_members)} classes")
+    return warnings

@@ -25,12 +25,26 @@ PASSED = Cell(
     supervised=Baseline("mini:supervised", 0.25, (0.21, 0.29)),
     difference=Figure(0.25, (0.2, 0.3)),
 )
+VIDEO = replace(
+    PASSED,
+    family="natural",
+    condition="ytbb-robust",
+    params={},
+    metrics={"pm0": 0.75, "pm0_ci95_low": 0.7, "pm0_ci95_high": 0.8}
+    | {"effective_robustness": 0.1, "effective_robustness_ci95_low": 0.05, "effective_robustness_ci95_high": 0.15},
+    warnings=("data set 'ytbb-robust': 7 anchors, 2169 were published", EVIL),
+)
 NOT_RUN = Cell("natural", "imagenet-v2", {}, "mini:clip", "candidate", "not run", "no data")
 FAILED = replace(PASSED, verdict="fail", condition="fgsm", model=EVIL, reason=EVIL, unreadable=(EVIL,))
 WEAK = replace(PASSED, verdict="known weakness", params={"eps": "1/255"})
 BASELINE = replace(PASSED, role="supervised", verdict="baseline", supervised=None, difference=None)
-MODELS = [{"model": EVIL, "role": "candidate", "fingerprint": "0", "image_size": 64, "classes": 24, "device": "cpu"}]
-RESULTS = Results("mini", {"command": ["pytest", EVIL]}, MODELS, in_order([PASSED, NOT_RUN, FAILED, WEAK, BASELINE]))
+MODELS = [
+    {"model": EVIL, "role": "candidate", "fingerprint": "0", "image_size": 64, "classes": 24, "device": "cpu"}
+    | {"prompts": EVIL, "precision": "fp32", "warnings": [EVIL]}
+]
+RESULTS = Results(
+    "mini", {"command": ["pytest", EVIL]}, MODELS, in_order([PASSED, VIDEO, NOT_RUN, FAILED, WEAK, BASELINE])
+)
 
 
 def test_json_round_trip(tmp_path):
@@ -90,7 +104,7 @@ def test_the_page_says_what_failed_and_what_did_not_run():
 def test_junit_has_the_figures_as_properties():
     root = ET.fromstring(junit.render(RESULTS))
     assert {k: root.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "4",
+        "tests": "5",
         "failures": "1",
         "errors": "0",
         "skipped": "2",
@@ -115,3 +129,10 @@ def test_the_terminal_names_the_reason_of_what_is_not_a_pass():
     lines = list(table.lines(RESULTS.cells))
     assert any("no data" in line for line in lines)
     assert any(line.startswith("bim 8/255") and "50.0 [45.5, 54.5]" in line and "+25.0" in line for line in lines)
+
+
+@pytest.mark.parametrize("view", [html.render, markdown.render, lambda r: "\n".join(table.lines(r.cells))])
+def test_other_measures_and_warnings_about_the_data_are_shown_once(view):
+    text = view(RESULTS).replace("&#39;", "'")
+    assert "pm-0 75.0 [70.0, 80.0]; effective robustness +10.0 [+5.0, +15.0]" in text
+    assert text.count("data set 'ytbb-robust': 7 anchors, 2169 were published") == 1

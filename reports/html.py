@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from metrics.results import Results
-from reports.table import candidates, interval, share
+from reports.table import candidates, interval, others, share, warnings
 
 _VERDICT_ORDER = ("fail", "error", "improved", "known weakness", "inconclusive", "not run", "not gated", "pass")
 
@@ -20,7 +20,7 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": share, "interval": interval}
+    environment.filters |= {"share": share, "interval": interval, "others": others}
     shown = candidates(results.cells)
     counts = {verdict: sum(cell.verdict == verdict for cell in shown) for verdict in _VERDICT_ORDER}
     return environment.get_template("report.html.j2").render(
@@ -31,5 +31,6 @@ def render(results: Results) -> str:
         explained=[cell for cell in shown if cell.verdict not in ("pass", "not gated")],
         measured=sum(cell.accuracy is not None for cell in shown),
         failed=counts["fail"] + counts["error"] + counts["improved"],
+        warnings=warnings(results.cells),
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )

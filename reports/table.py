@@ -23,10 +23,28 @@ def columns(cell: Cell) -> tuple[str, ...]:
         f"{share(cell.difference.value, '+')} {interval(cell.difference.ci95, '+')}" if cell.difference else "-"
     )
     accuracy = f"{share(cell.accuracy)} {interval(cell.ci95)}"
-    return (cell.label, cell.model, str(cell.n), accuracy, supervised, difference, cell.verdict)
+    return (cell.label, cell.model, str(cell.n), accuracy, supervised, difference, cell.verdict, others(cell))
 
 
-HEADINGS = ("condition", "model", "n", "accuracy, 95% interval", "supervised", "difference", "verdict")
+HEADINGS = ("condition", "model", "n", "accuracy, 95% interval", "supervised", "difference", "verdict", "also")
+_OTHERS = {"pm0": ("pm-0", ""), "effective_robustness": ("effective robustness", "+")}
+"""Metrics that the tables show: what they are called there, and whether they have a sign."""
+
+
+def others(cell: Cell) -> str:
+    """What else was measured, each with its interval."""
+    found = [
+        f"{label} {share(cell.metrics[key], sign)} "
+        + interval((cell.metrics[f"{key}_ci95_low"], cell.metrics[f"{key}_ci95_high"]), sign)
+        for key, (label, sign) in _OTHERS.items()
+        if key in cell.metrics
+    ]
+    return "; ".join(found)
+
+
+def warnings(cells: Sequence[Cell]) -> list[str]:
+    """What the data sets' readers had to say, each sentence once."""
+    return list(dict.fromkeys(warning for cell in cells for warning in cell.warnings))
 
 
 def candidates(cells: Sequence[Cell]) -> list[Cell]:
@@ -42,3 +60,4 @@ def lines(cells: Sequence[Cell]) -> Iterator[str]:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         if cell and cell.verdict in ("fail", "error", "improved", "not run"):
             yield f"    {cell.reason}"
+    yield from (f"warning: {warning}" for warning in warnings(cells))

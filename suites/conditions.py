@@ -8,7 +8,28 @@ from fractions import Fraction
 from models.errors import InputError, nearest
 
 NATURAL = ("imagenet-v2",)
-CORRUPTIONS = ("gaussian_noise", "contrast")
+CORRUPTIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+    "speckle_noise",
+    "gaussian_blur",
+    "spatter",
+    "saturate",
+)
+"""The fifteen of ImageNet-C, which mCE is about, and its four extra ones."""
 SEVERITIES = (1, 2, 3, 4, 5)
 ATTACKS = ("fgsm", "bim")
 CLEAN_SET = "imagenet"

@@ -1,55 +1,84 @@
 """ImageNet-C: common corruptions of an image at five severities (Hendrycks & Dietterich 2019, parameters of its code).
 
-Each takes and returns a uint8 RGB image (height, width, 3), after the model's own resize and crop, as the published
-files are.
+Applied after the model's own resize and crop, as the published files are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError, nearest
+from shifts import blur, digital, noise, weather
+from shifts.frost import Texture
+from shifts.pixels import Pixels, Rng, checked
 
-Pixels = NDArray[np.uint8]
-Rng = np.random.Generator
-
-
-def gaussian_noise(image: Pixels, severity: int, rng: Rng) -> Pixels:
-    scale = (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1]
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(scale)
-    return _to_pixels(image / np.float32(255) + noise)
-
-
-def contrast(image: Pixels, severity: int, rng: Rng) -> Pixels:
-    factor = np.float32((0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1])
-    values = image / np.float32(255)
-    means = values.mean(axis=(0, 1), keepdims=True)
-    return _to_pixels((values - means) * factor + means)
-
-
+_SEVERITIES = range(1, 6)
 _CORRUPTIONS: dict[str, Callable[[Pixels, int, Rng], Pixels]] = {
-    "gaussian_noise": gaussian_noise,
-    "contrast": contrast,
+    "gaussian_noise": noise.gaussian_noise,
+    "shot_noise": noise.shot_noise,
+    "impulse_noise": noise.impulse_noise,
+    "defocus_blur": blur.defocus_blur,
+    "glass_blur": blur.glass_blur,
+    "motion_blur": blur.motion_blur,
+    "zoom_blur": blur.zoom_blur,
+    "snow": weather.snow,
+    "frost": weather.frost,
+    "fog": weather.fog,
+    "brightness": digital.brightness,
+    "contrast": digital.contrast,
+    "elastic_transform": digital.elastic_transform,
+    "pixelate": digital.pixelate,
+    "jpeg_compression": digital.jpeg_compression,
+    "speckle_noise": noise.speckle_noise,
+    "gaussian_blur": blur.gaussian_blur,
+    "spatter": weather.spatter,
+    "saturate": digital.saturate,
+    "elastic_transform_imagecorruptions": digital.elastic_transform_imagecorruptions,
 }
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+BENCHMARK = tuple(_CORRUPTIONS)[:15]
+"""The corruptions that mCE is about."""
 
 
-def corrupt(image: Pixels, name: str, severity: int, rng: Rng) -> Pixels:
-    """Apply one corruption. `rng` is used by the random ones alone.
+def corrupt(
+    image: NDArray[Any], name: str, severity: int, rng: Rng, frost_textures: Sequence[Texture] | None = None
+) -> Pixels:
+    """Apply one corruption to an RGB image (height, width, 3), uint8 or float in [0, 1]; returns uint8.
 
-    Raises `InputError` for an unknown name, a severity outside 1-5 or an image that is not uint8 RGB.
+    `rng` is used by the random ones alone. `frost_textures` (`shifts.frost.read_textures`) take the place of our own.
+    Raises `InputError` for an unknown name, a severity outside 1-5, a side under 32 px, another type or range.
     """
     if name not in _CORRUPTIONS:
         raise InputError(f"corruption '{name}' is unknown; {nearest(name, _CORRUPTIONS)}")
-    if severity not in range(1, 6):
+    if severity not in _SEVERITIES:
         raise InputError(f"severity {severity} does not exist; it goes from 1 to 5")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"a uint8 RGB image is expected, not {image.dtype} {image.shape}")
-    return _CORRUPTIONS[name](image, severity, rng)
+    if name == "frost":
+        return weather.frost(checked(image), severity, rng, frost_textures)
+    return _CORRUPTIONS[name](checked(image), severity, rng)
 
 
-def _to_pixels(values: NDArray[np.float32]) -> Pixels:
-    """[0, 1] -> uint8, clipped, truncated as the original does."""
-    return (values.clip(0, 1) * 255).astype(np.uint8)
+def corrupt_batch(
+    images: Sequence[NDArray[Any]],
+    name: str,
+    severity: int,
+    rngs: Sequence[Rng],
+    frost_textures: Sequence[Texture] | None = None,
+    threads: int | None = None,
+) -> list[Pixels]:
+    """`corrupt` on several images at once, each with its own generator: an image's result is the same in any batch.
+
+    `threads` None: one a core. Raises `InputError` as `corrupt` does.
+    """
+
+    def one(image: NDArray[Any], rng: Rng) -> Pixels:
+        return corrupt(image, name, severity, rng, frost_textures)
+
+    if len(images) != len(rngs):
+        raise InputError(f"{len(images)} images need as many random generators, not {len(rngs)}")
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        return list(pool.map(one, images, rngs))

@@ -9,7 +9,28 @@ from models.errors import InputError, nearest
 
 _WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
 NATURAL = ("imagenet-v2", "imagenet-sketch", *_WITH_OWN_CLASSES)
-CORRUPTIONS = ("gaussian_noise", "contrast")
+CORRUPTIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+    "speckle_noise",
+    "gaussian_blur",
+    "spatter",
+    "saturate",
+)
+"""The fifteen of ImageNet-C, which mCE is about, and its four extra ones."""
 SEVERITIES = (1, 2, 3, 4, 5)
 ATTACKS = ("fgsm", "bim")
 CLEAN_SET = "imagenet"

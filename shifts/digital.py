@@ -71,8 +71,10 @@ def elastic_transform_imagecorruptions(image: Pixels, severity: int, rng: Rng) -
 def pixelate(image: Pixels, severity: int, rng: Rng) -> Pixels:
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
     height, width = image.shape[:2]
-    small = np.asarray(Image.fromarray(image).resize((int(width * share), int(height * share)), Image.Resampling.BOX))
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    size = int(width * share), int(height * share)
+    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    rows, columns = _nearest(small.shape[0], height), _nearest(small.shape[1], width)
+    return small.take(columns, axis=1).take(rows, axis=0)
 
 
 def jpeg_compression(image: Pixels, severity: int, rng: Rng) -> Pixels:
@@ -92,6 +94,13 @@ def _displace(image: Floats, reach: float, sigmas: tuple[float, float], strength
 
     flags = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP
     return to_pixels(cv2.remap(image, field(), field(), flags, borderMode=cv2.BORDER_REFLECT))
+
+
+@lru_cache
+def _nearest(size: int, target: int) -> NDArray[np.intp]:
+    """Indices that enlarge `size` to `target`, summed up step by step so that ties fall as they do in Pillow."""
+    step = size / target
+    return np.cumsum([step / 2, *[step] * (target - 1)]).astype(np.intp)
 
 
 @lru_cache

@@ -1,10 +1,4 @@
-r"""Make corruption_references.npz: outputs of the `imagecorruptions` package, which today's libraries can't run.
-
-    python3.11 -m venv period
-    period/bin/pip install 'numpy<2' 'setuptools<80' 'scipy<1.13' 'opencv-python-headless<4.12' \
-        scikit-image==0.20.0 pillow==13.0.0
-    period/bin/pip install --no-deps imagecorruptions==1.1.2 imagenet-c==0.0.3
-    period/bin/python meta_tests/data/make_corruption_references.py
+"""Make corruption_references.npz: outputs of the `imagecorruptions` package, by the environment of period.py.
 
 Two crops of scikit-image's portrait of an astronaut (NASA, public domain) are corrupted. numpy's legacy generator,
 whose stream never changes, is seeded with the severity before each call, so that the test can repeat the draws. The
@@ -15,28 +9,20 @@ alone: every fourth pixel is kept.
 
 import functools
 import sys
-import warnings
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
 import skimage.data
-import skimage.filters
+from period import imagecorruptions
 from PIL import Image
-
-warnings.simplefilter("ignore")
 
 DRAWS = 64
 RANDOM = {"gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow", "frost", "fog"}
 RANDOM |= {"elastic_transform", "speckle_noise", "spatter"}
 
-_gaussian = skimage.filters.gaussian
 _default_rng = np.random.default_rng
-
-
-def gaussian(*args, multichannel=False, **options):
-    return _gaussian(*args, **options, channel_axis=-1 if multichannel else None)
 
 
 def seed(number):
@@ -50,11 +36,9 @@ def statistics(image, clean):
     return values.mean(), values.std(), np.abs(values - clean).mean(), np.abs(np.diff(values, axis=1)).mean()
 
 
-skimage.filters.gaussian = gaussian
 for name in ("wand", "wand.image", "wand.api", "wand.color"):
     sys.modules[name] = MagicMock(Image=object)
 
-import imagecorruptions  # noqa: E402
 import imagenet_c.corruptions  # noqa: E402
 
 portrait = Image.fromarray(skimage.data.astronaut()).crop((96, 0, 352, 320))

@@ -1,7 +1,7 @@
 """Summaries over ImageNet-C (Hendrycks & Dietterich 2019): mean top-1, mCE and relative mCE.
 
 Errors are shares, by corruption: arrays of shape (5,), or (5, n) for n images, severities first. All three summaries
-are linear in them, so that the figure of a set of images is the mean over its images, which gives the interval.
+are linear in them and fall or rise with each: errors at the ends of their intervals give bounds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.intervals import Estimate
 from models.errors import InputError
 
 Errors = NDArray[np.float64]
@@ -55,13 +54,6 @@ def relative_mce(errors: Mapping[str, Errors], clean_error: Errors | float) -> E
         return lost / (_alexnet_sum(name) - _SEVERITIES * ALEXNET_CLEAN_ERROR)
 
     return _mean_over_corruptions(errors, added)
-
-
-def over_images(scores: NDArray[np.float64]) -> Estimate:
-    """The mean of per-image scores (n,), n > 1, with its 95% interval (normal approximation, images independent)."""
-    reach = 1.959964 * scores.std(ddof=1) / np.sqrt(len(scores))
-    mean = scores.mean()
-    return Estimate(float(mean), float(mean - reach), float(mean + reach))
 
 
 def _alexnet_sum(name: str) -> float:

@@ -69,11 +69,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """A figure of a model over many cells, with its 95% interval; shares, mCE relative to AlexNet's 1."""
+
+    model: str
+    role: str
+    name: str
+    value: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Results:
     suite: str
     environment: dict[str, Any]
     models: list[dict[str, Any]]
     cells: list[Cell]
+    summaries: list[Summary] = field(default_factory=list)
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
@@ -97,7 +109,9 @@ def read(file: Path) -> Results:
         raw = json.loads(file.read_text(encoding="utf-8"))
         if raw["schema"] != SCHEMA:
             raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
-        return Results(raw["suite"], raw["environment"], raw["models"], [cell_from(c) for c in raw["cells"]])
+        summaries = [Summary(**s | {"ci95": tuple(s["ci95"])}) for s in raw["summaries"]]
+        cells = [cell_from(cell) for cell in raw["cells"]]
+        return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
 

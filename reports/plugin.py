@@ -17,6 +17,7 @@ import pytest
 from fixtures.plugin import MODELS, runs_benchmark, unmeasured
 from fixtures.settings import SETTINGS, CellSpec, Settings
 from metrics.results import Cell, Results, cell_from, in_order
+from metrics.summary import of_imagenet_c
 from reports import junit, markdown, table
 
 
@@ -57,7 +58,8 @@ class Recorder:
         ]
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
         models = self._config.stash.get(MODELS, [])
-        self._results = Results(settings.suite.name, environment(self._config), models, cells)
+        summaries = of_imagenet_c(cells, on_imagenet=settings.suite.classes == "imagenet")
+        self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries)
         write_all(self._results, settings.report_dir)
         nothing_measured = all(cell.accuracy is None for cell in cells)
         if nothing_measured and session.exitstatus == pytest.ExitCode.OK:
@@ -68,6 +70,8 @@ class Recorder:
             return
         terminalreporter.section(f"robustness, suite {self._results.suite}")
         for line in table.lines(self._results.cells):
+            terminalreporter.write_line(line)
+        for line in table.summaries(self._results.summaries):
             terminalreporter.write_line(line)
         folder = self._config.stash[SETTINGS].report_dir
         for name in ("report.html", "summary.md", "results.json", "junit.xml"):

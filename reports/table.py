@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from metrics.results import Cell
+from metrics.results import Cell, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -40,6 +40,11 @@ def others(cell: Cell) -> str:
         if key in cell.metrics
     ]
     return "; ".join(found)
+
+
+def summaries(found: Sequence[Summary]) -> list[str]:
+    """Figures over many cells, a line each."""
+    return [f"{s.model} ({s.role}): {s.name} {share(s.value)} {interval(s.ci95)}" for s in found]
 
 
 def warnings(cells: Sequence[Cell]) -> list[str]:

@@ -1,0 +1,72 @@
+"""Stability along the sequences of ImageNet-P (Hendrycks & Dietterich 2019): flip probability and top-5 distance.
+
+Both are given per sequence (n,): `intervals.mean` gives a perturbation's figure, FP or T5D, with its interval.
+
+Frames are compared `step` apart; the difficulties 1-3 of the paper are steps of 1-3 frames. Noise has no order: its
+frames are compared with the first one, whatever the difficulty, which is the strength of the noise instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics.corruption import complete
+
+PERTURBATIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "brightness",
+    "translate",
+    "rotate",
+    "tilt",
+    "scale",
+)
+_TOP = 5
+
+Ints = NDArray[np.int64]
+
+
+def flip_probabilities(predictions: Ints, *, noise: bool, step: int = 1) -> NDArray[np.float64]:
+    """The share of compared frames with another prediction, (n,), from predictions (n, frames)."""
+    before, after = _compared(predictions, noise, step)
+    return (before != after).mean(axis=1)
+
+
+def top5_distances(top5: Ints, *, noise: bool, step: int = 1) -> NDArray[np.float64]:
+    """How far the five best classes move between compared frames, on average, (n,), from classes (n, frames, 5).
+
+    The sum over the five of how many places each moves, where whatever is not among the five any more is sixth:
+    from 0, the same order, to 15, five other classes. `top5` is sorted, the best class first.
+    """
+    before, after = _compared(top5, noise, step)
+    same = before[..., :, None] == after[..., None, :]
+    place = np.where(same.any(axis=-1), same.argmax(axis=-1), _TOP)
+    return np.abs(place - np.arange(_TOP)).sum(axis=-1).mean(axis=1)
+
+
+def mean_over_perturbations(values: Mapping[str, float]) -> float:
+    """mFP from flip probabilities, or the mean top-5 distance. Raises `InputError` unless all ten are there."""
+    complete(values, PERTURBATIONS, "ImageNet-P")
+    return float(np.mean([values[name] for name in PERTURBATIONS]))
+
+
+def relative_to_alexnet(values: Mapping[str, float], alexnet: Mapping[str, float] | None = None) -> float | None:
+    """mFR from flip probabilities, mT5D from top-5 distances: the mean of value / AlexNet's value.
+
+    None, which is missing, without AlexNet's values. None ship: the published ones could not be checked at a source.
+    """
+    if alexnet is None:
+        return None
+    complete(alexnet, PERTURBATIONS, "AlexNet's ImageNet-P")
+    complete(values, PERTURBATIONS, "ImageNet-P")
+    return float(np.mean([values[name] / alexnet[name] for name in PERTURBATIONS]))
+
+
+def _compared(frames: Ints, noise: bool, step: int) -> tuple[Ints, Ints]:
+    return (frames[:, :1], frames[:, 1:]) if noise else (frames[:, :-step], frames[:, step:])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce
+from metrics.intervals import mean
 from models import InputError
 from shifts.corruptions import BENCHMARK
 
@@ -55,10 +56,21 @@ def test_per_image_scores_average_to_the_figure_of_the_set():
     assert relative_mce(wrong, clean).mean() == pytest.approx(relative_mce(shares, clean.mean()))
 
 
+def test_the_interval_covers_the_truth():
+    """Images are easy or hard throughout: only an interval over images, not over cells, covers at the stated rate."""
+    rng, covered = np.random.default_rng(0), 0
+    truth = mce(errors(0.4))
+    for _ in range(300):
+        hard = rng.random(100) < 0.4
+        estimate = mean(mce({name: np.tile(hard, (5, 1)).astype(float) for name in BENCHMARK}))
+        covered += estimate.low <= truth <= estimate.high
+    assert 0.91 < covered / 300 < 0.98
+
+
 def test_a_part_is_refused():
     part = errors(0.3)
     del part["fog"], part["snow"]
-    with pytest.raises(InputError, match="there is no snow, fog"):
+    with pytest.raises(InputError, match="needs all 15; there is no snow, fog"):
         mce(part)
     with pytest.raises(InputError, match="5 severities; frost has 3"):
         mean_top1(errors(0.3) | {"frost": np.ones(3)})

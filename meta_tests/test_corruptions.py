@@ -61,6 +61,12 @@ def test_floats_are_taken_as_the_grey_levels_that_they_stand_for(name, severity,
     assert np.array_equal(corrupt(image.astype(np.float32) / 255, name, severity, rng(0)), expected)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_views_are_taken_like_copies(photo, name):
+    for view in (photo[:, ::-1], photo.transpose(1, 0, 2), photo[..., ::-1], photo[3:40, 5:60]):
+        assert np.array_equal(corrupt(view, name, 3, rng(0)), corrupt(view.copy(), name, 3, rng(0)))
+
+
 FALLS = {"glass_blur": {2, 4}, "snow": {3}, "frost": {4}, "saturate": {3}, "elastic_transform": {3}}
 """Severities that, with the published parameters, need not be further from the clean image than the one before."""
 

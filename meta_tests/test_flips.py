@@ -1,74 +1,86 @@
-"""Metrics of perturbation sequences, against cases worked out by hand."""
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from metrics.flips import flip_probability, relative_mean, top5_distance
-
-PREDICTIONS = np.array([[1, 1, 2, 2, 1], [3, 3, 3, 3, 3]])
-
-
-def test_frames_are_compared_with_the_one_before():
-    """1 1 2 2 1: changes at the third and the fifth of five frames, two of four comparisons."""
-    assert flip_probability(PREDICTIONS, "brightness").tolist() == [0.5, 0.0]
+from metrics.flips import (
+    PERTURBATIONS,
+    flip_probabilities,
+    mean_over_perturbations,
+    relative_to_alexnet,
+    top5_distances,
+)
+from models import InputError
+from shifts import perturbations
 
 
-def test_frames_of_noise_are_compared_with_the_first():
-    """1 | 1 2 2 1: two of four differ from the first; 1 | 2 1 1 1 has one, where neighbours differ twice."""
-    assert flip_probability(PREDICTIONS, "gaussian_noise").tolist() == [0.5, 0.0]
-    other = np.array([[1, 2, 1, 1, 1]])
-    assert flip_probability(other, "shot_noise").tolist() == [0.25]
-    assert flip_probability(other, "snow").tolist() == [0.5]
+def test_flips_by_hand():
+    """1 1 2 2 1: changes at the second and the fourth of four steps. Against the first frame: two of four differ."""
+    one = np.array([[1, 1, 2, 2, 1]])
+    assert flip_probabilities(one, noise=False).tolist() == [0.5]
+    assert flip_probabilities(one, noise=True).tolist() == [0.5]
+    # 1 2 1 2 3: all four steps change; against the first, all but the third frame. Each sequence has its own figure.
+    both = np.concatenate([one, [[1, 2, 1, 2, 3]]])
+    assert flip_probabilities(both, noise=False).tolist() == [0.5, 1]
+    assert flip_probabilities(both, noise=True).tolist() == [0.5, 0.75]
 
 
-def test_greater_difficulty_skips_frames():
-    """1 1 2 2 1 at step 2: 1-2, 1-2, 2-1 all differ; at step 3: 1-2, 1-1. Noise has its own sets for that."""
-    assert flip_probability(PREDICTIONS, "tilt", step=2).tolist() == [1.0, 0.0]
-    assert flip_probability(PREDICTIONS, "tilt", step=3).tolist() == [0.5, 0.0]
-    assert flip_probability(PREDICTIONS, "gaussian_noise", step=3).tolist() == [0.5, 0.0]
+def test_difficulty_steps_by_hand():
+    """1 2 1 2 3, two frames apart: 1-1, 2-2, 1-3; three apart: 1-2, 2-3. Noise knows no steps."""
+    one = np.array([[1, 2, 1, 2, 3]])
+    assert flip_probabilities(one, noise=False, step=2) == pytest.approx(1 / 3)
+    assert flip_probabilities(one, noise=False, step=3).tolist() == [1]
+    assert flip_probabilities(one, noise=True, step=3).tolist() == [0.75]
 
 
 @pytest.mark.parametrize(
-    ("second", "distance"),
+    ("after", "distance"),
     [
-        ([0, 1, 2, 3, 4], 0),
-        ([1, 0, 2, 3, 4], 2),  # two classes move by a place
-        ([0, 1, 2, 3, 9], 1),  # the fifth falls to the places after the fifth
-        ([9, 0, 1, 2, 3], 5),  # all move down by a place
-        ([5, 6, 7, 8, 9], 15),  # 5 + 4 + 3 + 2 + 1
-        ([4, 3, 2, 1, 0], 12),  # 4 + 2 + 0 + 2 + 4
+        ([7, 3, 9, 1, 5], 0),
+        ([3, 7, 9, 1, 5], 2),  # two neighbours swap: 1 + 1
+        ([5, 3, 9, 1, 7], 8),  # first and last swap: 4 + 4
+        ([7, 3, 9, 1, 8], 1),  # the last leaves, to the sixth place
+        ([8, 7, 3, 9, 1], 5),  # a new one at the top: all five move by one
+        ([0, 2, 4, 6, 8], 15),  # 5 + 4 + 3 + 2 + 1
     ],
 )
-def test_top5_distance(second, distance):
-    lists = np.array([[[0, 1, 2, 3, 4], second]])
-    assert top5_distance(lists, "rotate").tolist() == [distance]
+def test_top5_distance_by_hand(after, distance):
+    assert top5_distances(np.array([[[7, 3, 9, 1, 5], after]]), noise=False).tolist() == [distance]
 
 
-def test_top5_distance_is_a_mean_over_comparisons():
-    lists = np.array([[[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [1, 0, 2, 3, 4]]])
-    assert top5_distance(lists, "rotate").tolist() == [1.0]
-    assert top5_distance(lists, "shot_noise").tolist() == [2.0]
-    assert top5_distance(lists, "rotate", step=2).tolist() == [2.0]
+def test_top5_distance_over_frames_by_hand():
+    """From the first frame to the second 2, to the third 0; from the second to the third 2."""
+    frames = np.array([[[7, 3, 9, 1, 5], [3, 7, 9, 1, 5], [7, 3, 9, 1, 5]]])
+    assert top5_distances(frames, noise=False).tolist() == [2]
+    assert top5_distances(frames, noise=True).tolist() == [1]
+    assert top5_distances(frames, noise=False, step=2).tolist() == [0]
 
 
-def test_relative_means_need_a_figure_of_alexnet_for_each():
-    figures = {"snow": 0.10, "tilt": 0.03}
-    assert relative_mean(figures, {"snow": 0.2, "tilt": 0.1}) == pytest.approx((0.5 + 0.3) / 2)
-    assert relative_mean(figures, {"snow": 0.2}) is None
-    assert relative_mean({}, {"snow": 0.2}) is None
+def test_top5_distance_is_the_double_sum_of_the_paper():
+    """Sum over i of 1 to 5 and over j from min(i, rank) + 1 to max(i, rank) of [1 <= j - 1 <= 5]."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        before, after = rng.permutation(12), rng.permutation(12)
+        ranks = [int(np.flatnonzero(after == c)[0]) + 1 for c in before[:5]]
+        expected = sum(
+            1 <= j - 1 <= 5 for i, rank in enumerate(ranks, 1) for j in range(min(i, rank) + 1, max(i, rank) + 1)
+        )
+        assert top5_distances(np.array([[before[:5], after[:5]]]), noise=False).tolist() == [expected]
 
 
-def test_a_sequence_of_one_frame_is_an_error():
-    with pytest.raises(ValueError, match="1 frames has none to compare"):
-        flip_probability(np.zeros((2, 1), int), "snow")
+def test_means_by_hand():
+    values = dict.fromkeys(PERTURBATIONS, 0.1) | {"tilt": 0.3}
+    assert mean_over_perturbations(values) == pytest.approx(0.12)
+    alexnet = dict.fromkeys(PERTURBATIONS, 0.2) | {"tilt": 0.1}
+    assert relative_to_alexnet(values, alexnet) == pytest.approx((9 * 0.5 + 3) / 10)
 
 
-@given(hnp.arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.integers(0, 3)))
-def test_flips_are_shares_and_do_not_depend_on_what_classes_are_called(predictions):
-    flips = flip_probability(predictions, "scale")
-    assert ((flips >= 0) & (flips <= 1)).all()
-    assert (flip_probability(np.array([7, 5, 9, 8])[predictions], "scale") == flips).all()
-    assert (flips == 0).tolist() == [len(set(row)) == 1 for row in predictions]
+def test_without_alexnet_the_flip_rate_is_missing():
+    assert relative_to_alexnet(dict.fromkeys(PERTURBATIONS, 0.1)) is None
+
+
+def test_a_part_is_refused():
+    with pytest.raises(InputError, match="needs all 10; there is no snow"):
+        mean_over_perturbations({name: 0.1 for name in PERTURBATIONS if name != "snow"})
+
+
+def test_the_means_are_about_the_sequences_that_exist():
+    assert PERTURBATIONS == perturbations.PERTURBATIONS

@@ -1,15 +1,16 @@
 """Summaries over ImageNet-C (Hendrycks & Dietterich 2019): mean top-1, mCE and relative mCE.
 
 Errors are shares, by corruption: arrays of shape (5,), or (5, n) for n images, severities first. All three summaries
-are linear in them and fall or rise with each: errors at the ends of their intervals give bounds.
+are linear in them, so that the figure of a set is the mean over its images, for which `intervals.mean` has an interval.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def mce(errors: Mapping[str, Errors]) -> Errors:
     """Mean corruption error: the mean over corruptions of sum(error) / sum(AlexNet's error), over severities.
 
     1 is as good as AlexNet, less is better; often given in percent. Corruptions beyond the fifteen are not counted.
-    Raises `InputError` where one of the fifteen or a severity is missing: the mean of some would not be mCE.
+    Raises `InputError` where one of the fifteen or a severity is missing.
     """
     return _mean_over_corruptions(errors, lambda name, by_severity: by_severity.sum(axis=0) / _alexnet_sum(name))
 
@@ -60,15 +61,17 @@ def _alexnet_sum(name: str) -> float:
     return float(alexnet_errors()[name].sum())
 
 
+def complete(values: Mapping[str, Any], names: Collection[str], of: str) -> None:
+    """Raises `InputError` where a value is missing: the mean of some would not be the published figure."""
+    if missing := [name for name in names if name not in values]:
+        raise InputError(f"a mean over {of} needs all {len(names)}; there is no {', '.join(missing)}")
+
+
 def _mean_over_corruptions(errors: Mapping[str, Errors], score: Callable[[str, Errors], Errors]) -> Errors:
-    _complete(errors, alexnet_errors())
-    return np.mean([score(name, np.asarray(errors[name])) for name in alexnet_errors()], axis=0)
-
-
-def _complete(errors: Mapping[str, Errors], names: Iterable[str]) -> None:
-    if missing := [name for name in names if name not in errors]:
-        raise InputError(f"a mean over ImageNet-C needs all fifteen corruptions; there is no {', '.join(missing)}")
+    names = alexnet_errors()
+    complete(errors, names, "ImageNet-C")
     if short := [name for name in names if len(errors[name]) != _SEVERITIES]:
         raise InputError(
             f"a mean over ImageNet-C needs {_SEVERITIES} severities; {short[0]} has {len(errors[short[0]])}"
         )
+    return np.mean([score(name, np.asarray(errors[name])) for name in names], axis=0)

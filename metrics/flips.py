@@ -1,7 +1,9 @@
-"""Stability over the frames of a perturbation sequence (ImageNet-P; Hendrycks & Dietterich 2019, section 4.3).
+"""Stability along the sequences of ImageNet-P (Hendrycks & Dietterich 2019): flip probability and top-5 distance.
 
-A frame is compared with the one `step` before it; those of the noise sequences, which have no order, with the clean
-first one. All functions take one row a sequence and return one value a sequence, so that intervals are over sequences.
+Both are given per sequence (n,): `intervals.mean` gives a perturbation's figure, FP or T5D, with its interval.
+
+Frames are compared `step` apart; the difficulties 1-3 of the paper are steps of 1-3 frames. Noise has no order: its
+frames are compared with the first one, whatever the difficulty, which is the strength of the noise instead.
 """
 
 from __future__ import annotations
@@ -11,53 +13,60 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-NOISE = ("gaussian_noise", "shot_noise")
-"""Sequences whose frames are independent draws."""
+from metrics.corruption import complete
 
-Shares = NDArray[np.float64]
+PERTURBATIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "brightness",
+    "translate",
+    "rotate",
+    "tilt",
+    "scale",
+)
+_TOP = 5
+
+Ints = NDArray[np.int64]
 
 
-def flip_probability(predictions: NDArray[np.integer], perturbation: str, step: int = 1) -> Shares:
-    """Share of compared frames with another top-1 class; `predictions` (sequences, frames).
+def flip_probabilities(predictions: Ints, *, noise: bool, step: int = 1) -> NDArray[np.float64]:
+    """The share of compared frames with another prediction, (n,), from predictions (n, frames)."""
+    before, after = _compared(predictions, noise, step)
+    return (before != after).mean(axis=1)
 
-    `step` is the difficulty, 1 to 3 in the paper; noise has sequences of its own for that, and ignores it.
+
+def top5_distances(top5: Ints, *, noise: bool, step: int = 1) -> NDArray[np.float64]:
+    """How far the five best classes move between compared frames, on average, (n,), from classes (n, frames, 5).
+
+    The sum over the five of how many places each moves, where whatever is not among the five any more is sixth:
+    from 0, the same order, to 15, five other classes. `top5` is sorted, the best class first.
     """
-    earlier, later = _pairs(predictions.shape[1], perturbation, step)
-    flips: Shares = (predictions[:, earlier] != predictions[:, later]).mean(1)
-    return flips
+    before, after = _compared(top5, noise, step)
+    same = before[..., :, None] == after[..., None, :]
+    place = np.where(same.any(axis=-1), same.argmax(axis=-1), _TOP)
+    return np.abs(place - np.arange(_TOP)).sum(axis=-1).mean(axis=1)
 
 
-def top5_distance(top5: NDArray[np.integer], perturbation: str, step: int = 1) -> Shares:
-    """Mean distance between the top-5 lists of compared frames; `top5` (sequences, frames, 5), best class first.
+def mean_over_perturbations(values: Mapping[str, float]) -> float:
+    """mFP from flip probabilities, or the mean top-5 distance. Raises `InputError` unless all ten are there."""
+    complete(values, PERTURBATIONS, "ImageNet-P")
+    return float(np.mean([values[name] for name in PERTURBATIONS]))
 
-    For each of the earlier frame's five classes so many places as it moved, where all places after the fifth are one.
-    From 0 for the same list to 15 for five other classes.
+
+def relative_to_alexnet(values: Mapping[str, float], alexnet: Mapping[str, float] | None = None) -> float | None:
+    """mFR from flip probabilities, mT5D from top-5 distances: the mean of value / AlexNet's value.
+
+    None, which is missing, without AlexNet's values. None ship: the published ones could not be checked at a source.
     """
-    earlier, later = _pairs(top5.shape[1], perturbation, step)
-    is_same = top5[:, earlier, :, None] == top5[:, later, None, :]
-    place = np.where(is_same.any(-1), is_same.argmax(-1), 5)
-    distances: Shares = np.abs(place - np.arange(5)).sum(-1).mean(1)
-    return distances
-
-
-def relative_mean(figures: Mapping[str, float], alexnet: Mapping[str, float]) -> float | None:
-    """Mean over perturbations of figure / AlexNet's figure: mFR from flip probabilities, mT5D from top-5 distances.
-
-    None where a perturbation has no figure of AlexNet: then there is nothing to divide by, and nothing is guessed.
-    """
-    if not figures or any(name not in alexnet for name in figures):
+    if alexnet is None:
         return None
-    return float(np.mean([figure / alexnet[name] for name, figure in figures.items()]))
+    complete(alexnet, PERTURBATIONS, "AlexNet's ImageNet-P")
+    complete(values, PERTURBATIONS, "ImageNet-P")
+    return float(np.mean([values[name] / alexnet[name] for name in PERTURBATIONS]))
 
 
-def _pairs(frames: int, perturbation: str, step: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which frames are compared with which. Raises `ValueError` where there are too few."""
-    if perturbation in NOISE:
-        later = np.arange(1, frames)
-        earlier = np.zeros_like(later)
-    else:
-        later = np.arange(step, frames)
-        earlier = later - step
-    if not len(later):
-        raise ValueError(f"{perturbation}: a sequence of {frames} frames has none to compare at step {step}")
-    return earlier, later
+def _compared(frames: Ints, noise: bool, step: int) -> tuple[Ints, Ints]:
+    return (frames[:, :1], frames[:, 1:]) if noise else (frames[:, :-step], frames[:, step:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem, t
 
 Correct = NDArray[np.bool_]
 """Per image, whether a prediction is right; shape (n,)."""
@@ -26,6 +26,12 @@ def accuracy(correct: Correct) -> Estimate:
     """Share of right predictions with its Wilson score interval. `correct` must not be empty."""
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, method="wilson")
     return Estimate(float(correct.mean()), float(interval.low), float(interval.high))
+
+
+def mean(scores: NDArray[np.float64]) -> Estimate:
+    """The mean of per-image scores (n,), n > 1, with its t interval. Scores need not be shares."""
+    low, high = t.interval(0.95, len(scores) - 1, scores.mean(), max(sem(scores), np.finfo(float).tiny))
+    return Estimate(float(scores.mean()), float(low), float(high))
 
 
 def paired_difference(first: Correct, second: Correct) -> Estimate:

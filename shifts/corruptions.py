@@ -17,7 +17,6 @@ from shifts import blur, digital, noise, weather
 from shifts.frost import Texture
 from shifts.pixels import Pixels, Rng, checked
 
-_SEVERITIES = range(1, 6)
 _CORRUPTIONS: dict[str, Callable[[Pixels, int, Rng], Pixels]] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
@@ -55,7 +54,7 @@ def corrupt(
     """
     if name not in _CORRUPTIONS:
         raise InputError(f"corruption '{name}' is unknown; {nearest(name, _CORRUPTIONS)}")
-    if severity not in _SEVERITIES:
+    if severity not in range(1, 6):
         raise InputError(f"severity {severity} does not exist; it goes from 1 to 5")
     if name == "frost":
         return weather.frost(checked(image), severity, rng, frost_textures)

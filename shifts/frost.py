@@ -58,7 +58,7 @@ def read_textures(folder: Path) -> tuple[Texture, ...]:
     return tuple(textures[:5])
 
 
-@lru_cache
+@lru_cache(maxsize=16)
 def enlarged(texture: Texture, height: int, width: int) -> Pixels:
     """The texture, a tenth larger than itself or than what covers an image of this size."""
     have = texture.pixels.shape

@@ -35,9 +35,9 @@ def checked(image: NDArray[Any]) -> Pixels:
     if min(height, width) < MIN_SIDE:
         raise InputError(f"an image of {width} x {height} px is too small; enlarge it to {MIN_SIDE} px a side or more")
     if image.dtype == np.uint8:
-        return image
+        return np.ascontiguousarray(image)  # OpenCV can't take every view
     if not (image.min() >= 0 and image.max() <= 1):  # NaN fails too
         raise InputError(
             f"float pixels from {image.min():g} to {image.max():g} are outside [0, 1]; divide by 255 or pass uint8"
         )
-    return np.rint(image * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.rint(image * 255), np.uint8)

@@ -1,0 +1,138 @@
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import InputError
+from shifts.mp4 import read_video
+from shifts.perturbations import NOISE, PERTURBATIONS, perturb
+
+rng = np.random.default_rng
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.load(Path(__file__).parent / "data" / "corruption_references.npz")["image_0"]
+
+
+def distance(a, b):
+    return np.abs(a.astype(float) - b).mean()
+
+
+@given(
+    st.tuples(st.integers(40, 70), st.integers(40, 70)),
+    st.sampled_from(PERTURBATIONS),
+    st.integers(1, 3),
+    st.integers(0, 9),
+)
+@settings(deadline=None, max_examples=60)
+def test_shape_type_and_seed(shape, name, difficulty, seed):
+    image = rng(seed).integers(0, 256, (*shape, 3), np.uint8)
+    frames = perturb(image, name, rng(seed), difficulty=difficulty)
+    side = min(shape) * 7 // 8
+    assert frames.shape == (41 if name == "translate" else 31, side, side, 3)
+    assert frames.dtype == np.uint8
+    assert np.array_equal(frames, perturb(image, name, rng(seed), difficulty=difficulty))
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_neighbouring_frames_are_more_alike_than_distant_ones(photo, name):
+    frames = perturb(photo, name, rng(0))
+    near = np.mean([distance(a, b) for a, b in pairwise(frames)])
+    far = np.mean([distance(a, b) for a, b in zip(frames, frames[15:], strict=False)])
+    assert near > 0
+    if name in NOISE:
+        assert far == pytest.approx(near, rel=0.1)  # noise has no order
+    else:
+        assert far > 2 * near
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_noise_starts_clean_and_grows_with_difficulty(photo, name):
+    clean = perturb(photo, "brightness", rng(0))[15]
+    strength = []
+    for difficulty in (1, 2, 3):
+        frames = perturb(photo, name, rng(0), difficulty=difficulty)
+        assert np.array_equal(frames[0], clean)
+        strength.append(distance(frames[1:], clean))
+    assert strength == sorted(strength)
+    assert strength[0] > 1
+
+
+def test_the_middle_of_a_sequence_is_the_clean_centre(photo):
+    """Brightness +-0, rotation by 0 degrees, translation by 0 px, scale 1, zoom by nothing."""
+    clean = photo[3:45, 11:53]
+    for name, index in {
+        "brightness": 15,
+        "rotate": 15,
+        "translate": 20,
+        "scale": 24,
+        "zoom_blur": 0,
+    }.items():
+        assert np.abs(perturb(photo, name, rng(0))[index].astype(int) - clean).max() <= 1, name
+
+
+def test_frames_by_hand():
+    """A white pixel in a black image: where it goes."""
+
+    def brightest(name, index, at=(50, 40)):
+        image = np.zeros((101, 101, 3), np.uint8)
+        image[at] = 255
+        return np.unravel_index(perturb(image, name, rng(0), side=101)[index][..., 0].argmax(), (101, 101))
+
+    assert brightest("translate", 0) == (50, 20)  # 20 px to the left
+    assert brightest("translate", 40) == (50, 60)
+    assert brightest("rotate", 30) == (47, 40)  # 15 degrees clockwise: 10 sin 15 = 2.6 px up, 10 cos 15 = 9.7 px left
+    assert brightest("scale", 4) == (50, 45)  # half the size: half as far from the middle
+    # 40.5 px left of and above the middle; turned by 15 degrees about both axes 39.4 and 36.7 px, and 19.7 px nearer to
+    # an eye that is 142.8 px away: 142.8 / 123.2 times as far, 45.7 and 42.5 px
+    assert brightest("tilt", 30, at=(10, 10)) == (8, 5)
+
+
+def test_brightness_by_hand():
+    """Grey 128 -+ 0.3: 128 - 76.5 = 51.5 and 128 + 76.5 = 204.5, cut."""
+    frames = perturb(np.full((48, 48, 3), 128, np.uint8), "brightness", rng(0))
+    assert [int(frames[i, 0, 0, 0]) for i in (0, 15, 30)] == [51, 128, 204]
+
+
+def test_bad_requests(photo):
+    with pytest.raises(InputError, match="did you mean 'rotate'"):
+        perturb(photo, "rotat", rng(0))
+    with pytest.raises(InputError, match="difficulty 4 does not exist"):
+        perturb(photo, "rotate", rng(0), difficulty=4)
+    with pytest.raises(InputError, match="frames of 49 px don't fit into an image of 48 px"):
+        perturb(photo, "rotate", rng(0), side=49)
+
+
+def test_frames_come_back_from_an_mp4(photo, tmp_path):
+    frames = perturb(photo, "brightness", rng(0))
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=1, options={"crf": "10"})
+        stream.width = stream.height = frames.shape[1]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode())
+    read = read_video(tmp_path / "a.mp4")
+    assert read.shape == frames.shape
+    assert read.dtype == np.uint8
+    assert all(distance(a, b) < 8 for a, b in zip(read, frames, strict=True))  # colour at half the resolution
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no video" * 100])
+def test_a_broken_mp4(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(OSError, match=r"a\.mp4 is not a video that can be decoded"):
+        read_video(tmp_path / "a.mp4")
+
+
+def test_without_pyav(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match="needs PyAV; install it with: pip install av"):
+        read_video(tmp_path / "a.mp4")

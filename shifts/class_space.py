@@ -91,8 +91,11 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
     A data set without classes of its own has those of the models. Raises `InputError` where the models lack a class
     that the data set needs.
     """
+    name = data
     if members is None:
-        published = facts(data, classes).get("classes", classes.keys)
+        published = facts(data, classes).get("classes")
+        if published is None:
+            name, published = classes.name, classes.keys
         members = published if isinstance(published, dict) else {key: [key] for key in published}
     index = {key: i for i, key in enumerate(classes.keys)}
     needed = [key for keys in members.values() for key in keys]
@@ -103,7 +106,7 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
         )
     if len(set(needed)) < len(needed):
         raise InputError(f"data set '{data}': a class of '{classes.name}' is a member of two of its classes")
-    return ClassSpace(data, tuple(members), tuple(tuple(index[key] for key in keys) for keys in members.values()))
+    return ClassSpace(name, tuple(members), tuple(tuple(index[key] for key in keys) for keys in members.values()))
 
 
 def facts(data: str, classes: ClassList) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def load(data: str, source: str, classes: ClassList) -> ImageSet:
                 f"data set '{data}' is read from a folder with its frames and metadata, not from '{source}'"
             )
         records = (shards.read if kind == "wds" else hub.read)(data, place)
-        images = _labelled(records, space, classes)
+        images = _labelled(data, records, space, classes)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
@@ -45,7 +45,7 @@ def load(data: str, source: str, classes: ClassList) -> ImageSet:
         images = read_folder(data, Path(source), space)
     if data == "objectnet":
         images = replace(images, items=tuple(replace(item, border=_OBJECTNET_BORDER) for item in images.items))
-    return replace(images, warnings=(*images.warnings, *_not_as_published(images, space, classes)))
+    return replace(images, warnings=(*images.warnings, *_not_as_published(data, images, space, classes)))
 
 
 def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
@@ -97,17 +97,17 @@ def _keys_by_name(classes: ClassList) -> Mapping[str, str]:
     return {info.label_name_to_description(key, detailed=False): key for key in classes.keys}
 
 
-def _labelled(records: Records, space: ClassSpace, classes: ClassList) -> ImageSet:
+def _labelled(data: str, records: Records, space: ClassSpace, classes: ClassList) -> ImageSet:
     """Numbered labels -> those of the space: by the names that come with them, else by order.
 
     Labels that stand for no class are left out, counted and named. Raises `InputError` where they are many.
     """
-    label_of = _numbering(records, space, classes)
+    label_of = _numbering(data, records, space, classes)
     items = [replace(item, label=label_of[item.label]) for item in records.items if item.label in label_of]
     if not items or len(records.items) - len(items) > _STRAY_ALLOWED * len(records.items):
         stray = next((item for item in records.items if item.label not in label_of), None)
         raise InputError(
-            f"data set '{space.name}': {len(records.items) - len(items)} of {len(records.items)} labels in "
+            f"data set '{data}': {len(records.items) - len(items)} of {len(records.items)} labels in "
             f"{records.place} are outside its {len(space)} classes"
             + (f" (first: {stray.label} of {stray.id})" if stray else "")
         )
@@ -115,13 +115,13 @@ def _labelled(records: Records, space: ClassSpace, classes: ClassList) -> ImageS
     if len(items) < len(records.items):
         stray = next(item for item in records.items if item.label not in label_of)
         warnings.append(
-            f"data set '{space.name}': {len(records.items) - len(items)} images with labels outside its {len(space)} "
+            f"data set '{data}': {len(records.items) - len(items)} images with labels outside its {len(space)} "
             f"classes are left out (first: {stray.label} of {stray.id})"
         )
-    return ImageSet(space.name, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
+    return ImageSet(data, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
 
 
-def _numbering(records: Records, space: ClassSpace, classes: ClassList) -> Mapping[int, int]:
+def _numbering(data: str, records: Records, space: ClassSpace, classes: ClassList) -> Mapping[int, int]:
     names = [_plain(name) for name in records.classnames]
     by_key = {_plain(key): label for label, key in enumerate(space.keys)}
     if names and set(names) == set(by_key):
@@ -130,24 +130,22 @@ def _numbering(records: Records, space: ClassSpace, classes: ClassList) -> Mappi
         return {label: label for label in range(len(space))}
     if len(names) == len(classes):
         return space.label_of
-    raise InputError(
-        f"data set '{space.name}': {records.place} names {len(names)} classes where {len(space)} are expected"
-    )
+    raise InputError(f"data set '{data}': {records.place} names {len(names)} classes where {len(space)} are expected")
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", " ", name).strip().lower()
 
 
-def _not_as_published(images: ImageSet, space: ClassSpace, classes: ClassList) -> Sequence[str]:
+def _not_as_published(data: str, images: ImageSet, space: ClassSpace, classes: ClassList) -> Sequence[str]:
     """A sentence for each number that differs: users work on subsets, and should know it."""
     counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
-    published = facts(space.name, classes).get("images", counted)
+    published = facts(data, classes).get("images", counted)
     with_members = {label for label, members in enumerate(space.members) if members}
     found = with_members & {item.label for item in images.items}
     warnings = []
     if counted != published:
-        warnings.append(f"data set '{space.name}': {counted} {what}, {published} were published")
+        warnings.append(f"data set '{data}': {counted} {what}, {published} were published")
     if found < with_members:
-        warnings.append(f"data set '{space.name}': images of {len(found)} of {len(with_members)} classes")
+        warnings.append(f"data set '{data}': images of {len(found)} of {len(with_members)} classes")
     return warnings

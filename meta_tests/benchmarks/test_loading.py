@@ -1,0 +1,79 @@
+"""From JPEG to tensor: images a second of the evaluator's reader against torchvision's ImageFolder and DataLoader.
+
+The same files, the same resize and crop, in turns in the same run, so that what else the machine does meets both alike.
+"""
+
+import time
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
+
+from fixtures.evaluator import Evaluator, PixelCache
+from fixtures.store import Store
+from models.classes import class_list
+from models.loading import ToRGB
+from shifts.image_set import read_folder
+from suites.conditions import CLEAN
+
+COUNT, BATCH, ROUNDS = 128, 32, 3
+GEOMETRY = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224), ToRGB()])
+
+
+class Shape:
+    """What the reader wants to know of a model."""
+
+    geometry = GEOMETRY
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Pictures of the size and the file size of ImageNet's: 500 x 375, about 100 kB."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for i in range(COUNT):
+        file = folder / class_list("mini").keys[i % 24] / f"{i}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        noise = Image.fromarray(rng.integers(0, 256, (375, 500, 3), np.uint8))
+        noise.filter(ImageFilter.GaussianBlur(1.2)).save(file, quality=92)
+    return folder
+
+
+def ours(photos, tmp_path):
+    images = read_folder("imagenet", photos, class_list("mini"))
+    evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=BATCH)
+
+    def run():
+        evaluate._cache = PixelCache(limit_bytes=0)
+        return sum(
+            len(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255)
+            for _, pixels in evaluate._prepared(Shape, CLEAN, images.items)
+        )
+
+    return run
+
+
+def theirs(photos, workers):
+    folder = ImageFolder(photos, Compose([GEOMETRY, ToTensor()]))
+    loader = DataLoader(folder, BATCH, num_workers=workers)
+    return lambda: sum(len(images) for images, _ in loader)
+
+
+def test_reading_is_at_least_as_fast_as_torchvision(photos, tmp_path, benchmark):
+    runs = {"evaluator": ours(photos, tmp_path)}
+    runs |= {f"torchvision, {workers} workers": theirs(photos, workers) for workers in (0, 1, 2)}
+    seconds = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            assert run() == COUNT
+            seconds[name].append(time.perf_counter() - began)
+    rates = {name: COUNT / median(times) for name, times in seconds.items()}
+    benchmark.extra_info |= {name: f"{rate:.0f} images/s" for name, rate in rates.items()}
+    benchmark.pedantic(runs["evaluator"])
+    print(benchmark.extra_info)
+    assert rates.pop("evaluator") >= max(rates.values()), benchmark.extra_info

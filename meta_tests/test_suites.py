@@ -17,9 +17,9 @@ attacks = { names = ["fgsm"], eps = ["8/255"] }
 def test_the_embedded_default():
     suite = suites.load("mini")
     ids = [c.id for c in suite.conditions]
-    assert len(ids) == len(set(ids)) == 31
+    assert len(ids) == len(set(ids)) == 40
     assert ids[:2] == ["clean", "clean-imagenet-r-classes"]
-    assert {"bim-8/255", "fgsm-1/255", "imagenet-c-contrast-5"} <= set(ids)
+    assert {"bim-8/255", "fgsm-1/255", "imagenet-c-contrast-3"} <= set(ids)
 
 
 def test_relative_data_folders_are_relative_to_the_suite(toml, tmp_path):

@@ -59,7 +59,7 @@ def ours(photos, tmp_path):
 
 def theirs(photos, workers):
     folder = ImageFolder(photos, Compose([GEOMETRY, ToTensor()]))
-    loader = DataLoader(folder, BATCH, num_workers=workers)
+    loader = DataLoader(folder, BATCH, num_workers=workers, persistent_workers=workers > 0)
     return lambda: sum(len(images) for images, _ in loader)
 
 
@@ -67,13 +67,13 @@ def test_reading_is_at_least_as_fast_as_torchvision(photos, tmp_path, benchmark)
     runs = {"evaluator": ours(photos, tmp_path)}
     runs |= {f"torchvision, {workers} workers": theirs(photos, workers) for workers in (0, 1, 2)}
     seconds = {name: [] for name in runs}
-    for _ in range(ROUNDS):
+    for _ in range(1 + ROUNDS):
         for name, run in runs.items():
             began = time.perf_counter()
             assert run() == COUNT
             seconds[name].append(time.perf_counter() - began)
-    rates = {name: COUNT / median(times) for name, times in seconds.items()}
+    rates = {name: COUNT / median(times[1:]) for name, times in seconds.items()}  # worker processes start in the first
     benchmark.extra_info |= {name: f"{rate:.0f} images/s" for name, rate in rates.items()}
     benchmark.pedantic(runs["evaluator"])
-    print(benchmark.extra_info)
-    assert rates.pop("evaluator") >= max(rates.values()), benchmark.extra_info
+    noise = 0.05
+    assert rates.pop("evaluator") >= (1 - noise) * max(rates.values()), benchmark.extra_info

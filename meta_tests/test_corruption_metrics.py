@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce
-from metrics.intervals import mean
+from metrics.intervals import Estimate, mean
 from models import InputError
 from shifts.corruptions import BENCHMARK
 
@@ -54,6 +54,13 @@ def test_per_image_scores_average_to_the_figure_of_the_set():
     assert mce(wrong).mean() == pytest.approx(mce(shares))
     assert mean_top1(wrong).mean() == pytest.approx(mean_top1(shares))
     assert relative_mce(wrong, clean).mean() == pytest.approx(relative_mce(shares, clean.mean()))
+
+
+def test_the_interval_of_a_mean_by_hand():
+    """1 to 5: standard error sqrt(2.5 / 5), Student's t with four degrees of freedom 2.7764."""
+    estimate = mean(np.arange(1.0, 6.0))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((3, 3 - 1.96324, 3 + 1.96324), abs=1e-4)
+    assert mean(np.ones(3)) == Estimate(1, 1, 1)
 
 
 def test_the_interval_covers_the_truth():

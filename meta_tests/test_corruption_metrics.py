@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce
+from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce, severity_curve
 from metrics.intervals import Estimate, mean
 from models import InputError
 from shifts.corruptions import BENCHMARK
@@ -38,6 +38,12 @@ def test_relative_mce_by_hand():
     """
     found = relative_mce(errors(0.2) | {"brightness": np.array([0.1, 0.2, 0.3, 0.4, 0.5])}, 0.2)
     assert found == pytest.approx(0.771653 / 15, abs=1e-6)
+
+
+def test_severity_curve_by_hand():
+    """Fourteen corruptions at 0.3 throughout, one that rises from 0 to 0.6: 0.7 + 0.02, ..., 0.7 - 0.02."""
+    rising = errors(0.3) | {"fog": np.array([0.0, 0.15, 0.3, 0.45, 0.6])}
+    assert severity_curve(rising) == pytest.approx([0.72, 0.71, 0.7, 0.69, 0.68])
 
 
 def test_extra_corruptions_are_not_counted():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce
-from metrics.intervals import mean
+from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce, severity_curve
+from metrics.intervals import Estimate, mean
 from models import InputError
 from shifts.corruptions import BENCHMARK
 
@@ -40,6 +40,12 @@ def test_relative_mce_by_hand():
     assert found == pytest.approx(0.771653 / 15, abs=1e-6)
 
 
+def test_severity_curve_by_hand():
+    """Fourteen corruptions at 0.3 throughout, one that rises from 0 to 0.6: 0.7 + 0.02, ..., 0.7 - 0.02."""
+    rising = errors(0.3) | {"fog": np.array([0.0, 0.15, 0.3, 0.45, 0.6])}
+    assert severity_curve(rising) == pytest.approx([0.72, 0.71, 0.7, 0.69, 0.68])
+
+
 def test_extra_corruptions_are_not_counted():
     with_extra = errors(0.3) | {"saturate": np.ones(5)}
     assert mce(with_extra) == mce(errors(0.3))
@@ -54,6 +60,13 @@ def test_per_image_scores_average_to_the_figure_of_the_set():
     assert mce(wrong).mean() == pytest.approx(mce(shares))
     assert mean_top1(wrong).mean() == pytest.approx(mean_top1(shares))
     assert relative_mce(wrong, clean).mean() == pytest.approx(relative_mce(shares, clean.mean()))
+
+
+def test_the_interval_of_a_mean_by_hand():
+    """1 to 5: standard error sqrt(2.5 / 5), Student's t with four degrees of freedom 2.7764."""
+    estimate = mean(np.arange(1.0, 6.0))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((3, 3 - 1.96324, 3 + 1.96324), abs=1e-4)
+    assert mean(np.ones(3)) == Estimate(1, 1, 1)
 
 
 def test_the_interval_covers_the_truth():

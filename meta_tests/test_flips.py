@@ -82,5 +82,11 @@ def test_a_part_is_refused():
         mean_over_perturbations({name: 0.1 for name in PERTURBATIONS if name != "snow"})
 
 
+@pytest.mark.parametrize(("frames", "step"), [(1, 1), (2, 2), (0, 1)])
+def test_a_sequence_without_pairs_is_refused(frames, step):
+    with pytest.raises(InputError, match=f"a sequence of {frames} frames has none to compare"):
+        flip_probabilities(np.zeros((3, frames), int), noise=False, step=step)
+
+
 def test_the_means_are_about_the_sequences_that_exist():
     assert PERTURBATIONS == perturbations.PERTURBATIONS

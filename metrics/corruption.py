@@ -1,7 +1,7 @@
-"""Summaries over ImageNet-C (Hendrycks & Dietterich 2019): mean top-1, mCE and relative mCE.
+"""Summaries over ImageNet-C (Hendrycks & Dietterich 2019): mean top-1, its curve over severities, mCE, relative mCE.
 
-Errors are shares, by corruption: arrays of shape (5,), or (5, n) for n images, severities first. All three summaries
-are linear in them, so that the figure of a set is the mean over its images, for which `intervals.mean` has an interval.
+Errors are shares, by corruption: arrays of shape (5,), or (5, n) for n images, severities first. All summaries are
+linear in them, so that the figure of a set is the mean over its images, for which `intervals.mean` has an interval.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def alexnet_errors() -> Mapping[str, Errors]:
 def mean_top1(errors: Mapping[str, Errors]) -> Errors:
     """Mean accuracy over the cells of the fifteen corruptions: a scalar array, or (n,)."""
     return _mean_over_corruptions(errors, lambda name, by_severity: 1 - by_severity.mean(axis=0))
+
+
+def severity_curve(errors: Mapping[str, Errors]) -> Errors:
+    """Mean accuracy over the fifteen corruptions at each severity, (5,) or (5, n)."""
+    return _mean_over_corruptions(errors, lambda name, by_severity: 1 - by_severity)
 
 
 def mce(errors: Mapping[str, Errors]) -> Errors:

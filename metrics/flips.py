@@ -3,7 +3,8 @@
 Both are given per sequence (n,): `intervals.mean` gives a perturbation's figure, FP or T5D, with its interval.
 
 Frames are compared `step` apart; the difficulties 1-3 of the paper are steps of 1-3 frames. Noise has no order: its
-frames are compared with the first one, whatever the difficulty, which is the strength of the noise instead.
+frames are compared with the first one, whatever the difficulty, which is the strength of the noise instead. A
+sequence without frames to compare raises `InputError`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.corruption import complete
+from models.errors import InputError
 
 PERTURBATIONS = (
     "gaussian_noise",
@@ -69,4 +71,6 @@ def relative_to_alexnet(values: Mapping[str, float], alexnet: Mapping[str, float
 
 
 def _compared(frames: Ints, noise: bool, step: int) -> tuple[Ints, Ints]:
+    if frames.shape[1] < 1 + (1 if noise else step):
+        raise InputError(f"a sequence of {frames.shape[1]} frames has none to compare; is its file complete?")
     return (frames[:, :1], frames[:, 1:]) if noise else (frames[:, :-step], frames[:, step:])

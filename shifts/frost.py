@@ -1,7 +1,8 @@
 """Textures for the frost corruption: ice crystals drawn by this module, or the published pictures from a folder.
 
 The published images were blended with photographs of frost, which can't be shipped. Ours are fern crystals: stems that
-branch at 60 degrees, as ice does, over clouds of haze, with the mean colour and contrast of the photographs.
+branch at 60 degrees, as ice does, with grain and haze, so that the mean colour, the contrast, and the shares of fine
+and coarse structure in it are those of the photographs.
 """
 
 from __future__ import annotations
@@ -71,8 +72,10 @@ def _draw(rng: Rng, mean: tuple[int, int, int], spread: float, stems: int) -> Te
     ice = np.zeros((_HEIGHT, _WIDTH), np.uint8)
     tips = rng.uniform((0, 0), (_WIDTH, _HEIGHT), (stems, 2))
     _grow(ice, tips, rng.uniform(0, 2 * np.pi, stems), rng.uniform(80, 250, stems), rng)
-    layers = [_unit(cv2.GaussianBlur(rng.standard_normal(ice.shape), (0, 0), size)) for size in (1, 8, 60)]
-    relief = _unit(_unit(ice.astype(np.float64)) + 0.4 * np.sum(layers, axis=0))
+    grain = cv2.GaussianBlur(rng.standard_normal(ice.shape, np.float32), (0, 0), 0.7)
+    coarse = cv2.GaussianBlur(rng.standard_normal((_HEIGHT // 16, _WIDTH // 16), np.float32), (0, 0), 150 / 16)
+    haze = cv2.resize(coarse, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC)
+    relief = _unit(_unit(ice.astype(np.float32)) + 0.6 * _unit(grain) + 0.7 * _unit(haze))
     return Texture(to_pixels(np.array(mean) + spread * relief[..., None]))
 
 

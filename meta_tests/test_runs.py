@@ -269,10 +269,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     kept = stored()
-    assert 200 <= kept < 96 * 54
     finished = run_pytest(report_dir, *still)
+    assert 200 <= kept < 96 * len(finished.cells)
     computed = [cell for cell in finished.cells if cell["seconds"] > 0]
-    assert len(computed) < 54
+    assert len(computed) < len(finished.cells)
     assert stored() == 96 * 54
 
 

@@ -191,8 +191,8 @@ def _quick_gelu(spec: ModelSpec, state: dict[str, Tensor] | None, config: dict[s
         return logged["force_quick_gelu"] == "True"
     if f"{spec.name}-quickgelu" in list_models():
         warnings.warn(
-            f"{spec}: the file does not say which activation it has, GELU is assumed; if it descends from OpenAI's weights "
-            "write ?quick_gelu=true, if not ?quick_gelu=false",
+            f"{spec}: the file does not say which activation it has, GELU is assumed; if it descends from OpenAI's "
+            "weights write ?quick_gelu=true, if not ?quick_gelu=false",
             ModelWarning,
             stacklevel=2,
         )

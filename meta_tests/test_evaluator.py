@@ -15,6 +15,7 @@ import models
 from fixtures import evaluator as module
 from fixtures.evaluator import Evaluator
 from fixtures.store import Store
+from metrics.outcomes import Answer
 from models import InputError
 from models.classes import class_list
 from shifts import natural
@@ -135,7 +136,7 @@ def test_noise_is_drawn_per_image(evaluate, classifier, images):
 
     def noisy(items):
         prepared = evaluate._prepared(classifier, corruption("gaussian_noise", 3), items)
-        return {item.id: pixels for batch, arrays in prepared for item, pixels in zip(batch, arrays, strict=True)}
+        return {item.id: pixels for batch in prepared for item, pixels in batch}
 
     together, alone = noisy(images.items), noisy(images.items[40:41])
     assert all(np.array_equal(together[name], alone[name]) for name in alone)
@@ -162,15 +163,16 @@ def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, pass
 
 def test_many_processes_write_one_store(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from fixtures.store import Store; from shifts.image_set import Item\n"
+        "import sys; from pathlib import Path; from fixtures.store import Store\n"
+        "from metrics.outcomes import Answer; from shifts.image_set import Item\n"
         "store, who = Store(Path(sys.argv[1])), sys.argv[2]\n"
         "file = Path(sys.argv[1]) / 'image'; file.touch()\n"
-        "for i in range(50): store.add('cell', [(Item(f'{who}-{i}', file, 0), i)])\n"
+        "for i in range(50): store.add('cell', [(Item(f'{who}-{i}', file, 0), Answer(i))])\n"
     )
     root = Path(__file__).parent.parent
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)], cwd=root) for n in range(3)]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
-    (count,) = sqlite3.connect(tmp_path / "outcomes.sqlite").execute("SELECT count(*) FROM outcome").fetchone()
+    (count,) = sqlite3.connect(tmp_path / "outcomes.sqlite").execute("SELECT count(*) FROM answer").fetchone()
     assert count == 150
 
 
@@ -179,7 +181,7 @@ def test_a_block_is_stored_whole_or_not_at_all(tmp_path):
     (tmp_path / "image").touch()
     good, gone = Item("a", tmp_path / "image", 0), Item("b", tmp_path / "gone", 0)
     with pytest.raises(OSError, match="gone"):
-        store.add("cell", [(good, 1), (gone, 2)])
+        store.add("cell", [(good, Answer(1)), (gone, Answer(2))])
     assert store.known("cell", [good]) == {}
 
 

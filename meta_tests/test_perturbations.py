@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models import InputError
 from shifts.mp4 import read_video
-from shifts.perturbations import NOISE, PERTURBATIONS, perturb
+from shifts.perturbations import PERTURBATIONS, perturb
+from suites.conditions import NOISE_SEQUENCES
 
 rng = np.random.default_rng
 
@@ -46,13 +47,13 @@ def test_neighbouring_frames_are_more_alike_than_distant_ones(photo, name):
     near = np.mean([distance(a, b) for a, b in pairwise(frames)])
     far = np.mean([distance(a, b) for a, b in zip(frames, frames[15:], strict=False)])
     assert near > 0
-    if name in NOISE:
+    if name in NOISE_SEQUENCES:
         assert far == pytest.approx(near, rel=0.1)  # noise has no order
     else:
         assert far > 2 * near
 
 
-@pytest.mark.parametrize("name", NOISE)
+@pytest.mark.parametrize("name", NOISE_SEQUENCES)
 def test_noise_starts_clean_and_grows_with_difficulty(photo, name):
     clean = perturb(photo, "brightness", rng(0))[15]
     strength = []

@@ -16,20 +16,7 @@ from numpy.typing import NDArray
 
 from metrics.corruption import complete
 from models.errors import InputError
-
-PERTURBATIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "brightness",
-    "translate",
-    "rotate",
-    "tilt",
-    "scale",
-)
-_TOP = 5
+from suites.conditions import PERTURBATIONS
 
 Ints = NDArray[np.int64]
 
@@ -48,8 +35,8 @@ def top5_distances(top5: Ints, *, noise: bool, step: int = 1) -> NDArray[np.floa
     """
     before, after = _compared(top5, noise, step)
     same = before[..., :, None] == after[..., None, :]
-    place = np.where(same.any(axis=-1), same.argmax(axis=-1), _TOP)
-    return np.abs(place - np.arange(_TOP)).sum(axis=-1).mean(axis=1)
+    place = np.where(same.any(axis=-1), same.argmax(axis=-1), top5.shape[-1])
+    return np.abs(place - np.arange(top5.shape[-1])).sum(axis=-1).mean(axis=1)
 
 
 def mean_over_perturbations(values: Mapping[str, float]) -> float:

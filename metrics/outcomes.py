@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,13 +12,23 @@ from metrics.intervals import Correct
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model made of one image: the class that it predicts, and named figures, such as how often it changed its
+    mind along a sequence."""
+
+    prediction: int
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Outcomes:
     """Predictions of one model under one condition, in the order of the image ids.
 
     `labels` and `predictions` are int64 (n,), `correct` is bool (n,): an image may have more labels than the one here.
     `unreadable` names the images that could not be decoded; they are in none of them. `seconds` is what was spent
     computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
-    images.
+    images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
+    pretend to show, by their texture or by a written word; -1: none.
     """
 
     ids: tuple[str, ...]
@@ -27,3 +38,5 @@ class Outcomes:
     unreadable: tuple[str, ...] = ()
     seconds: float = 0.0
     others: dict[str, Correct] = field(default_factory=dict)
+    measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    rivals: NDArray[np.int64] | None = None

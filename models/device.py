@@ -52,11 +52,16 @@ def threads_of(workers: int) -> int:
     return max(1, available // workers)
 
 
+def workers() -> int:
+    """Of pytest-xdist, that share this machine; 1 without it."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 def set_up_device(name: str) -> torch.device:
     """The device of this process, with the CPU's threads and memory made ready for inference, and with float32 meaning
     float32: CUDA's convolutions would take TensorFloat-32, with three digits, which makes gradients noisy."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     tune_allocator()
-    torch.set_num_threads(threads_of(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+    torch.set_num_threads(threads_of(workers()))
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return device_of(name, worker)

@@ -26,6 +26,8 @@ class Item:
 
     `path` is the file that holds it: the image itself, or what `content` takes the bytes of an image file from. Any
     label of `also` counts as right, too. `border` pixels are cut off on each side before anything else is done.
+    `cropped` files are what models shall see, whole: they are resized at most. `rival` is the class that the image
+    pretends to show, -1: none.
     """
 
     id: str
@@ -33,6 +35,8 @@ class Item:
     label: int
     also: tuple[int, ...] = ()
     border: int = 0
+    cropped: bool = False
+    rival: int = -1
     content: Callable[[], bytes] | None = field(default=None, compare=False)
 
     @property

@@ -20,9 +20,6 @@ from shifts.noise import add_normal, photons
 from shifts.pixels import Pixels, Rng, checked, to_pixels
 from shifts.weather import snowed, snowflakes
 
-NOISE = ("gaussian_noise", "shot_noise")
-"""Sequences whose frames are compared with the first one, which is clean, not with the one before."""
-
 _Matrix = NDArray[np.float64]
 
 

@@ -21,18 +21,22 @@ from suites.conditions import (
     CLEAN,
     CORRUPTIONS,
     DATA_SETS,
+    PERTURBATIONS,
     SEVERITIES,
     Condition,
     attack,
     corruption,
     natural,
+    perturbation,
     reference,
+    stylized,
 )
 
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Samples = Annotated[int, Field(ge=1)]
 
 
 class _Strict(BaseModel):
@@ -40,10 +44,29 @@ class _Strict(BaseModel):
 
 
 class Corruptions(_Strict):
-    """Which cells of imagenet-c run."""
+    """Which cells of imagenet-c run; `samples` images where that is less than the suite's."""
 
     corruptions: tuple[str, ...] = CORRUPTIONS
     severities: tuple[int, ...] = SEVERITIES
+    samples: Samples | None = None
+
+    def expand(self, *, on_disk: bool) -> Iterator[Condition]:
+        for name in self.corruptions:
+            for severity in self.severities:
+                yield corruption(name, severity, on_disk=on_disk, samples=self.samples)
+
+
+class Perturbations(_Strict):
+    """Which sequences of imagenet-p run, at which difficulties."""
+
+    perturbations: tuple[str, ...] = PERTURBATIONS
+    difficulties: tuple[int, ...] = (1,)
+    samples: Samples | None = None
+
+    def expand(self, *, on_disk: bool) -> Iterator[Condition]:
+        for name in self.perturbations:
+            for difficulty in self.difficulties:
+                yield perturbation(name, difficulty, on_disk=on_disk, samples=self.samples)
 
 
 class Attacks(_Strict):
@@ -56,16 +79,22 @@ class Attacks(_Strict):
 class Conditions(_Strict):
     natural: tuple[str, ...] = ()
     imagenet_c: Corruptions | None = Field(None, alias="imagenet-c")
+    imagenet_c_disk: Corruptions | None = Field(None, alias="imagenet-c-disk")
+    imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
+    imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
+    stylized: tuple[str, ...] = ()
     attacks: Attacks | None = None
 
     def expand(self) -> Iterator[Condition]:
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
-        shifts = [natural(name) for name in self.natural]
-        yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in shifts)])
+        shifts, styles = [natural(name) for name in self.natural], [stylized(name) for name in self.stylized]
+        yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in (*shifts, *styles))])
         yield from shifts
-        if self.imagenet_c:
-            for name in self.imagenet_c.corruptions:
-                yield from (corruption(name, severity) for severity in self.imagenet_c.severities)
+        for made, on_disk in ((self.imagenet_c, False), (self.imagenet_c_disk, True)):
+            yield from made.expand(on_disk=on_disk) if made else ()
+        for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
+            yield from seen.expand(on_disk=on_disk) if seen else ()
+        yield from styles
         if self.attacks:
             for name in self.attacks.names:
                 yield from (attack(name, eps) for eps in self.attacks.eps)
@@ -96,7 +125,7 @@ class SuiteFile(_Strict):
     classes: str = "imagenet"
     candidate: tuple[str, ...] = ()
     supervised: tuple[str, ...] = ()
-    samples: Annotated[int, Field(ge=1)] | None = None
+    samples: Samples | None = None
     seed: int = 0
     data: dict[str, str]
     conditions: Conditions

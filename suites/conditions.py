@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from models.errors import InputError, nearest
 
-_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
-NATURAL = ("imagenet-v2", "imagenet-sketch", *_WITH_OWN_CLASSES)
+_NATURAL_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
+NATURAL = ("imagenet-v2", "imagenet-sketch", *_NATURAL_WITH_OWN_CLASSES)
 CORRUPTIONS = (
     "gaussian_noise",
     "shot_noise",
@@ -32,12 +32,37 @@ CORRUPTIONS = (
 )
 """The fifteen of ImageNet-C, which mCE is about, and its four extra ones."""
 SEVERITIES = (1, 2, 3, 4, 5)
+NOISE_SEQUENCES = ("gaussian_noise", "shot_noise")
+"""Sequences without order: their frames are compared with the first, clean one, and their difficulty is the strength of
+the noise; the others' is how far apart the compared frames are."""
+PERTURBATIONS = (
+    *NOISE_SEQUENCES,
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "brightness",
+    "translate",
+    "rotate",
+    "tilt",
+    "scale",
+)
+"""The ten of ImageNet-P, which mFP is about."""
+DIFFICULTIES = (1, 2, 3)
+STYLIZED = ("stylized-imagenet", "stylized-local", "cue-conflict")
 ATTACKS = ("fgsm", "bim")
 CLEAN_SET = "imagenet"
 """The clean reference, which corruptions and attacks start from."""
-DATA_SETS = (CLEAN_SET, *NATURAL)
-_REFERENCES = {f"clean-{name}-classes": name for name in _WITH_OWN_CLASSES}
-"""Conditions on clean images of the classes of a natural shift -> the shift that they are the reference of."""
+_OWN_DATA = {
+    **{name: name for name in NATURAL},
+    "imagenet-c-disk": "imagenet-c",
+    "imagenet-p-disk": "imagenet-p",
+    "stylized-imagenet": "stylized-imagenet",
+    "cue-conflict": "cue-conflict",
+}
+"""Conditions with images of their own -> their data set; all others start from the clean reference."""
+DATA_SETS = (CLEAN_SET, *_OWN_DATA.values())
+_REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLASSES, "cue-conflict")}
+"""Conditions on clean images of the classes of a data set -> the data set."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +70,13 @@ class Condition:
     """One column of the benchmark: `family` and `name` of the benchmark, and its parameters in a fixed order.
 
     `params` values are strings or integers (`eps` is the fraction as written, '8/255'), so that they survive JSON.
+    `samples` is the number of images where it is less than the suite's, for conditions that cost much.
     """
 
     family: str
     name: str
     params: tuple[tuple[str, str | int], ...] = ()
+    samples: int | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
@@ -62,9 +89,30 @@ class Condition:
         return f"{self.family}/{self.id}"
 
     @property
+    def computation(self) -> str:
+        """What is computed for it. Sequences with an order have the same frames at every difficulty."""
+        if self.is_sequence and self["perturbation"] not in NOISE_SEQUENCES:
+            return f"{self.family}/{self.name}-{self['perturbation']}"
+        return self.path
+
+    @property
     def data(self) -> str:
         """The data set that it is evaluated on."""
-        return self.name if self.family == "natural" else CLEAN_SET
+        return _OWN_DATA.get(self.name, CLEAN_SET)
+
+    @property
+    def part(self) -> str:
+        """The folder inside the data set, where a data set holds the images of many conditions."""
+        if self.name == "imagenet-c-disk":
+            return f"{self['corruption']}/{self['severity']}"
+        if self.name == "imagenet-p-disk":
+            name, difficulty = str(self["perturbation"]), self["difficulty"]
+            return f"{name}_{difficulty}" if name in NOISE_SEQUENCES and difficulty != 1 else name
+        return ""
+
+    @property
+    def is_sequence(self) -> bool:
+        return self.name in ("imagenet-p", "imagenet-p-disk")
 
     @property
     def classes_of(self) -> str:
@@ -94,15 +142,28 @@ def natural(name: str) -> Condition:
 
 
 def reference(shift: Condition) -> Condition:
-    """The clean images that a natural shift is compared with: of the same classes."""
+    """The clean images that a shift is compared with: of the same classes."""
     return next((Condition("clean", name) for name, data in _REFERENCES.items() if data == shift.name), CLEAN)
 
 
-def corruption(name: str, severity: int) -> Condition:
+def corruption(name: str, severity: int, *, on_disk: bool = False, samples: int | None = None) -> Condition:
+    """Of ImageNet-C: made on the fly, or `on_disk`, the published files."""
     if severity not in SEVERITIES:
         raise InputError(f"severity {severity} of imagenet-c does not exist; it goes from 1 to 5")
-    known = _known(name, CORRUPTIONS, "corruption")
-    return Condition("synthetic", "imagenet-c", (("corruption", known), ("severity", severity)))
+    params = (("corruption", _known(name, CORRUPTIONS, "corruption")), ("severity", severity))
+    return Condition("synthetic", "imagenet-c-disk" if on_disk else "imagenet-c", params, samples)
+
+
+def perturbation(name: str, difficulty: int = 1, *, on_disk: bool = False, samples: int | None = None) -> Condition:
+    """A kind of sequence of ImageNet-P: made on the fly, or `on_disk`, the published files."""
+    if difficulty not in DIFFICULTIES:
+        raise InputError(f"difficulty {difficulty} of imagenet-p does not exist; it goes from 1 to 3")
+    params = (("perturbation", _known(name, PERTURBATIONS, "perturbation")), ("difficulty", difficulty))
+    return Condition("synthetic", "imagenet-p-disk" if on_disk else "imagenet-p", params, samples)
+
+
+def stylized(name: str) -> Condition:
+    return Condition("synthetic", _known(name, STYLIZED, "stylized set"))
 
 
 def attack(name: str, eps: str) -> Condition:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
 
-from fixtures.evaluator import Evaluator, PixelCache
+from fixtures.evaluator import Evaluator
 from fixtures.store import Store
 from models.classes import class_list
 from models.loading import ToRGB
@@ -45,14 +45,11 @@ def photos(tmp_path_factory):
 
 def ours(photos, tmp_path):
     images = read_folder("imagenet", photos, class_list("mini"))
-    evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=BATCH)
+    evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=BATCH, limit_bytes=0)
 
     def run():
-        evaluate._cache = PixelCache(limit_bytes=0)
-        return sum(
-            len(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255)
-            for _, pixels in evaluate._prepared(Shape, CLEAN, images.items)
-        )
+        batches = evaluate._prepared(Shape, CLEAN, images.items)
+        return sum(len(evaluate._to_device(np.stack([pixels for _, pixels in batch]))) for batch in batches if batch)
 
     return run
 

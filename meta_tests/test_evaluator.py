@@ -18,7 +18,7 @@ from fixtures.store import Store
 from metrics.outcomes import Answer
 from models import InputError
 from models.classes import class_list
-from shifts import natural
+from shifts import data_sets
 from shifts.image_set import ImageSet, Item, read_folder, sample
 from shifts.mini_data import mini_folder
 from suites.conditions import CLEAN, attack, corruption
@@ -91,7 +91,7 @@ def test_batch_size_and_order_change_at_most_one_image(tmp_path, classifier, ima
 
 def test_predictions_are_in_the_classes_of_the_data_set(evaluate, classifier):
     """imagenet-a's protocol: the best of its own classes, here every second one, not of all."""
-    images = sample(natural.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
+    images = sample(data_sets.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
     pixels = np.stack([np.asarray(classifier.geometry(item.image())) for item in images.items])
     logits = classifier.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
     outcomes = evaluate(classifier, natural_shift("imagenet-a"), images)

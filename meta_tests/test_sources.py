@@ -13,7 +13,7 @@ from PIL import Image
 import suites
 from models import InputError
 from models.classes import class_list
-from shifts import natural
+from shifts import data_sets
 
 MINI = class_list("mini")
 A = ("m00000000", "m00000002", "m00000004")
@@ -58,7 +58,7 @@ def shards(tmp_path):
 
 
 def load(source, data="imagenet-a"):
-    return natural.load(data, source, MINI)
+    return data_sets.load(data, source, MINI)
 
 
 def test_shards(shards):
@@ -157,8 +157,8 @@ def write_arrow(folder):
 
 @pytest.mark.parametrize("write", [write_parquet, write_arrow])
 def test_local_tables(tmp_path, monkeypatch, write):
-    subset = natural.class_space("imagenet-a", MINI, {key: [key] for key in A})
-    monkeypatch.setattr(natural, "class_space", lambda *_: subset)
+    subset = data_sets.class_space("imagenet-a", MINI, {key: [key] for key in A})
+    monkeypatch.setattr(data_sets, "class_space", lambda *_: subset)
     found = load(write(tmp_path / "table"))
     assert [(item.id, item.label) for item in found.items] == [
         ("000000", 0),
@@ -194,7 +194,7 @@ def test_a_missing_library_is_named_with_its_command(monkeypatch, source, librar
 
 @pytest.mark.parametrize("source", ["wds:/x/0.tar", "hf:org/name?split=test"])
 def test_video_sets_are_read_from_folders(source):
-    with pytest.raises(InputError, match="'ytbb-robust' is read from a folder with its frames and metadata"):
+    with pytest.raises(InputError, match="'ytbb-robust' is read from a folder in its published layout"):
         load(source, "ytbb-robust")
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors
 from metrics.results import Cell
-from metrics.summary import of_imagenet_c
+from metrics.summary import of_imagenet_c, of_imagenet_p
+from reports import table
+from suites.conditions import PERTURBATIONS
 
 
 def row(condition, accuracy, half_width=0.0, **params):
@@ -33,6 +35,8 @@ def test_alexnet_has_an_mce_of_one():
     assert found["imagenet-c relative mCE"].value == pytest.approx(1)
     errors = [error for of_one in alexnet_errors().values() for error in of_one]
     assert found["imagenet-c mean top-1"].value == pytest.approx(1 - sum(errors) / 75)
+    at_3 = [of_one[2] for of_one in alexnet_errors().values()]
+    assert found["imagenet-c mean top-1 at severity 3"].value == pytest.approx(1 - sum(at_3) / 15)
 
 
 def test_a_model_that_errs_less_has_a_lower_mce_and_the_same_losses():
@@ -57,4 +61,43 @@ def test_some_of_the_cells_give_no_figure():
 
 
 def test_alexnets_errors_mean_nothing_for_other_classes():
-    assert set(figures(like_alexnet(), on_imagenet=False)) == {"imagenet-c mean top-1"}
+    assert not any("mCE" in name for name in figures(like_alexnet(), on_imagenet=False))
+
+
+def sequence(flips, perturbation, model="m", role="candidate", half_width=0.0):
+    ends = {"": 0.0, "_ci95_low": -half_width, "_ci95_high": half_width}
+    metrics = {f"flip_probability{end}": flips + by for end, by in ends.items()}
+    metrics |= {f"top5_distance{end}": 10 * (flips + by) for end, by in ends.items()}
+    params = {"perturbation": perturbation, "difficulty": 1}
+    return Cell("synthetic", "imagenet-p", params, model, role, "pass", "", accuracy=0.5, metrics=metrics)
+
+
+def sequences(flips, **cell):
+    return [sequence(flips * (1 + i / 10), name, **cell) for i, name in enumerate(PERTURBATIONS)]
+
+
+def of_sequences(rows, on_imagenet=True):
+    found = of_imagenet_p(rows, on_imagenet=on_imagenet)
+    return {(summary.model, summary.name): summary for summary in found}
+
+
+def test_flips_of_a_run_with_alexnet_are_relative_to_it():
+    alexnet = sequences(0.2, model="torchvision:alexnet@a.pth", role="supervised")
+    found = of_sequences([*sequences(0.05, half_width=0.01), *alexnet])
+    assert found["m", "imagenet-p 1 mFP"].value == pytest.approx(0.05 * 1.45)
+    assert found["m", "imagenet-p 1 mFP"].ci95 == (pytest.approx(0.05 * 1.45 - 0.01), pytest.approx(0.05 * 1.45 + 0.01))
+    assert found["m", "imagenet-p 1 mean T5D"].value == pytest.approx(0.5 * 1.45)
+    assert found["m", "imagenet-p 1 mFR"].value == found["m", "imagenet-p 1 mT5D"].value == pytest.approx(0.25)
+    assert ("torchvision:alexnet@a.pth", "imagenet-p 1 mFR") not in found
+
+
+def test_without_alexnet_mfr_is_missing_and_says_so():
+    found = of_sequences(sequences(0.05))
+    assert found["m", "imagenet-p 1 mFR"].value is None
+    (line,) = [line for line in table.summaries(list(found.values())) if " mFR " in line]
+    assert line.endswith("--supervised torchvision:alexnet measures them in the same run")
+    assert ("m", "imagenet-p 1 mFR") not in of_sequences(sequences(0.05), on_imagenet=False)
+
+
+def test_nine_perturbations_give_no_figure():
+    assert of_sequences(sequences(0.05)[1:]) == {}

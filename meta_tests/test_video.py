@@ -10,7 +10,7 @@ from metrics.outcomes import Outcomes
 from metrics.video import over_anchors
 from models import InputError
 from models.classes import class_list
-from shifts import natural
+from shifts import data_sets
 from shifts.image_set import Anchor, sample
 from shifts.mini_data import mini_folder
 
@@ -85,7 +85,7 @@ def metadata(folder):
 
 
 def load(name, folder):
-    return natural.load(name, str(folder), MINI)
+    return data_sets.load(name, str(folder), MINI)
 
 
 def test_frames_are_read_once_and_know_their_distance(vid):
@@ -183,6 +183,6 @@ def test_car_and_none_change_places_in_the_csv(ytbb):
     file = ytbb / "ytbb_robustness_test_anchors_full.csv"
     file.write_text(file.read_text().replace("two,200,3", "two,200,22"))
     imagenet = class_list("imagenet")
-    found = natural.load("ytbb-robust", str(ytbb), imagenet)
+    found = data_sets.load("ytbb-robust", str(ytbb), imagenet)
     two = next(item for item in found.items if item.id == "two_200/frame-30.jpg")
     assert found.space.keys[two.label] == "car"

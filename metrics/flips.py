@@ -45,13 +45,8 @@ def mean_over_perturbations(values: Mapping[str, float]) -> float:
     return float(np.mean([values[name] for name in PERTURBATIONS]))
 
 
-def relative_to_alexnet(values: Mapping[str, float], alexnet: Mapping[str, float] | None = None) -> float | None:
-    """mFR from flip probabilities, mT5D from top-5 distances: the mean of value / AlexNet's value.
-
-    None, which is missing, without AlexNet's values. None ship: the published ones could not be checked at a source.
-    """
-    if alexnet is None:
-        return None
+def relative_to_alexnet(values: Mapping[str, float], alexnet: Mapping[str, float]) -> float:
+    """mFR from flip probabilities, mT5D from top-5 distances: the mean of value / AlexNet's value."""
     complete(alexnet, PERTURBATIONS, "AlexNet's ImageNet-P")
     complete(values, PERTURBATIONS, "ImageNet-P")
     return float(np.mean([values[name] / alexnet[name] for name in PERTURBATIONS]))

@@ -70,13 +70,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure of a model over many cells, with its 95% interval; shares, mCE relative to AlexNet's 1."""
+    """A figure of a model over many cells, with its 95% interval; shares, mCE and mFR relative to AlexNet's 1.
+
+    `value` None: it is missing, and `reason` says why. `share` False: a number that is not shown as percent.
+    """
 
     model: str
     role: str
     name: str
-    value: float
-    ci95: tuple[float, float]
+    value: float | None
+    ci95: tuple[float, float] | None
+    share: bool = True
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def read(file: Path) -> Results:
         raw = json.loads(file.read_text(encoding="utf-8"))
         if raw["schema"] != SCHEMA:
             raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
-        summaries = [Summary(**s | {"ci95": tuple(s["ci95"])}) for s in raw["summaries"]]
+        summaries = [Summary(**s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
         cells = [cell_from(cell) for cell in raw["cells"]]
         return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries)
     except (ValueError, KeyError, TypeError) as error:

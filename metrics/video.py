@@ -34,4 +34,5 @@ def over_anchors(frames: Outcomes, anchors: Sequence[Anchor], k: int = K) -> Out
         predictions=frames.predictions[first],
         correct=np.array([frames.correct[members].all() for members in readable], bool),
         others={"pm0": frames.correct[first]},
+        rivals=None,
     )

@@ -17,7 +17,7 @@ import pytest
 from fixtures.plugin import MODELS, runs_benchmark, unmeasured
 from fixtures.settings import SETTINGS, CellSpec, Settings
 from metrics.results import Cell, Results, cell_from, in_order
-from metrics.summary import of_imagenet_c
+from metrics.summary import of_cells
 from reports import junit, markdown, table
 
 
@@ -58,7 +58,7 @@ class Recorder:
         ]
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
         models = self._config.stash.get(MODELS, [])
-        summaries = of_imagenet_c(cells, on_imagenet=settings.suite.classes == "imagenet")
+        summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
         self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries)
         write_all(self._results, settings.report_dir)
         nothing_measured = all(cell.accuracy is None for cell in cells)

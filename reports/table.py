@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from metrics.results import Cell, Summary
 
@@ -12,8 +12,13 @@ def share(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{100 * value:{sign}.1f}"
 
 
-def interval(ci95: tuple[float, float] | None, sign: str = "") -> str:
-    return "" if ci95 is None else f"[{share(ci95[0], sign)}, {share(ci95[1], sign)}]"
+def number(value: float, sign: str = "") -> str:
+    """What is no share, with two decimals."""
+    return f"{value:{sign}.2f}"
+
+
+def interval(ci95: tuple[float, float] | None, sign: str = "", unit: Callable[[float, str], str] = share) -> str:
+    return "" if ci95 is None else f"[{unit(ci95[0], sign)}, {unit(ci95[1], sign)}]"
 
 
 def columns(cell: Cell) -> tuple[str, ...]:
@@ -27,16 +32,22 @@ def columns(cell: Cell) -> tuple[str, ...]:
 
 
 HEADINGS = ("condition", "model", "n", "accuracy, 95% interval", "supervised", "difference", "verdict", "also")
-_OTHERS = {"pm0": ("pm-0", ""), "effective_robustness": ("effective robustness", "+")}
-"""Metrics that the tables show: what they are called there, and whether they have a sign."""
+_OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
+    "pm0": ("pm-0", "", share),
+    "effective_robustness": ("effective robustness", "+", share),
+    "flip_probability": ("flips", "", share),
+    "top5_distance": ("T5D", "", number),
+    "shape_bias": ("shape bias", "", share),
+}
+"""Metrics that the tables show: what they are called there, their sign, and how they are written."""
 
 
 def others(cell: Cell) -> str:
     """What else was measured, each with its interval."""
     found = [
-        f"{label} {share(cell.metrics[key], sign)} "
-        + interval((cell.metrics[f"{key}_ci95_low"], cell.metrics[f"{key}_ci95_high"]), sign)
-        for key, (label, sign) in _OTHERS.items()
+        f"{label} {unit(cell.metrics[key], sign)} "
+        + interval((cell.metrics[f"{key}_ci95_low"], cell.metrics[f"{key}_ci95_high"]), sign, unit)
+        for key, (label, sign, unit) in _OTHERS.items()
         if key in cell.metrics
     ]
     return "; ".join(found)
@@ -44,7 +55,12 @@ def others(cell: Cell) -> str:
 
 def summaries(found: Sequence[Summary]) -> list[str]:
     """Figures over many cells, a line each."""
-    return [f"{s.model} ({s.role}): {s.name} {share(s.value)} {interval(s.ci95)}" for s in found]
+    lines = []
+    for s in found:
+        unit = share if s.share else number
+        figure = s.reason if s.value is None else f"{unit(s.value)} {interval(s.ci95, unit=unit)}"
+        lines.append(f"{s.model} ({s.role}): {s.name} {figure}")
+    return lines
 
 
 def warnings(cells: Sequence[Cell]) -> list[str]:

@@ -1,8 +1,8 @@
 """Class spaces: what a data set's labels stand for, in the classes of the models that are tested on it.
 
 A model has one logit a class of its own list. A data set may have all of these classes, some of them (imagenet-a and
-imagenet-r: the prediction is the best of their 200 classes, not of 1000), or classes that are unions of them (objectnet
-and the video sets: a data-set class scores as its best member).
+imagenet-r: the prediction is the best of their 200 classes, not of 1000), or classes that are unions of them: those of
+objectnet and the video sets score as their best member, those of cue-conflict as the mean of its probabilities.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,13 @@ class ClassSpace:
     """The classes of a data set, in the order of its labels.
 
     `keys` are what its folders or files call them. `members[i]` are the positions in the model's class list that count
-    as class i; none where no model class does: such a class is never predicted.
+    as class i; none where no model class does: such a class is never predicted. `pool` is how members make one score.
     """
 
     name: str
     keys: tuple[str, ...]
     members: tuple[tuple[int, ...], ...]
+    pool: Literal["max", "mean"] = "max"
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -45,14 +46,22 @@ class ClassSpace:
         return {position: label for label, members in enumerate(self.members) for position in members}
 
     def project(self, logits: Tensor) -> Tensor:
-        """Logits (n, model classes) -> (n, data-set classes): the maximum over members; differentiable.
+        """Logits (n, model classes) -> (n, data-set classes); differentiable.
+
+        The maximum over members, or the logarithm of the mean of their probabilities.
 
         A class without members gets the lowest finite number, so that it never wins and no arithmetic meets infinity.
         """
         positions = torch.tensor(list(self.label_of), device=logits.device)
         labels = torch.tensor(list(self.label_of.values()), device=logits.device)
         lowest = logits.new_full((len(logits), len(self)), torch.finfo(logits.dtype).min)
-        return lowest.scatter_reduce(1, labels.expand(len(logits), -1), logits[:, positions], "amax")
+        labels = labels.expand(len(logits), -1)
+        if self.pool == "max":
+            return lowest.scatter_reduce(1, labels, logits[:, positions], "amax")
+        shares = torch.zeros_like(lowest).scatter_reduce(
+            1, labels, logits.softmax(1)[:, positions], "mean", include_self=False
+        )
+        return shares.clamp_min(torch.finfo(logits.dtype).tiny).log()
 
 
 class _Projected(Classifier):
@@ -91,9 +100,9 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
     A data set without classes of its own has those of the models. Raises `InputError` where the models lack a class
     that the data set needs.
     """
-    name = data
+    name, published_facts = data, facts(data, classes)
     if members is None:
-        published = facts(data, classes).get("classes")
+        published = published_facts.get("classes")
         if published is None:
             name, published = classes.name, classes.keys
         members = published if isinstance(published, dict) else {key: [key] for key in published}
@@ -106,7 +115,8 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
         )
     if len(set(needed)) < len(needed):
         raise InputError(f"data set '{data}': a class of '{classes.name}' is a member of two of its classes")
-    return ClassSpace(name, tuple(members), tuple(tuple(index[key] for key in keys) for keys in members.values()))
+    positions = tuple(tuple(index[key] for key in keys) for keys in members.values())
+    return ClassSpace(name, tuple(members), positions, published_facts.get("pool", "max"))
 
 
 def facts(data: str, classes: ClassList) -> dict[str, Any]:

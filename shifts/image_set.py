@@ -80,7 +80,9 @@ class ImageSet:
         return len(self.items)
 
 
-def read_folder(name: str, folder: Path, classes: ClassList | ClassSpace) -> ImageSet:
+def read_folder(
+    name: str, folder: Path, classes: ClassList | ClassSpace, extensions: tuple[str, ...] = IMG_EXTENSIONS
+) -> ImageSet:
     """An image set with one folder a class, called by the class's key (wnid) or by its index in the class list.
 
     Folders named by number are read by number: '10' is class 10, not the one after '1'. Not every class needs a folder.
@@ -105,9 +107,9 @@ def read_folder(name: str, folder: Path, classes: ClassList | ClassSpace) -> Ima
         )
     if loop := _link_in_a_circle(folder):
         raise InputError(f"data set '{name}': the link {loop} leads back to a folder that it is in; remove it")
-    found = make_dataset(str(folder), labels, IMG_EXTENSIONS, allow_empty=True)
+    found = make_dataset(str(folder), labels, extensions, allow_empty=True)
     if not found:
-        raise InputError(f"data set '{name}': {folder} contains no images ({', '.join(IMG_EXTENSIONS)})")
+        raise InputError(f"data set '{name}': {folder} contains no images ({', '.join(extensions)})")
     items = [Item(Path(path).relative_to(folder).as_posix(), Path(path), label) for path, label in found]
     space = classes if isinstance(classes, ClassSpace) else None
     return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space)

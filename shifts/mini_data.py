@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ from models.cache import cache_folder
 from models.classes import class_list
 from models.errors import InputError, nearest
 from shifts.class_space import class_space, facts
+from shifts.corruptions import corrupt
+from shifts.mp4 import write_video
+from shifts.perturbations import perturb
+from shifts.stylized import repainted, stylize
 
 _MINI = class_list("mini")
 _NUMBERED = ("imagenet-v2",)
@@ -31,8 +36,9 @@ def mini_folder(name: str) -> Path:
     """The folder of a drawn test set; drawn on first use, once, whatever the number of processes that ask."""
     from models.mini.sets import TEST_SETS
 
-    if name not in TEST_SETS:
-        raise InputError(f"data source 'mini:{name}' is unknown; {nearest(name, TEST_SETS)}")
+    known = (*TEST_SETS, *_MADE)
+    if name not in known:
+        raise InputError(f"data source 'mini:{name}' is unknown; {nearest(name, known)}")
     target = cache_folder() / f"mini-{_version()}" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
@@ -141,7 +147,57 @@ def _write_frames(
         Image.fromarray(pixels).save(folder / file, quality=quality)
 
 
+def _write_imagenet_c(name: str, folder: Path) -> None:
+    """`<corruption>/<severity>/<key>/*.JPEG` of the first clean pictures, compressed as the published files are: one
+    corruption of each kind, the mildest, the middle and the strongest."""
+    for index, pixels, label in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+        for place, severity in product(("gaussian_noise", "defocus_blur", "fog", "jpeg_compression"), (1, 3, 5)):
+            file = folder / place / str(severity) / _MINI.keys[label] / f"imagenet-{index:05d}.JPEG"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            worse = corrupt(pixels, place, severity, np.random.default_rng([index, severity]))
+            Image.fromarray(worse).save(file, quality=85)
+
+
+def _write_imagenet_p(name: str, folder: Path) -> None:
+    """`<perturbation>/<key>/*.mp4` of the first clean pictures: one kind of noise, and one sequence with an order."""
+    for index, pixels, label in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+        for place in ("gaussian_noise", "rotate"):
+            file = folder / place / _MINI.keys[label] / f"imagenet-{index:05d}.mp4"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image = np.asarray(Image.fromarray(pixels).resize((74, 74), Image.Resampling.BICUBIC))
+            write_video(file, perturb(image, place, np.random.default_rng(index), side=64))
+
+
+def _write_stylized(name: str, folder: Path) -> None:
+    """`<key>/*.png`: clean pictures repainted, each as another painting."""
+    for index, pixels, label in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+        file = folder / _MINI.keys[label] / f"imagenet-{index:05d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(stylize(pixels, np.random.default_rng([1, index]))).save(file)
+
+
+def _write_cue_conflict(name: str, folder: Path) -> None:
+    """`<shape>/<shape><n>-<texture><n>.png`: clean pictures repainted in the texture of pictures of other classes."""
+    from models.mini.sets import picture
+
+    called = class_space(name, _MINI).keys
+    for index, pixels, shape in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+        turn = index // len(_MINI)
+        painted, texture = picture("imagenet", 1000 + index + 5 * turn + 1)
+        file = folder / called[shape] / f"{called[shape]}{turn + 1}-{called[texture]}{turn + 1}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(repainted(pixels, painted, np.random.default_rng([2, index]))).save(file)
+
+
+_MADE: dict[str, Callable[[str, Path], None]] = {
+    "imagenet-c": _write_imagenet_c,
+    "imagenet-p": _write_imagenet_p,
+    "stylized-imagenet": _write_stylized,
+    "cue-conflict": _write_cue_conflict,
+}
+"""Sets whose pictures are made of the clean ones."""
 _WRITERS: dict[str, Callable[[str, Path], None]] = {
+    **_MADE,
     "objectnet": _write_objectnet,
     "imagenet-vid-robust": _write_vid,
     "ytbb-robust": _write_ytbb,
@@ -158,6 +214,7 @@ def _version() -> str:
     """Changes with the code that draws and with what it draws, so that an old cache is never taken for a new world."""
     digest = hashlib.sha256()
     drawing = [mini.FOLDER / name for name in ("objects.py", "world.py", "sets.py")]
-    for file in (*drawing, mini.FILTERED, Path(__file__), Path(__file__).parent / "data" / "mini.json"):
+    making = sorted(Path(__file__).parent.glob("*.py"))
+    for file in (*drawing, mini.FILTERED, *making, Path(__file__).parent / "data" / "mini.json"):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:10]

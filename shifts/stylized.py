@@ -8,11 +8,9 @@ paintings of a data set: the two are different conditions, and their figures mus
 
 from __future__ import annotations
 
-import math
-
+import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +21,7 @@ _FILTERS = 16
 _ROUNDS = {4: 24, 2: 12, 1: 4}
 """Reduction -> rounds of matching at that scale, coarse to fine."""
 _STEP = 0.6
+_STROKES = 1500
 
 
 def stylize(image: Pixels, rng: Rng) -> Pixels:
@@ -72,17 +71,16 @@ def _matched(image: Tensor, texture: Tensor, rng: Rng) -> Tensor:
 def painting(rng: Rng, side: int) -> Pixels:
     """Brush strokes in a few colours along a smooth random field: uint8 RGB (side, side, 3)."""
     palette = rng.integers(0, 256, (5, 3))
-    image = Image.new("RGB", (side, side), tuple(palette[0].tolist()))
-    canvas = ImageDraw.Draw(image)
-    waves = rng.uniform(0.5, 2.5, (3, 2)) * 2 * math.pi / side
-    phases = rng.uniform(0, 2 * math.pi, 3)
+    canvas = np.full((side, side, 3), palette[0], np.uint8)
+    waves, phases = rng.uniform(0.5, 2.5, (2, 3)) * 2 * np.pi / side, rng.uniform(0, 2 * np.pi, 3)
     length, breadth = side * rng.uniform(0.03, 0.12), max(1, round(side * rng.uniform(0.006, 0.03)))
-    for x, y in rng.uniform(0, side, (1500, 2)):
-        angle = math.pi * np.sin(waves @ (x, y) + phases).sum()
-        end = x + length * math.cos(angle), y + length * math.sin(angle)
-        colour = np.clip(palette[rng.integers(1, 5)] + rng.integers(-25, 26, 3), 0, 255)
-        canvas.line([(x, y), end], fill=tuple(colour.tolist()), width=breadth)
-    return np.asarray(image)
+    starts = rng.uniform(0, side, (_STROKES, 2))
+    angles = np.pi * np.sin(starts @ waves + phases).sum(axis=1)
+    ends = starts + length * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    colours = np.clip(palette[rng.integers(1, 5, _STROKES)] + rng.integers(-25, 26, (_STROKES, 3)), 0, 255)
+    for start, end, colour in zip(np.rint(starts * 16), np.rint(ends * 16), colours.tolist(), strict=True):
+        cv2.line(canvas, start.astype(int), end.astype(int), colour, breadth, cv2.LINE_AA, 4)
+    return canvas
 
 
 def _tensor(pixels: Pixels) -> Tensor:

@@ -23,6 +23,7 @@ from suites.conditions import (
     DATA_SETS,
     PERTURBATIONS,
     SEVERITIES,
+    STYLIZED,
     Condition,
     attack,
     corruption,
@@ -69,6 +70,13 @@ class Perturbations(_Strict):
                 yield perturbation(name, difficulty, on_disk=on_disk, samples=self.samples)
 
 
+class Stylized(_Strict):
+    """Which stylized sets run."""
+
+    names: tuple[str, ...] = STYLIZED
+    samples: Samples | None = None
+
+
 class Attacks(_Strict):
     """Which attacks run, at which eps in pixel units."""
 
@@ -82,12 +90,13 @@ class Conditions(_Strict):
     imagenet_c_disk: Corruptions | None = Field(None, alias="imagenet-c-disk")
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
     imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
-    stylized: tuple[str, ...] = ()
+    stylized: Stylized | None = None
     attacks: Attacks | None = None
 
     def expand(self) -> Iterator[Condition]:
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
-        shifts, styles = [natural(name) for name in self.natural], [stylized(name) for name in self.stylized]
+        shifts = [natural(name) for name in self.natural]
+        styles = [stylized(name, self.stylized.samples) for name in self.stylized.names] if self.stylized else []
         yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in (*shifts, *styles))])
         yield from shifts
         for made, on_disk in ((self.imagenet_c, False), (self.imagenet_c_disk, True)):

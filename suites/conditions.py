@@ -60,7 +60,9 @@ _OWN_DATA = {
     "cue-conflict": "cue-conflict",
 }
 """Conditions with images of their own -> their data set; all others start from the clean reference."""
-DATA_SETS = (CLEAN_SET, *_OWN_DATA.values())
+FROST = "frost-textures"
+"""The published pictures that the frost corruption can blend images with instead of drawn ones."""
+DATA_SETS = (CLEAN_SET, *_OWN_DATA.values(), FROST)
 _REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLASSES, "cue-conflict")}
 """Conditions on clean images of the classes of a data set -> the data set."""
 
@@ -162,8 +164,8 @@ def perturbation(name: str, difficulty: int = 1, *, on_disk: bool = False, sampl
     return Condition("synthetic", "imagenet-p-disk" if on_disk else "imagenet-p", params, samples)
 
 
-def stylized(name: str) -> Condition:
-    return Condition("synthetic", _known(name, STYLIZED, "stylized set"))
+def stylized(name: str, samples: int | None = None) -> Condition:
+    return Condition("synthetic", _known(name, STYLIZED, "stylized set"), (), samples)
 
 
 def attack(name: str, eps: str) -> Condition:

@@ -1,4 +1,4 @@
-"""The clean reference and the seven natural distribution shifts: from the line in the suite to a labelled image set.
+"""The data sets on disk: from the line in the suite to a labelled image set.
 
 A source is a folder in the published layout, `wds:SHARDS` (WebDataset) or `hf:NAME?split=SPLIT` (Hugging Face).
 """
@@ -20,29 +20,37 @@ from shifts.sources import Records, read_json
 _VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}
 _OBJECTNET_BORDER = 2
 """ObjectNet marks its images with a red border of so many pixels, to be cut off before use."""
+_CROPPED = ("imagenet-c", "stylized-imagenet", "cue-conflict")
+"""Sets whose published files are the 224 px that models see: resizing to 256 px and cropping would cut off margins."""
+_OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
 _STRAY_ALLOWED = 0.01
 
 
-def load(data: str, source: str, classes: ClassList) -> ImageSet:
+def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet:
     """All images of a data set for models over `classes`, with warnings about what is not as published.
 
-    Raises `InputError` naming file or option where the source can't be read or has other classes.
+    `part` is the folder of a condition inside a data set that holds many. Raises `InputError` naming file or option
+    where the source can't be read or has other classes.
     """
     space = space_of(data, source, classes)
     kind, _, place = source.partition(":")
     if kind in ("wds", "hf"):
-        if data in _VIDEO:
-            raise InputError(
-                f"data set '{data}' is read from a folder with its frames and metadata, not from '{source}'"
-            )
+        if data in _VIDEO or data in _OF_FOLDERS or part:
+            raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
         records = (shards.read if kind == "wds" else hub.read)(data, place)
         images = _labelled(data, records, space, classes)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
         images = _read_objectnet(data, Path(source), space, classes)
+    elif data == "cue-conflict":
+        images = _read_cue_conflict(data, Path(source), space)
+    elif data == "imagenet-p":
+        images = read_folder(data, Path(source) / part, space, (".mp4",))
     else:
-        images = read_folder(data, Path(source), space)
+        images = read_folder(data, Path(source) / part, space)
+    if data in _CROPPED:
+        images = replace(images, items=tuple(replace(item, cropped=True) for item in images.items))
     if data == "objectnet":
         images = replace(images, items=tuple(replace(item, border=_OBJECTNET_BORDER) for item in images.items))
     return replace(images, warnings=(*images.warnings, *_not_as_published(data, images, space, classes)))
@@ -87,6 +95,20 @@ def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassLi
     return ImageSet(name, shared, space)
 
 
+def _read_cue_conflict(name: str, folder: Path, space: ClassSpace) -> ImageSet:
+    """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture."""
+    images, label_of, items = read_folder(name, folder, space), {key: i for i, key in enumerate(space.keys)}, []
+    for item in images.items:
+        named = re.fullmatch(r"(.+?)\d+-(.+?)\d+", item.path.stem)
+        if not named or label_of.get(named[1]) != item.label or named[2] not in label_of:
+            raise InputError(
+                f"data set '{name}': {item.path} should be called <shape><number>-<texture><number>, with the shape of "
+                f"its folder and a texture among {', '.join(space.keys[:3])}, ..."
+            )
+        items.append(replace(item, rival=label_of[named[2]]))
+    return replace(images, items=tuple(items))
+
+
 def _keys_by_name(classes: ClassList) -> Mapping[str, str]:
     """What mapping files call a class -> its key. ObjectNet's call ImageNet's by all words of the synset."""
     if classes.name != "imagenet":
@@ -104,19 +126,17 @@ def _labelled(data: str, records: Records, space: ClassSpace, classes: ClassList
     """
     label_of = _numbering(data, records, space, classes)
     items = [replace(item, label=label_of[item.label]) for item in records.items if item.label in label_of]
-    if not items or len(records.items) - len(items) > _STRAY_ALLOWED * len(records.items):
-        stray = next((item for item in records.items if item.label not in label_of), None)
+    strays = [item for item in records.items if item.label not in label_of]
+    first = f" (first: {strays[0].label} of {strays[0].id})" if strays else ""
+    if not items or len(strays) > _STRAY_ALLOWED * len(records.items):
         raise InputError(
-            f"data set '{data}': {len(records.items) - len(items)} of {len(records.items)} labels in "
-            f"{records.place} are outside its {len(space)} classes"
-            + (f" (first: {stray.label} of {stray.id})" if stray else "")
+            f"data set '{data}': {len(strays)} of {len(records.items)} labels in {records.place} are outside its "
+            f"{len(space)} classes{first}"
         )
     warnings = list(records.warnings)
-    if len(items) < len(records.items):
-        stray = next(item for item in records.items if item.label not in label_of)
+    if strays:
         warnings.append(
-            f"data set '{data}': {len(records.items) - len(items)} images with labels outside its {len(space)} "
-            f"classes are left out (first: {stray.label} of {stray.id})"
+            f"data set '{data}': {len(strays)} images with labels outside its {len(space)} classes are left out{first}"
         )
     return ImageSet(data, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
 

@@ -11,7 +11,7 @@ from PIL import Image
 from models import InputError
 from models.classes import class_list
 from models.mini.sets import picture
-from shifts import natural
+from shifts import data_sets
 from shifts.image_set import sample
 from shifts.mini_data import mini_folder
 
@@ -20,7 +20,7 @@ REAL = os.environ.get("CLIP_ROBUSTNESS_TEST_DATA", "")
 
 
 def load(name, folder=None):
-    return natural.load(name, str(folder or mini_folder(name)), MINI)
+    return data_sets.load(name, str(folder or mini_folder(name)), MINI)
 
 
 @pytest.fixture
@@ -100,12 +100,12 @@ def test_the_published_names_of_objectnet_are_classes_of_imagenet(tmp_path):
     labels, names = {"alarm_clock": "Alarm clock"}, {"Alarm clock": "analog clock; digital clock"}
     (tmp_path / "mappings" / "folder_to_objectnet_label.json").write_text(json.dumps(labels))
     (tmp_path / "mappings" / "objectnet_to_imagenet_1k.json").write_text(json.dumps(names))
-    assert natural.space_of("objectnet", str(tmp_path), IMAGENET).members == ((409, 530),)
+    assert data_sets.space_of("objectnet", str(tmp_path), IMAGENET).members == ((409, 530),)
 
 
 @pytest.mark.skipif(not REAL, reason="CLIP_ROBUSTNESS_TEST_DATA names no folder with real images")
 def test_real_objectnet_images():
-    found = natural.load("objectnet", f"{REAL}/objectnet-sample", IMAGENET)
+    found = data_sets.load("objectnet", f"{REAL}/objectnet-sample", IMAGENET)
     assert {item.image().size for item in found.items} == {
         tuple(side - 4 for side in Image.open(item.path).size) for item in found.items
     }
@@ -127,7 +127,7 @@ def test_counts_that_differ_from_the_published_ones_are_said_with_both_numbers(i
 
 def test_the_clean_reference_has_the_classes_of_the_shift():
     clean, space = load("imagenet"), load("objectnet").space
-    reference = natural.relabelled(space, sample(natural.only_classes_of(space, clean), 28, 0))
+    reference = data_sets.relabelled(space, sample(data_sets.only_classes_of(space, clean), 28, 0))
     assert len(reference) == 28
     for item in reference.items:
         own = MINI.keys.index(item.id.partition("/")[0])

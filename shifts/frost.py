@@ -1,8 +1,8 @@
 """Textures for the frost corruption: ice crystals drawn by this module, or the published pictures from a folder.
 
 The published images were blended with photographs of frost, which can't be shipped. Ours are fern crystals: stems that
-branch at 60 degrees, as ice does, with grain and haze, so that the mean colour, the contrast, and the shares of fine
-and coarse structure in it are those of the photographs.
+branch at 60 degrees, as ice does, with grain and haze, so that the mean colour, the contrast, the shares of fine and
+coarse structure in it, and its variation from place to place are those of the photographs.
 """
 
 from __future__ import annotations
@@ -72,10 +72,9 @@ def _draw(rng: Rng, mean: tuple[int, int, int], spread: float, stems: int) -> Te
     ice = np.zeros((_HEIGHT, _WIDTH), np.uint8)
     tips = rng.uniform((0, 0), (_WIDTH, _HEIGHT), (stems, 2))
     _grow(ice, tips, rng.uniform(0, 2 * np.pi, stems), rng.uniform(80, 250, stems), rng)
-    grain = cv2.GaussianBlur(rng.standard_normal(ice.shape, np.float32), (0, 0), 0.7)
-    coarse = cv2.GaussianBlur(rng.standard_normal((_HEIGHT // 16, _WIDTH // 16), np.float32), (0, 0), 150 / 16)
-    haze = cv2.resize(coarse, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC)
-    relief = _unit(_unit(ice.astype(np.float32)) + 0.6 * _unit(grain) + 0.7 * _unit(haze))
+    grain = _unit(cv2.GaussianBlur(rng.standard_normal(ice.shape, np.float32), (0, 0), 0.7))
+    detail = (_unit(ice.astype(np.float32)) + 0.6 * grain) * np.exp(0.3 * _clouds(rng, 35))
+    relief = _unit(_unit(detail) + 0.7 * _clouds(rng, 150))
     return Texture(to_pixels(np.array(mean) + spread * relief[..., None]))
 
 
@@ -92,6 +91,14 @@ def _grow(ice: Pixels, starts: Floats, angles: Floats, lengths: Floats, rng: Rng
             _grow(ice, paths.reshape(-1, 2), bends.ravel() + side, twigs, rng, level + 1)
     lines = np.rint(np.concatenate([starts[:, None], paths], axis=1) * 16).astype(np.int32)
     cv2.polylines(ice, list(lines), False, (255, 190, 120)[level], 2 - min(level, 1), cv2.LINE_AA, 4)
+
+
+def _clouds(rng: Rng, size: int) -> Floats:
+    """Smooth noise with structure of about `size` pixels, drawn at a sixteenth of the resolution."""
+    coarse = rng.standard_normal((_HEIGHT // 16, _WIDTH // 16), np.float32)
+    return _unit(
+        cv2.resize(cv2.GaussianBlur(coarse, (0, 0), size / 16), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC)
+    )
 
 
 def _unit(values: Floats) -> Floats:

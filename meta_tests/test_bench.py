@@ -89,3 +89,16 @@ def test_a_shift_without_data_says_what_to_add_and_so_does_its_reference(bench):
     for condition in (natural("imagenet-r"), reference(natural("imagenet-r"))):
         with pytest.raises(MissingDataError, match='add imagenet-r = "/path/to/imagenet-r" under'):
             row(bench, condition)
+
+
+def test_only_zero_shot_models_are_asked_for_names_that_imagenet_lacks(tmp_path):
+    suite = load("mini")
+    clip, supervised = parse("mini:clip"), parse("mini:supervised")
+    bench = Bench(Settings(suite, (clip, supervised), (supervised,), 52, 0, "cpu", 64, tmp_path / "run", False))
+    condition = natural("objectnet-all-names")
+    (cell,) = bench.measure(CellSpec(clip, condition), "test")
+    assert (cell.n, cell.supervised, cell.verdict) == (52, None, "not gated")
+    assert cell.accuracy > 2 / 13
+    with pytest.raises(MissingDataError, match="only a zero-shot model has all the classes: .*mini:supervised"):
+        bench.measure(CellSpec(supervised, condition), "test")
+    bench.check()

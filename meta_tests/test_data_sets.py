@@ -145,3 +145,19 @@ def test_links_that_lead_elsewhere_are_followed(image_folder, tmp_path):
     folder = image_folder({"m00000000": 2})
     (folder / "m00000001").symlink_to(image_folder({"x": 3}, "elsewhere") / "x")
     assert len(load("imagenet", folder)) == 5
+
+
+def test_all_names_of_objectnet_are_those_of_its_folders(objectnet):
+    names, images = data_sets.objectnet_in_full(str(objectnet), MINI)
+    assert (len(names), len(images)) == (13, 252)
+    assert names.names[names.keys.index("book_open")] == "Book open"
+    assert {item.border for item in images.items} == {2}
+    assert {names.keys[item.label] for item in images.items} == set(names.keys)
+    shutil.rmtree(objectnet / "mappings")
+    without, _ = data_sets.objectnet_in_full(str(objectnet), MINI)
+    assert (without.keys, without.names[1]) == (names.keys, "book open")
+
+
+def test_objectnet_has_313_names():
+    published = data_sets.facts("objectnet", IMAGENET)
+    assert len({*published["classes"], *published["other folders"]}) == 313

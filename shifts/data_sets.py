@@ -70,6 +70,24 @@ def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
     return class_space(data, classes, {folder: [keys[n] for n in members] for folder, members in shared.items()})
 
 
+def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, ImageSet]:
+    """All names of ObjectNet, shared with ImageNet or not, and all images, labelled with them.
+
+    Raises `InputError` where the source is no folder in the published layout.
+    """
+    folder, published = Path(source), facts("objectnet", classes)
+    if source.partition(":")[0] in ("wds", "hf"):
+        raise InputError(f"all names of objectnet are read from a folder in its published layout, not from '{source}'")
+    check_folder("objectnet", folder)
+    file = folder / "mappings" / "folder_to_objectnet_label.json"
+    labels = read_json(file) if file.is_file() else {}
+    keys = tuple(sorted(labels or (*published["classes"], *published.get("other folders", []))))
+    names = tuple(labels.get(key, key.replace("_", " ")) for key in keys)
+    known = ClassList("objectnet", keys, names, classes.prompts)
+    images = read_folder("objectnet", folder / "images", known)
+    return known, replace(images, items=tuple(replace(item, border=_OBJECTNET_BORDER) for item in images.items))
+
+
 def only_classes_of(space: ClassSpace, images: ImageSet) -> ImageSet:
     """The images of a set over the models' classes that belong to a class of `space`; labels are still the models'."""
     return replace(images, items=tuple(item for item in images.items if item.label in space.label_of))

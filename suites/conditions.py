@@ -8,7 +8,9 @@ from fractions import Fraction
 from models.errors import InputError, nearest
 
 _NATURAL_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
-NATURAL = ("imagenet-v2", "imagenet-sketch", *_NATURAL_WITH_OWN_CLASSES)
+_ALL_NAMES = "objectnet-all-names"
+NATURAL = ("imagenet-v2", "imagenet-sketch", *_NATURAL_WITH_OWN_CLASSES, _ALL_NAMES)
+"""The seven; objectnet once more with all of its classes, most of which only a zero-shot model can be asked for."""
 CORRUPTIONS = (
     "gaussian_noise",
     "shot_noise",
@@ -54,6 +56,7 @@ CLEAN_SET = "imagenet"
 """The clean reference, which corruptions and attacks start from."""
 _OWN_DATA = {
     **{name: name for name in NATURAL},
+    _ALL_NAMES: "objectnet",
     "imagenet-c-disk": "imagenet-c",
     "imagenet-p-disk": "imagenet-p",
     "stylized-imagenet": "stylized-imagenet",
@@ -62,7 +65,7 @@ _OWN_DATA = {
 """Conditions with images of their own -> their data set; all others start from the clean reference."""
 FROST = "frost-textures"
 """The published pictures that the frost corruption can blend images with instead of drawn ones."""
-DATA_SETS = (CLEAN_SET, *_OWN_DATA.values(), FROST)
+DATA_SETS = tuple(dict.fromkeys((CLEAN_SET, *_OWN_DATA.values(), FROST)))
 _REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLASSES, "cue-conflict")}
 """Conditions on clean images of the classes of a data set -> the data set."""
 
@@ -111,6 +114,11 @@ class Condition:
             name, difficulty = str(self["perturbation"]), self["difficulty"]
             return f"{name}_{difficulty}" if name in NOISE_SEQUENCES and difficulty != 1 else name
         return ""
+
+    @property
+    def zero_shot_only(self) -> bool:
+        """Whether supervised models can't be asked, because they have no such classes."""
+        return self.name == _ALL_NAMES
 
     @property
     def is_sequence(self) -> bool:

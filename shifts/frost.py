@@ -1,12 +1,13 @@
 """Textures for the frost corruption: ice crystals drawn by this module, or the published pictures from a folder.
 
 The published images were blended with photographs of frost, which can't be shipped. Ours are fern crystals: stems that
-branch at 60 degrees, as ice does, with grain and haze, so that the mean colour, the contrast, the shares of fine and
-coarse structure in it, and its variation from place to place are those of the photographs.
+branch at 60 degrees, as ice does, with grain and haze. The levels of each colour are those of the photographs, and so
+are the shares of fine and coarse structure, and how contrast varies from place to place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,15 +17,17 @@ import numpy as np
 from PIL import Image
 
 from models.errors import InputError
-from shifts.pixels import Floats, Pixels, Rng, to_pixels
+from shifts.pixels import Floats, Pixels, Rng
 
 _PUBLISHED = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg", "frost6.jpg")
-_LOOKS = (  # mean red, green, blue; standard deviation; number of stems
-    ((78, 149, 166), 18, 40),
-    ((201, 205, 214), 22, 60),
-    ((196, 204, 216), 22, 90),
-    ((138, 153, 165), 29, 60),
-    ((112, 123, 135), 43, 40),
+_SHARES = (0, 0.01, 0.25, 0.5, 0.75, 0.99, 1)
+_BRIGHT = ((55, 138, 189, 204, 216, 241, 253), (56, 140, 193, 209, 221, 245, 255), (60, 146, 202, 218, 231, 250, 255))
+_LOOKS = (  # levels of red, green, blue that these shares of the photograph's pixels lie below; number of stems
+    (((15, 31, 57, 74, 95, 150, 201), (99, 116, 137, 148, 160, 190, 230), (115, 134, 155, 166, 176, 202, 235)), 40),
+    (_BRIGHT, 60),
+    (_BRIGHT, 90),
+    (((15, 69, 120, 138, 155, 218, 251), (24, 84, 135, 153, 170, 234, 255), (31, 92, 147, 165, 183, 249, 255)), 60),
+    (((14, 34, 79, 107, 140, 233, 255), (25, 45, 91, 119, 151, 238, 255), (36, 57, 104, 131, 161, 243, 255)), 40),
 )
 _HEIGHT, _WIDTH = 480, 640
 
@@ -68,14 +71,16 @@ def enlarged(texture: Texture, height: int, width: int) -> Pixels:
     return cv2.resize(texture.pixels, size, interpolation=cv2.INTER_CUBIC)
 
 
-def _draw(rng: Rng, mean: tuple[int, int, int], spread: float, stems: int) -> Texture:
+def _draw(rng: Rng, levels: Sequence[Sequence[int]], stems: int) -> Texture:
     ice = np.zeros((_HEIGHT, _WIDTH), np.uint8)
     tips = rng.uniform((0, 0), (_WIDTH, _HEIGHT), (stems, 2))
     _grow(ice, tips, rng.uniform(0, 2 * np.pi, stems), rng.uniform(80, 250, stems), rng)
     grain = _unit(cv2.GaussianBlur(rng.standard_normal(ice.shape, np.float32), (0, 0), 0.7))
-    detail = (_unit(ice.astype(np.float32)) + 0.6 * grain) * np.exp(0.3 * _clouds(rng, 35))
-    relief = _unit(_unit(detail) + 0.7 * _clouds(rng, 150))
-    return Texture(to_pixels(np.array(mean) + spread * relief[..., None]))
+    detail = (_unit(ice.astype(np.float32)) + 0.6 * grain) * np.exp(0.2 * _clouds(rng, 35))
+    relief = _unit(detail) + 0.7 * _clouds(rng, 150)
+    bounds = np.quantile(relief, _SHARES)
+    colours = [np.interp(relief, bounds, of_colour).round() for of_colour in levels]
+    return Texture(np.stack(colours, axis=2).astype(np.uint8))
 
 
 def _grow(ice: Pixels, starts: Floats, angles: Floats, lengths: Floats, rng: Rng, level: int = 0) -> None:

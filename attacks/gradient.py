@@ -1,69 +1,128 @@
 """White-box attacks that follow the sign of the loss's gradient within an L-infinity ball.
 
-`bim` is the basic iterative method of Kurakin et al. 2017 with the benchmark's parameters, `fgsm` (Goodfellow et al.
-2015) its one-step case.
+`fgsm` is the fast gradient sign method (Goodfellow et al. 2015), `bim` its iteration (Kurakin et al. 2017), `mim` with
+momentum (Dong et al. 2018), `dim` with momentum and diverse inputs (Xie et al. 2019). Steps are shares of eps.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.classifier import Classifier, check_images, predictions_of
+from attacks.loop import Batch, Move
+from models.classifier import Classifier
+
+_STEP = 0.15
 
 
-@dataclass(frozen=True)
-class Steps:
-    """How an attack moves: `count` steps of `size` x eps each."""
-
-    count: int
-    size: float
-
-
-def fgsm_steps(eps: float) -> Steps:
-    """One step to the surface of the ball."""
-    return Steps(1, 1.0)
-
-
-def bim_steps(eps: float) -> Steps:
-    """min(255 eps + 4, 1.25 x 255 eps) steps of 0.15 eps, 10 at eps 8/255; never fewer than cross the ball's radius.
+def bim_steps(eps: float) -> int:
+    """min(255 eps + 4, 1.25 x 255 eps), 10 at eps 8/255; never fewer than cross the ball's radius.
 
     The benchmark's formula alone leaves a single step of 0.15 eps at eps 1/255, an attack weaker than FGSM.
     """
     units = 255 * eps
-    return Steps(max(round(min(units + 4, 1.25 * units)), math.ceil(1 / 0.15)), 0.15)
+    return max(round(min(units + 4, 1.25 * units)), math.ceil(1 / _STEP))
 
 
-STEPS = {"fgsm": fgsm_steps, "bim": bim_steps}
+@dataclass(frozen=True)
+class SignSteps:
+    """Steps of `size` x eps along the gradient's sign; with momentum, along the sign of the sum of L1-normalised
+    gradients, decayed by `momentum` a step; `diverse` looks at the images resized and padded at random."""
+
+    count: Callable[[float], int]
+    size: float = _STEP
+    momentum: float | None = None
+    diverse: bool = False
+
+    def steps(self, eps: float) -> int:
+        return self.count(eps)
+
+    def begin(self, classifier: Classifier, batch: Batch) -> None:
+        if self.momentum is not None:
+            batch.memory["direction"] = torch.zeros_like(batch.clean)
+
+    def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
+        """Images after their last step need no gradient: they are looked at apart."""
+        batch.passes += 1
+        ended, others = (mask.nonzero().flatten() for mask in (batch.step >= batch.steps, batch.step < batch.steps))
+        with torch.no_grad():
+            last = classifier(batch.now[ended]) if len(ended) else None
+        if not len(others):
+            assert last is not None
+            return last, lambda rows: batch.now[rows]
+        seen = batch.now[others].requires_grad_()
+        shown = self._diversified(seen, batch, others) if self.diverse else seen
+        theirs = classifier(shown)
+        logits = theirs.detach().new_empty(len(batch), theirs.shape[1])
+        logits[others] = theirs.detach()
+        if last is not None:
+            logits[ended] = last
+
+        def move(rows: Tensor) -> Tensor:
+            place = torch.searchsorted(others, rows)  # `others` are in order
+            loss = F.cross_entropy(theirs[place], batch.labels[rows], reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, seen)
+            gradient = gradient[place]
+            size = gradient.abs().mean((1, 2, 3), keepdim=True)
+            batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
+            if self.momentum is not None:
+                batch.memory["direction"][rows] *= self.momentum
+                batch.memory["direction"][rows] += gradient / size.clamp_min(torch.finfo(size.dtype).tiny)
+                gradient = batch.memory["direction"][rows]
+            return batch.now[rows] + self.size * batch.eps[rows] * gradient.sign()
+
+        return logits, move
+
+    @staticmethod
+    def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+        """Each image with its own draw."""
+        return torch.cat([diverse(images[i : i + 1], _rng(batch, row)) for i, row in enumerate(rows.tolist())])
 
 
-def attack(classifier: Classifier, images: Tensor, labels: Tensor, name: str, eps: float) -> tuple[Tensor, Tensor]:
-    """Adversarial images and the predictions on them.
+def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, smallest: float = 0.9) -> Tensor:
+    """An image (1, 3, side, side), with some probability made smaller, to between `smallest` and 1 of its side, and
+    padded with zeros at random; differentiable."""
+    side = image.shape[-1]
+    small = int(rng.integers(int(side * smallest), side))
+    left, top = (int(rng.integers(0, side - small)) for _ in range(2))
+    if rng.random() >= probability:
+        return image
+    resized = F.interpolate(image, size=(small, small), mode="bilinear", align_corners=False)
+    return F.pad(resized, (left, side - small - left, top, side - small - top))
 
-    `images` are float (n, 3, side, side) in [0, 1], `labels` int64 (n,). An image that is wrong when clean stays as it
-    is; one that is fooled on the way keeps the perturbation that fooled it. Raises `InputError` for images outside
-    [0, 1].
-    """
-    check_images(classifier, images)
-    steps = STEPS[name](eps)
-    adversarial, predictions = images.clone(), torch.empty_like(labels)
-    active = torch.arange(len(images), device=images.device)
-    for step in range(steps.count + 1):
-        last = step == steps.count
-        current = adversarial[active].requires_grad_(not last)
-        logits = classifier(current)
-        predictions[active] = predictions_of(classifier, logits.detach())
-        standing = predictions[active] == labels[active]
-        if last or not standing.any():
-            break
-        # The gradients come from the pass that found out who still stands: one forward pass a step.
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels[active], reduction="sum"), current)
-        active, gradient = active[standing], gradient[standing]
-        moved = adversarial[active] + steps.size * eps * gradient.sign()
-        clean = images[active]
-        adversarial[active] = moved.clamp(clean - eps, clean + eps).clamp(0, 1)
-    return adversarial, predictions
+
+def _rng(batch: Batch, row: int) -> np.random.Generator:
+    rng = batch.tasks[row].rng
+    assert rng is not None
+    return rng
+
+
+def _ten(eps: float) -> int:
+    return 10
+
+
+def _twenty(eps: float) -> int:
+    return 20
+
+
+def _one(eps: float) -> int:
+    return 1
+
+
+FGSM = SignSteps(_one, size=1.0)
+BIM = SignSteps(bim_steps)
+MIM = SignSteps(_twenty, momentum=1.0)
+
+CRAFTED = {
+    "fgsm": FGSM,
+    "bim": SignSteps(_ten),
+    "mim": SignSteps(_ten, momentum=1.0),
+    "dim": SignSteps(_ten, momentum=1.0, diverse=True),
+}
+"""With the benchmark's ten iterations, for crafting on a surrogate."""

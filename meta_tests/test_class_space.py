@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import models
-from attacks.gradient import attack
+from attacks.gradient import BIM
+from meta_tests.attacking import attack
 from models import InputError
 from models.classes import class_list
 from models.classifier import predictions_of
@@ -86,11 +87,11 @@ def test_an_attack_succeeds_only_across_classes_of_the_data_set(classifier, imag
     halves = ClassSpace("halves", ("first", "second"), (tuple(range(12)), tuple(range(12, 24))))
     projected = seen_through(classifier, halves)
     labels = predictions_of(projected, projected.logits(images))
-    moved, predictions = attack(projected, images, labels, "bim", 8 / 255)
+    moved, predictions, _ = attack(projected, images, labels, BIM, 8 / 255)
     assert torch.equal(predictions, projected.logits(moved).argmax(1))
     assert set(predictions.tolist()) <= {0, 1}
     fine = classifier.logits(images).argmax(1)
-    _, under_fine_labels = attack(classifier, images, fine, "bim", 8 / 255)
+    _, under_fine_labels, _ = attack(classifier, images, fine, BIM, 8 / 255)
     assert (under_fine_labels == fine).sum() <= (predictions == labels).sum()
 
 

@@ -42,7 +42,7 @@ def rows(run):
 
 def test_the_default_leaves_four_reports(small):
     assert {p.name for p in small.report_dir.iterdir()} == {"report.html", "junit.xml", "results.json", "summary.md"}
-    assert len(small.cells) == 121
+    assert len(small.cells) == 147
     assert all(cell["n"] == 24 for cell in small.cells)
     assert "results.json" in small.output
 
@@ -63,7 +63,7 @@ def test_no_attack_helps(small):
 
 def test_junit_has_a_case_for_each_candidate_cell(small):
     root = ET.parse(small.report_dir / "junit.xml").getroot()
-    assert len(list(root.iter("testcase"))) == 61
+    assert len(list(root.iter("testcase"))) == 74
     assert {s.get("name") for s in root.iter("testsuite")} == {"clean", "natural", "synthetic", "adversarial"}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, sem, t
+from scipy.stats import binom, binomtest, sem, t
 
 Correct = NDArray[np.bool_]
 """Per image, whether a prediction is right; shape (n,)."""
@@ -32,6 +32,15 @@ def mean(scores: NDArray[np.float64]) -> Estimate:
     """The mean of per-image scores (n,), n > 1, with its t interval. Scores need not be shares."""
     low, high = t.interval(0.95, len(scores) - 1, scores.mean(), max(sem(scores), np.finfo(float).tiny))
     return Estimate(float(scores.mean()), float(low), float(high))
+
+
+def median(values: NDArray[np.float64]) -> Estimate:
+    """The median of values (n,), with the interval between order statistics that the binomial distribution gives."""
+    ordered = np.sort(values)
+    n = len(ordered)
+    below = int(binom.ppf(0.025, n, 0.5))
+    low, high = ordered[max(below - 1, 0)], ordered[min(n - below, n - 1)]
+    return Estimate(float(np.median(ordered)), float(low), float(high))
 
 
 def paired_difference(first: Correct, second: Correct) -> Estimate:

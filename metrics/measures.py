@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from metrics.intervals import Estimate, accuracy, mean
+from metrics.intervals import Estimate, accuracy, mean, median
 from metrics.outcomes import Outcomes
-from suites.conditions import Condition
+from suites.conditions import BY_SCORE, Condition
 
 
 def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
-    """Name -> figure with its interval: pm-0 of videos, the flips of sequences, the shape bias of cue conflicts."""
+    """Name -> figure with its interval: pm-0 of videos, the flips of sequences, the shape bias of cue conflicts, of
+    attacks the median of the smallest eps, in units of 1/255, the mean number of forward passes of an image, and how
+    often the written word is predicted."""
     found = {name: accuracy(correct) for name, correct in outcomes.others.items()}
     if condition.is_sequence and len(outcomes.ids) > 1:
         step = condition["difficulty"]
@@ -16,6 +18,12 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
         found["top5_distance"] = _not_negative(mean(outcomes.measures[f"top5-{step}"]))
     if condition.name == "cue-conflict" and (bias := shape_bias(outcomes)):
         found["shape_bias"] = bias
+    if (smallest := outcomes.measures.get("smallest_eps")) is not None:
+        found["median_eps"] = median(255 * smallest)
+    if (passes := outcomes.measures.get("passes")) is not None and len(passes) > 1:
+        found["queries" if condition.name in BY_SCORE else "passes"] = _not_negative(mean(passes))
+    if (words := outcomes.measures.get("word")) is not None:
+        found["reads_the_word"] = accuracy(words > 0)
     return found
 
 

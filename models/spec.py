@@ -21,7 +21,7 @@ from models.errors import InputError, nearest
 from models.options import Options, read_options, split_options
 
 KINDS = ("open_clip", "timm", "torchvision", "python", "mini")
-MINI = ("clip", "supervised")
+MINI = ("clip", "supervised", "filter")
 PRESETS = Path(__file__).parent / "presets.toml"
 _HERE = Path()
 

@@ -38,6 +38,9 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "flip_probability": ("flips", "", share),
     "top5_distance": ("T5D", "", number),
     "shape_bias": ("shape bias", "", share),
+    "median_eps": ("median eps x 255", "", number),
+    "reads_the_word": ("reads the word", "", share),
+    "queries": ("queries", "", number),
 }
 """Metrics that the tables show: what they are called there, their sign, and how they are written."""
 

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -21,9 +21,11 @@ from suites.conditions import (
     CLEAN,
     CORRUPTIONS,
     DATA_SETS,
+    PAIRS,
     PERTURBATIONS,
     SEVERITIES,
     STYLIZED,
+    TYPOGRAPHIC,
     Condition,
     attack,
     corruption,
@@ -78,10 +80,19 @@ class Stylized(_Strict):
 
 
 class Attacks(_Strict):
-    """Which attacks run, at which eps in pixel units."""
+    """Which attacks run, at which eps in pixel units; 'min' among them searches the smallest for each image."""
 
     names: tuple[str, ...] = ATTACKS
     eps: tuple[str, ...] = ("1/255", "2/255", "4/255", "8/255")
+    samples: Samples | None = None
+    pairs: Annotated[int, Field(ge=1)] = PAIRS
+    eps_space: Literal["pixel", "normalized"] = "pixel"
+
+    def expand(self) -> Iterator[Condition]:
+        normalized = self.eps_space == "normalized"
+        for name in self.names:
+            for eps in self.eps if name != TYPOGRAPHIC else ("",):
+                yield attack(name, eps, pairs=self.pairs, normalized=normalized, samples=self.samples)
 
 
 class Conditions(_Strict):
@@ -91,7 +102,7 @@ class Conditions(_Strict):
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
     imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
     stylized: Stylized | None = None
-    attacks: Attacks | None = None
+    attacks: Attacks | tuple[Attacks, ...] = ()
 
     def expand(self) -> Iterator[Condition]:
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
@@ -104,9 +115,8 @@ class Conditions(_Strict):
         for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
             yield from seen.expand(on_disk=on_disk) if seen else ()
         yield from styles
-        if self.attacks:
-            for name in self.attacks.names:
-                yield from (attack(name, eps) for eps in self.attacks.eps)
+        for table in self.attacks if isinstance(self.attacks, tuple) else (self.attacks,):
+            yield from table.expand()
 
 
 class Rule(_Strict):
@@ -136,6 +146,7 @@ class SuiteFile(_Strict):
     supervised: tuple[str, ...] = ()
     samples: Samples | None = None
     seed: int = 0
+    surrogate: str | None = None
     data: dict[str, str]
     conditions: Conditions
     rules: tuple[Rule, ...] = ()
@@ -195,7 +206,7 @@ def load(name_or_file: str) -> Suite:
         )
     try:
         settings = SuiteFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-        conditions = tuple(settings.conditions.expand())
+        conditions = tuple(dict.fromkeys(settings.conditions.expand()))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file}: not valid TOML: {error}") from None
     except UnicodeDecodeError:

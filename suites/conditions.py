@@ -51,7 +51,14 @@ PERTURBATIONS = (
 """The ten of ImageNet-P, which mFP is about."""
 DIFFICULTIES = (1, 2, 3)
 STYLIZED = ("stylized-imagenet", "stylized-local", "cue-conflict")
-ATTACKS = ("fgsm", "bim")
+WHITE_BOX, BY_TRANSFER, BY_SCORE = ("fgsm", "bim", "mim"), ("fgsm", "bim", "mim", "dim"), ("nes", "spsa")
+TYPOGRAPHIC = "typographic"
+ATTACKS = (*WHITE_BOX, "deepfool", *(f"transfer-{name}" for name in BY_TRANSFER), *BY_SCORE, TYPOGRAPHIC)
+"""The eleven, in the order of the benchmark."""
+SEARCH = "min"
+"""In the place of eps: the smallest one is searched for each image."""
+PAIRS = 100
+"""Of queries a step, of the score-based attacks."""
 CLEAN_SET = "imagenet"
 """The clean reference, which corruptions and attacks start from."""
 _OWN_DATA = {
@@ -98,7 +105,7 @@ class Condition:
         """What is computed for it. Sequences with an order have the same frames at every difficulty."""
         if self.is_sequence and self["perturbation"] not in NOISE_SEQUENCES:
             return f"{self.family}/{self.name}-{self['perturbation']}"
-        return self.path
+        return f"{self.family}/{self.name}" if self.name == "deepfool" else self.path
 
     @property
     def data(self) -> str:
@@ -119,6 +126,17 @@ class Condition:
     def zero_shot_only(self) -> bool:
         """Whether supervised models can't be asked, because they have no such classes."""
         return self.name == _ALL_NAMES
+
+    @property
+    def on_surrogate(self) -> str:
+        """The attack that is crafted on a surrogate; '' for all others."""
+        return self.name.removeprefix("transfer-") if self.name.startswith("transfer-") else ""
+
+    @property
+    def eps(self) -> float | None:
+        """In pixel units; None where the smallest is searched, or there is none."""
+        written = dict(self.params).get("eps", SEARCH)
+        return None if written == SEARCH else float(parse_eps(str(written)))
 
     @property
     def is_sequence(self) -> bool:
@@ -176,9 +194,23 @@ def stylized(name: str, samples: int | None = None) -> Condition:
     return Condition("synthetic", _known(name, STYLIZED, "stylized set"), (), samples)
 
 
-def attack(name: str, eps: str) -> Condition:
-    parse_eps(eps)
-    return Condition("adversarial", _known(name, ATTACKS, "attack"), (("eps", eps),))
+def attack(
+    name: str, eps: str = "", *, pairs: int = PAIRS, normalized: bool = False, samples: int | None = None
+) -> Condition:
+    """At an eps in pixel units, or, where it is 'min', searched for the smallest one. Typographic attacks have none.
+
+    `pairs` other than the benchmark's are part of the id. `normalized`: eps is in units of the normalised image.
+    """
+    params: list[tuple[str, str | int]] = []
+    if _known(name, ATTACKS, "attack") != TYPOGRAPHIC:
+        if eps != SEARCH:
+            parse_eps(eps)
+        params.append(("eps", eps))
+    if name in BY_SCORE and pairs != PAIRS:
+        params.append(("pairs", f"{pairs}pairs"))
+    if normalized and params:
+        params.append(("eps_space", "normalized"))
+    return Condition("adversarial", name, tuple(params), samples)
 
 
 def _known(name: str, names: tuple[str, ...], what: str) -> str:

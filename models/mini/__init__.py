@@ -14,7 +14,9 @@ FILTERED = FOLDER / "filtered.json"
 
 
 def inner(spec: ModelSpec) -> ModelSpec:
-    """The spec of the library and the file behind `mini:clip` or `mini:supervised`."""
+    """The spec of the library and the file behind `mini:clip`, `mini:supervised` or `mini:filter`."""
     if spec.name == "clip":
         return replace(spec, kind="open_clip", name=CLIP_ARCHITECTURE, file=CLIP_WEIGHTS)
+    if spec.name == "filter":
+        return replace(spec, kind="timm", name=FILTER_ARCHITECTURE, file=FILTER_WEIGHTS)
     return replace(spec, kind="timm", name=SUPERVISED_ARCHITECTURE, file=SUPERVISED_WEIGHTS)

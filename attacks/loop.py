@@ -1,0 +1,171 @@
+"""The loop that runs every iterative attack over a whole image set.
+
+One forward pass a step tells who still stands and, for white-box attacks, gives the gradient. An image that is wrong
+when clean is never attacked, one that is fooled leaves at once, and others take the free places, so that the batch
+stays full whatever the images' fates. Every image has its own eps, step and random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.classifier import Classifier, check_images, predictions_of
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """An image to attack: float (3, side, side) in [0, 1] on the classifier's device, its label, and the radius of the
+    L-infinity ball in the same unit: one number, or (3, 1, 1), one a channel. `rng` serves the methods that draw."""
+
+    key: Hashable
+    image: Tensor
+    label: int
+    eps: float | Tensor
+    rng: np.random.Generator | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What became of a task: the perturbed image, what is predicted for it, what it took."""
+
+    task: Task
+    image: Tensor
+    prediction: int
+    steps: int
+    passes: int
+    """Forward passes of this image, queries among them."""
+    flat: bool
+    """Whether a gradient was zero or not finite on the way, which robustness by masked gradients looks like."""
+
+    @property
+    def fooled(self) -> bool:
+        return self.prediction != self.task.label
+
+
+@dataclass(eq=False)
+class Batch:
+    """Images under attack, n of them; methods keep tensors (n, ...) of their own in `memory`."""
+
+    tasks: list[Task]
+    clean: Tensor
+    now: Tensor
+    labels: Tensor
+    eps: Tensor
+    step: Tensor
+    steps: Tensor
+    passes: Tensor
+    flat: Tensor
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def rows(self, keep: Tensor) -> Batch:
+        """Those of the indices `keep`."""
+        tensors = {name: value[keep] for name, value in self._tensors().items()}
+        memory = {name: value[keep] for name, value in self.memory.items()}
+        return replace(self, tasks=[self.tasks[i] for i in keep.tolist()], memory=memory, **tensors)
+
+    def joined(self, other: Batch) -> Batch:
+        mine, theirs = self._tensors(), other._tensors()
+        tensors = {name: torch.cat([mine[name], theirs[name]]) for name in mine}
+        memory = {name: torch.cat([value, other.memory[name]]) for name, value in self.memory.items()}
+        return replace(self, tasks=self.tasks + other.tasks, memory=memory, **tensors)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        names = ("clean", "now", "labels", "eps", "step", "steps", "passes", "flat")
+        return {name: getattr(self, name) for name in names}
+
+
+Move = Callable[[Tensor], Tensor]
+"""Indices of the images that still stand -> where they go, before they are put back into the ball."""
+
+
+class Method(Protocol):
+    """How to step."""
+
+    def steps(self, eps: float) -> int:
+        """How many at most."""
+
+    def begin(self, classifier: Classifier, batch: Batch) -> None:
+        """Fill the memory of images that enter."""
+
+    def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
+        """Logits (n, classes) of the images as they are now, and how to go on. Counts its forward passes."""
+
+
+def run(
+    classifier: Classifier,
+    method: Method,
+    tasks: Iterable[Task],
+    *,
+    size: int,
+    stop_early: bool = True,
+    bounds: tuple[Tensor | float, Tensor | float] = (0.0, 1.0),
+) -> Iterator[Attacked]:
+    """Attack all tasks, `size` at a time; yields each as it is done, not in order.
+
+    Without `stop_early` all images, also those that are wrong when clean, take all steps: for crafting on a surrogate.
+    `bounds` are the least and the largest pixel value. A source of tasks that is exhausted is asked again after each
+    step, so that what a task led to may decide what is tried next.
+    Raises `InputError` for images outside [0, 1] and `FloatingPointError` for logits that are not finite.
+    """
+    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in bounds)
+    source = iter(tasks)
+    active: Batch | None = None
+    while True:
+        fresh = list(islice(source, size - len(active) if active else size))
+        if fresh:
+            entering = _entered(classifier, method, fresh)
+            active = active.joined(entering) if active else entering
+        if not active:
+            return
+        logits, move = method.look(classifier, active)
+        predictions = predictions_of(classifier, logits.detach())
+        going_on = active.step < active.steps
+        if stop_early:
+            going_on &= predictions == active.labels
+        for i in (~going_on).nonzero().flatten().tolist():
+            yield Attacked(
+                active.tasks[i], active.now[i], int(predictions[i]), int(active.step[i]), int(active.passes[i]),
+                bool(active.flat[i]),
+            )  # fmt: skip
+        rows = going_on.nonzero().flatten()
+        if len(rows):
+            moved = move(rows)
+            active = active.rows(rows)
+            inside = moved.clamp(active.clean - active.eps, active.clean + active.eps)
+            active.now = inside.clamp(low.to(inside), high.to(inside)).detach()
+            active.step = active.step + 1
+        else:
+            active = None
+
+
+def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch:
+    clean = torch.stack([task.image for task in tasks])
+    check_images(classifier, clean)
+    radii = [torch.as_tensor(task.eps, dtype=clean.dtype).cpu() for task in tasks]
+
+    def whole(values: list[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=clean.device)
+
+    batch = Batch(
+        tasks=tasks,
+        clean=clean,
+        now=clean,
+        labels=whole([task.label for task in tasks]),
+        eps=torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device),
+        step=whole([0] * len(tasks)),
+        steps=whole([method.steps(float(radius.max())) for radius in radii]),
+        passes=whole([0] * len(tasks)),
+        flat=torch.zeros(len(tasks), dtype=torch.bool, device=clean.device),
+    )
+    method.begin(classifier, batch)
+    return batch

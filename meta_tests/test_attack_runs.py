@@ -1,0 +1,218 @@
+"""Attacks as conditions of a run: transfer, typography, the search for the smallest eps, and what the store keeps."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import models
+from attacks import transfer
+from attacks.search import NEVER, smallest_eps
+from attacks.typographic import typed, wrong_word
+from fixtures.evaluator import Evaluator
+from fixtures.store import Store
+from metrics.measures import figures
+from models import InputError
+from models.classes import class_list
+from models.mini.sets import picture
+from shifts.image_set import ImageSet, read_folder, sample
+from shifts.mini_data import mini_folder
+from suites.conditions import CLEAN, attack
+
+MINI = class_list("mini")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def victim():
+    return models.load("mini:clip", MINI)
+
+
+@pytest.fixture(scope="module")
+def surrogate():
+    return models.load("mini:supervised", MINI)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return sample(read_folder("imagenet-sketch", mini_folder("imagenet-sketch"), MINI), 24, seed=0)
+
+
+@pytest.fixture(scope="module")
+def evaluate(tmp_path_factory):
+    return Evaluator(Store(tmp_path_factory.mktemp("store")), device=CPU, batch_size=16)
+
+
+CONDITIONS = [
+    attack("fgsm", "2/255"),
+    attack("deepfool", "1/255"),
+    attack("bim", "min"),
+    attack("nes", "4/255", pairs=4),
+    attack("transfer-dim", "16/255"),
+    attack("transfer-mim", "min"),
+    attack("typographic"),
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.id)
+def test_batch_size_and_order_change_at_most_one_image(tmp_path, evaluate, victim, surrogate, images, condition):
+    whole = evaluate(victim, condition, images, surrogate)
+    backwards = ImageSet(images.name, images.items[::-1])
+    small = Evaluator(Store(tmp_path), device=CPU, batch_size=5)(victim, condition, backwards, surrogate)
+    assert whole.ids == small.ids[::-1]
+    assert (whole.correct != small.correct[::-1]).sum() <= 1
+    clean = evaluate(victim, CLEAN, images)
+    assert not (whole.correct & ~clean.correct).any()
+    wrong = ~clean.correct
+    assert np.array_equal(whole.predictions[wrong], clean.predictions[wrong])
+
+
+def test_deepfool_is_computed_once_for_all_eps(evaluate, victim, images):
+    at = [evaluate(victim, attack("deepfool", eps), images) for eps in ("1/255", "2/255", "min")]
+    assert [outcomes.seconds > 0 for outcomes in at[1:]] == [False, False]
+    smallest = at[0].measures["smallest_eps"]
+    assert at[0].correct.tolist() == (smallest > 1 / 255).tolist()
+    assert at[1].correct.tolist() == (smallest > 2 / 255).tolist()
+    assert at[0].correct.sum() > at[1].correct.sum()
+
+
+def test_the_smallest_eps_agrees_with_the_security_curve(evaluate, victim, images):
+    """Within the tolerance of the search; BIM, which is not quite monotone in eps, may differ in single images."""
+    found = evaluate(victim, attack("bim", "min"), images)
+    clean = evaluate(victim, CLEAN, images)
+    assert (found.measures["smallest_eps"][~clean.correct] == 0).all()
+    assert (found.measures["smallest_eps"][clean.correct] > 0).all()
+    for units in (0.5, 1, 2, 8):
+        fixed = evaluate(victim, attack("bim", f"{units}/255" if units > 0.5 else "1/510"), images)
+        assert abs(int((found.measures["smallest_eps"] > units / 255).sum()) - int(fixed.correct.sum())) <= 2
+    median = figures(attack("bim", "min"), found)["median_eps"]
+    assert median.low <= median.value <= median.high
+    assert median.value == pytest.approx(np.median(255 * found.measures["smallest_eps"]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=20))
+def test_the_search_finds_any_threshold(thresholds):
+    true = np.array(thresholds)
+    tried = []
+
+    def trial(chosen, eps):
+        tried.append(len(chosen))
+        return eps >= true[chosen], eps
+
+    found = smallest_eps(trial, len(true))
+    reachable = true <= 64 / 255
+    assert (found[~reachable] == NEVER).all()
+    assert (found[reachable] >= true[reachable]).all()
+    assert (found[reachable] <= true[reachable] / 0.95 + 1e-5).all()
+    assert len(tried) < 25
+
+
+def test_the_perturbation_is_resampled_between_resolutions(victim, surrogate):
+    """A surrogate of 64 px, images of 96: inside the ball, and it fools the surrogate, seen at its own resolution."""
+    drawn = [picture("imagenet", i) for i in range(8)]
+    images = torch.stack([torch.from_numpy(p.copy()) for p, _ in drawn]).permute(0, 3, 1, 2).float() / 255
+    large, labels = transfer.resampled(images, 96).clamp(0, 1), [label for _, label in drawn]
+    rngs = [np.random.default_rng(i) for i in range(8)]
+    crafted = transfer.craft(surrogate, "mim", large, labels, [8 / 255] * 8, rngs)
+    assert crafted.shape == large.shape
+    assert (crafted - large).abs().max() <= 8 / 255 + 1e-6
+    assert crafted.min() >= 0
+    assert crafted.max() <= 1
+    with torch.inference_mode():
+        seen = surrogate(transfer.resampled(crafted, 64).clamp(0, 1)).argmax(1)
+    assert (seen != torch.tensor(labels)).sum() >= 4
+
+
+def test_crafted_images_are_shared_by_victims_and_kept_apart_from_other_surrogates(
+    tmp_path, victim, surrogate, images, monkeypatch
+):
+    crafted = []
+    craft = transfer.craft
+    monkeypatch.setattr(
+        transfer, "craft", lambda s, name, x, *rest: (crafted.append((s.name, len(x))), craft(s, name, x, *rest))[1]
+    )
+    evaluate = Evaluator(Store(tmp_path), device=CPU, batch_size=64)
+    condition = attack("transfer-fgsm", "8/255")
+    another = copy.copy(victim)
+    another.fingerprint = "another"
+    right = int(evaluate(victim, CLEAN, images).correct.sum())
+    for model in (victim, another):
+        assert evaluate(model, condition, images, surrogate).seconds > 0
+    assert crafted == [("mini:supervised", right), ("mini:supervised", 0)][: len(crafted)]
+    assert sum(count for _, count in crafted) == right
+    other = evaluate(victim, condition, images, models.load("mini:filter", MINI))
+    assert other.seconds > 0
+
+
+def test_words_are_wrong_white_and_do_not_overlap():
+    names = ("apple", "tree", "sea lion", "key")
+    seen = set()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        word = wrong_word(names, 1, rng)
+        seen.add(word)
+        grey = np.full((64, 64, 3), 90, np.uint8)
+        written = typed(grey, names[word], rng)
+        changed = (written != grey).any(axis=2)
+        assert written.max() > 200  # the edges of small letters are smoothed
+        assert 0.03 < changed.mean() < 0.6
+        assert np.array_equal(written, typed(grey, names[word], _after_one_choice(seed)))
+    assert seen == {0, 3}
+    with pytest.raises(InputError, match="single-word names"):
+        wrong_word(("sea lion", "great auk", "apple"), 2, np.random.default_rng(0))
+
+
+def _after_one_choice(seed):
+    rng = np.random.default_rng(seed)
+    wrong_word(("apple", "tree", "sea lion", "key"), 1, rng)
+    return rng
+
+
+@pytest.mark.parametrize("side", [32, 64, 224])
+def test_the_word_is_written_eight_times_or_four(side, monkeypatch):
+    from PIL import ImageDraw
+
+    places = []
+    text = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, xy, *a, **k: (places.append(xy), text(self, xy, *a, **k))[1]
+    )
+    typed(np.zeros((side, side, 3), np.uint8), "butterfly", np.random.default_rng(0))
+    assert len(places) in (4, 8)
+    if side == 224:
+        assert len(places) == 8
+
+
+def test_eps_in_normalised_units_is_a_smaller_one_in_pixels(tmp_path, victim, images):
+    """The paper's convention: 8/255 of the normalised image is about 2.1/255 of CLIP's pixels."""
+    store = Store(tmp_path)
+    evaluate = Evaluator(store, device=CPU, batch_size=32)
+    ours = evaluate(victim, attack("fgsm", "2/255"), images)
+    theirs = evaluate(victim, attack("fgsm", "8/255", normalized=True), images)
+    in_pixels = evaluate(victim, attack("fgsm", "8/255"), images)
+    assert theirs.seconds > 0
+    assert abs(int(theirs.correct.sum()) - int(ours.correct.sum())) <= 3
+    assert theirs.correct.sum() > in_pixels.correct.sum()
+
+
+def test_bad_attacks_are_named():
+    with pytest.raises(InputError, match="did you mean '8/255'"):
+        attack("bim", "8")
+    with pytest.raises(InputError, match="attack 'deepfol' is unknown; did you mean 'deepfool'"):
+        attack("deepfol", "8/255")
+
+
+def test_a_model_with_nan_logits_is_named(tmp_path, victim, images):
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :24] * torch.nan
+
+    broken = copy.deepcopy(victim)
+    broken.net = Broken()
+    with pytest.raises(FloatingPointError, match="mini:clip: logits are NaN or infinite"):
+        Evaluator(Store(tmp_path), device=CPU)(broken, attack("bim", "1/255"), replace(images, space=None))

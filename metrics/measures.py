@@ -22,6 +22,8 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
         found["median_eps"] = median(255 * smallest)
     if (passes := outcomes.measures.get("passes")) is not None and len(passes) > 1:
         found["queries" if condition.name in BY_SCORE else "passes"] = _not_negative(mean(passes))
+    if (flat := outcomes.measures.get("flat")) is not None:
+        found["flat_gradients"] = accuracy(flat > 0)
     if (words := outcomes.measures.get("word")) is not None:
         found["reads_the_word"] = accuracy(words > 0)
     return found

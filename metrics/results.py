@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
 
 
@@ -85,12 +85,24 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """A check of a model's figures against each other, and whether it holds; `detail` has the figures."""
+
+    model: str
+    role: str
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True)
 class Results:
     suite: str
     environment: dict[str, Any]
     models: list[dict[str, Any]]
     cells: list[Cell]
     summaries: list[Summary] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
@@ -116,7 +128,8 @@ def read(file: Path) -> Results:
             raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
         summaries = [Summary(**s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
         cells = [cell_from(cell) for cell in raw["cells"]]
-        return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries)
+        guards = [Guard(**guard) for guard in raw["guards"]]
+        return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries, guards)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
 

@@ -16,6 +16,7 @@ import pytest
 
 from fixtures.plugin import MODELS, runs_benchmark, unmeasured
 from fixtures.settings import SETTINGS, CellSpec, Settings
+from metrics import guards
 from metrics.results import Cell, Results, cell_from, in_order
 from metrics.summary import of_cells
 from reports import junit, markdown, table
@@ -59,7 +60,8 @@ class Recorder:
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
         models = self._config.stash.get(MODELS, [])
         summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
-        self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries)
+        found = guards.of_cells(cells)
+        self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries, found)
         write_all(self._results, settings.report_dir)
         nothing_measured = all(cell.accuracy is None for cell in cells)
         if nothing_measured and session.exitstatus == pytest.ExitCode.OK:
@@ -71,7 +73,7 @@ class Recorder:
         terminalreporter.section(f"robustness, suite {self._results.suite}")
         for line in table.lines(self._results.cells):
             terminalreporter.write_line(line)
-        for line in table.summaries(self._results.summaries):
+        for line in (*table.summaries(self._results.summaries), *table.guards(self._results.guards)):
             terminalreporter.write_line(line)
         folder = self._config.stash[SETTINGS].report_dir
         for name in ("report.html", "summary.md", "results.json", "junit.xml"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from metrics.results import Cell, Summary
+from metrics.results import Cell, Guard, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -64,6 +64,14 @@ def summaries(found: Sequence[Summary]) -> list[str]:
         figure = s.reason if s.value is None else f"{unit(s.value)} {interval(s.ci95, unit=unit)}"
         lines.append(f"{s.model} ({s.role}): {s.name} {figure}")
     return lines
+
+
+def guards(found: Sequence[Guard]) -> list[str]:
+    """How many checks of the attacks hold, and each that is broken."""
+    if not found:
+        return []
+    broken = [f"guard broken: {g.model}: {g.name} ({g.detail})" for g in found if not g.holds]
+    return [f"guards of the attacks: {len(found) - len(broken)} of {len(found)} hold", *broken]
 
 
 def warnings(cells: Sequence[Cell]) -> list[str]:

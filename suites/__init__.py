@@ -102,7 +102,13 @@ class Conditions(_Strict):
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
     imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
     stylized: Stylized | None = None
-    attacks: Attacks | tuple[Attacks, ...] = ()
+    attacks: tuple[Attacks, ...] = ()
+    """One table, or a list of them."""
+
+    @field_validator("attacks", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return (given,) if isinstance(given, dict) else given
 
     def expand(self) -> Iterator[Condition]:
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
@@ -115,7 +121,7 @@ class Conditions(_Strict):
         for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
             yield from seen.expand(on_disk=on_disk) if seen else ()
         yield from styles
-        for table in self.attacks if isinstance(self.attacks, tuple) else (self.attacks,):
+        for table in self.attacks:
             yield from table.expand()
 
 
@@ -233,7 +239,7 @@ def _sentence(error: ValidationError) -> str:
     """One thing that pydantic found wrong, a misspelt key first, with the nearest valid one."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     *parents, key = first["loc"] or ("",)
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(part for part in first["loc"] if isinstance(part, str))
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(str(key), _keys(SuiteFile, parents))}"
     if first["type"] == "value_error":

@@ -1,0 +1,103 @@
+"""Checks on a run's own figures: what would show that a robust accuracy is wrong (Carlini et al. 2019).
+
+Each guard compares cells of one model, and is broken only by more than two standard errors, which chance alone would
+hardly do.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import pairwise, product
+from math import sqrt
+
+from metrics.results import Cell, Guard
+from suites.conditions import BY_SCORE, SEARCH, WHITE_BOX
+
+_FLAT_ALLOWED = 0.01
+
+
+def of_cells(cells: Iterable[Cell]) -> list[Guard]:
+    """All guards that the attacks of a run allow."""
+    by_model: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.family == "adversarial" and cell.accuracy is not None:
+            by_model[cell.model, cell.role].append(cell)
+    return [
+        Guard(model, role, name, holds, detail)
+        for (model, role), own in by_model.items()
+        for name, holds, detail in (*_monotone(own), *_iterations(own), *_white_box(own), *_gradients(own))
+    ]
+
+
+def _monotone(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+    """More room, fewer right."""
+    curves: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if _fixed(cell):
+            curves[cell.condition, *_other_params(cell)].append(cell)
+    for (name, *_), curve in curves.items():
+        ordered = sorted(curve, key=lambda cell: Fraction(str(cell.params["eps"])))
+        for less, more in pairwise(ordered):
+            yield (
+                f"accuracy under {name} falls with eps",
+                _at_most(more, less),
+                f"{less.params['eps']}: {less.accuracy:.3f}, {more.params['eps']}: {more.accuracy:.3f}",
+            )
+
+
+def _iterations(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+    for better in ("bim", "mim"):
+        for strong, weak in _pairs(cells, better, "fgsm"):
+            yield (
+                f"{better} is at least as strong as fgsm",
+                _at_most(strong, weak),
+                f"at {strong.params['eps']}: {strong.accuracy:.3f}, fgsm {weak.accuracy:.3f}",
+            )
+
+
+def _white_box(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+    names = sorted({c.condition for c in cells if c.condition.startswith("transfer-") or c.condition in BY_SCORE})
+    for name in names:
+        for strong, weak in _pairs(cells, "bim", name):
+            yield (
+                f"bim, which knows the model, is at least as strong as {name}",
+                _at_most(strong, weak),
+                f"at {strong.params['eps']}: {strong.accuracy:.3f}, {name} {weak.accuracy:.3f}",
+            )
+
+
+def _gradients(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+    for cell in cells:
+        if cell.condition in WHITE_BOX and "flat_gradients" in cell.metrics:
+            share = cell.metrics["flat_gradients"]
+            yield (
+                f"gradients of {cell.label} are neither zero nor infinite",
+                share <= _FLAT_ALLOWED,
+                f"{share:.1%} of the images have such a gradient; more than 1% may be gradient masking",
+            )
+
+
+def _pairs(cells: list[Cell], first: str, second: str) -> Iterator[tuple[Cell, Cell]]:
+    """Cells of the two attacks at the same eps."""
+    for one, other in product(filter(_fixed, cells), repeat=2):
+        if (one.condition, other.condition) == (first, second) and one.params["eps"] == other.params["eps"]:
+            yield one, other
+
+
+def _fixed(cell: Cell) -> bool:
+    return cell.params.get("eps", SEARCH) != SEARCH and cell.condition != "deepfool"
+
+
+def _other_params(cell: Cell) -> tuple[object, ...]:
+    return tuple(value for key, value in cell.params.items() if key != "eps")
+
+
+def _at_most(first: Cell, second: Cell) -> bool:
+    """Whether the first accuracy is no higher than the second, but for chance."""
+    assert first.accuracy is not None
+    assert second.accuracy is not None
+    middle = (first.accuracy + second.accuracy) / 2
+    error = sqrt(middle * (1 - middle) * (1 / first.n + 1 / second.n))
+    return first.accuracy <= second.accuracy + 2 * error

@@ -19,6 +19,8 @@ from attacks.loop import Batch, Move
 from models.classifier import Classifier
 
 _STEP = 0.15
+_SMALL = 0.5
+"""A forward pass costs about half of one with its gradient."""
 
 
 def bim_steps(eps: float) -> int:
@@ -48,36 +50,53 @@ class SignSteps:
             batch.memory["direction"] = torch.zeros_like(batch.clean)
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
-        """Images after their last step need no gradient: they are looked at apart."""
+        """Images after their last step need no gradient. Those that probably were fooled are looked at without one, and
+        once more with it if they stand; so are all that are fooled as they are, but shown in another way."""
         batch.passes += 1
-        ended, others = (mask.nonzero().flatten() for mask in (batch.step >= batch.steps, batch.step < batch.steps))
+        without = batch.step >= batch.steps
+        if batch.survival is not None:
+            without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
+        plain, traced = (mask.nonzero().flatten() for mask in (without, ~without))
         with torch.no_grad():
-            last = classifier(batch.now[ended]) if len(ended) else None
-        if not len(others):
-            assert last is not None
-            return last, lambda rows: batch.now[rows]
-        seen = batch.now[others].requires_grad_()
-        shown = self._diversified(seen, batch, others) if self.diverse else seen
-        theirs = classifier(shown)
-        logits = theirs.detach().new_empty(len(batch), theirs.shape[1])
-        logits[others] = theirs.detach()
-        if last is not None:
-            logits[ended] = last
+            logits = classifier(batch.now[plain]) if len(plain) else None
+        seen, theirs = self._traced(classifier, batch, traced) if len(traced) else (None, None)
+        known = [part.detach() for part in (logits, theirs) if part is not None]
+        order = torch.cat([plain, traced]).argsort()
 
         def move(rows: Tensor) -> Tensor:
-            place = torch.searchsorted(others, rows)  # `others` are in order
-            loss = F.cross_entropy(theirs[place], batch.labels[rows], reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, seen)
-            gradient = gradient[place]
-            size = gradient.abs().mean((1, 2, 3), keepdim=True)
-            batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
-            if self.momentum is not None:
-                batch.memory["direction"][rows] *= self.momentum
-                batch.memory["direction"][rows] += gradient / size.clamp_min(torch.finfo(size.dtype).tiny)
-                gradient = batch.memory["direction"][rows]
-            return batch.now[rows] + self.size * batch.eps[rows] * gradient.sign()
+            """Gradients of the traced images come from the pass that found out that they stand."""
+            moved = torch.empty_like(batch.now[rows])
+            late = torch.isin(rows, plain)
+            if (~late).any():
+                assert seen is not None
+                assert theirs is not None
+                place = torch.searchsorted(traced, rows[~late])  # `traced` is in order
+                moved[~late] = self._moved(batch, rows[~late], seen, theirs, place)
+            if late.any():
+                batch.passes[rows[late]] += 1
+                again, logits = self._traced(classifier, batch, rows[late])
+                moved[late] = self._moved(batch, rows[late], again, logits, torch.arange(len(again)).to(rows))
+            return moved
 
-        return logits, move
+        return torch.cat(known)[order], move
+
+    def _traced(self, classifier: Classifier, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and their logits, ready for a gradient."""
+        seen = batch.now[rows].requires_grad_()
+        return seen, classifier(self._diversified(seen, batch, rows) if self.diverse else seen)
+
+    def _moved(self, batch: Batch, rows: Tensor, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
+        """Where `rows` go; in `seen` and `logits` they have these places."""
+        loss = F.cross_entropy(logits[place], batch.labels[rows], reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, seen)
+        gradient = gradient[place]
+        size = gradient.abs().mean((1, 2, 3), keepdim=True)
+        batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
+        if self.momentum is not None:
+            direction = self.momentum * batch.memory["direction"][rows]
+            gradient = direction + gradient / size.clamp_min(torch.finfo(size.dtype).tiny)
+            batch.memory["direction"][rows] = gradient
+        return batch.now[rows] + self.size * batch.eps[rows] * gradient.sign()
 
     @staticmethod
     def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:

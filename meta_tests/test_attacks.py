@@ -128,7 +128,7 @@ def test_results_depend_neither_on_batch_size_nor_on_order(victim, batch, name):
     apart, others, again = attack(victim, images, labels, METHODS[name], eps, size=4, order=range(5, -1, -1))
     assert torch.allclose(together, apart, atol=1e-9)
     assert torch.equal(predictions, others)
-    assert [d.passes for d in found] == [d.passes for d in again]
+    assert [d.steps for d in found] == [d.steps for d in again]
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "deepfool"])

@@ -1,16 +1,23 @@
 """Attacks as conditions of a run: transfer, typography, the search for the smallest eps, and what the store keeps."""
 
 import copy
+import hashlib
+import pickle
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
 import pytest
 import torch
+import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from torchvision.datasets import CIFAR10
 
 import models
-from attacks import transfer
+import suites
+from attacks import peers, transfer
 from attacks.search import NEVER, smallest_eps
 from attacks.typographic import typed, wrong_word
 from fixtures.evaluator import Evaluator
@@ -19,9 +26,10 @@ from metrics.measures import figures
 from models import InputError
 from models.classes import class_list
 from models.mini.sets import picture
-from shifts.image_set import ImageSet, read_folder, sample
+from shifts import data_sets
+from shifts.image_set import ImageSet, image_rng, read_folder, sample
 from shifts.mini_data import mini_folder
-from suites.conditions import CLEAN, attack
+from suites.conditions import CLEAN, EXTENDED, attack
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -216,3 +224,91 @@ def test_a_model_with_nan_logits_is_named(tmp_path, victim, images):
     broken.net = Broken()
     with pytest.raises(FloatingPointError, match="mini:clip: logits are NaN or infinite"):
         Evaluator(Store(tmp_path), device=CPU)(broken, attack("bim", "1/255"), replace(images, space=None))
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "square", "torchattacks:CW?steps=5"])
+def test_attacks_of_torchattacks_by_name(evaluate, victim, images, name, monkeypatch):
+    """Only what is right when clean is attacked, inside the ball."""
+    monkeypatch.setattr(torchattacks.Square, "__init__", partialmethod(torchattacks.Square.__init__, n_queries=20))
+    few = sample(images, 8, seed=0)
+    clean = evaluate(victim, CLEAN, few)
+    found = evaluate(victim, attack(name, "none" if "CW" in name else "8/255"), few)
+    assert np.array_equal(found.predictions[~clean.correct], clean.predictions[~clean.correct])
+    if name in ("pgd", "apgd-ce"):
+        assert found.correct.sum() == 0
+
+
+@pytest.mark.parametrize("name", EXTENDED)
+def test_attacks_beyond_the_eleven_are_marked_and_can_be_made(victim, name):
+    assert attack(name, "8/255").extended
+    made, _ = peers._made(victim, name, 8 / 255)
+    assert made.eps == 8 / 255
+
+
+@pytest.mark.parametrize(
+    ("name", "eps", "says"),
+    [
+        ("torchattacks:PDG", "4/255", "torchattacks has no PDG; did you mean 'PGD'"),
+        ("torchattacks:CW", "4/255", 'write eps = \\["none"\\] for an attack without eps'),
+        ("torchattacks:PGD?stepz=3", "4/255", "unexpected keyword argument 'stepz'"),
+    ],
+)
+def test_wrong_attacks_of_torchattacks_are_named(evaluate, victim, images, name, eps, says):
+    with pytest.raises(InputError, match=says):
+        evaluate(victim, attack(name, eps), images)
+
+
+def test_no_search_with_attacks_of_torchattacks():
+    with pytest.raises(InputError, match="runs at a fixed eps"):
+        attack("pgd", "min")
+
+
+def test_what_counts_is_the_file_when_images_are_rounded(evaluate, victim, images):
+    """Of perturbations under half a grey level nothing is left, at 8/255 all that matters."""
+    clean = evaluate(victim, CLEAN, images)
+    tiny = evaluate(victim, attack("fgsm", "1/1020", rounded=True), images)
+    assert np.array_equal(tiny.predictions, clean.predictions)
+    assert evaluate(victim, attack("fgsm", "1/1020"), images).correct.sum() < clean.correct.sum()
+    whole = [evaluate(victim, attack("fgsm", "8/255", rounded=rounded), images) for rounded in (False, True)]
+    assert np.array_equal(whole[0].predictions, whole[1].predictions)
+
+
+def test_typographic_images_from_disk(tmp_path, evaluate, victim, images):
+    """Written as ImageNet-T is, a folder a class: what was drawn on the fly counts the same, read back."""
+    on_the_fly = evaluate(victim, attack("typographic"), images)
+    clean = evaluate(victim, CLEAN, images)
+    for item in images.items:
+        rng = image_rng(0, "typographic", item.id)
+        word = MINI.names[wrong_word(MINI.names, item.label, rng)]
+        file = tmp_path / item.id
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(typed(np.asarray(item.image().convert("RGB")), word, rng)).save(file)
+    found = evaluate(victim, attack("typographic-disk"), data_sets.load("typographic", str(tmp_path), MINI))
+    assert np.array_equal(found.correct & clean.correct, on_the_fly.correct)
+
+
+def test_cifar_from_its_archive(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rows = pixels.transpose(0, 3, 1, 2).reshape(20, -1)
+    for name, content in {
+        "test_batch": {"data": rows, "labels": [i % 10 for i in range(20)]},
+        "batches.meta": {"label_names": list(class_list("cifar10").names)},
+    }.items():
+        (folder / name).write_bytes(pickle.dumps(content))
+    md5 = {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    monkeypatch.setattr(CIFAR10, "train_list", [])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    found = data_sets.load("imagenet", str(tmp_path), class_list("cifar10"))
+    assert (len(found), found.items[0].id, found.items[0].label) == (20, "airplane/00000", 0)
+    assert np.array_equal(np.asarray(found.items[3].image()), pixels[int(found.items[3].id[-5:])])
+    (folder / "test_batch").write_bytes(b"something else")
+    with pytest.raises(InputError, match="unpack the archive anew"):
+        data_sets.load("imagenet", str(folder), class_list("cifar10"))
+
+
+def test_cifar_has_a_name_of_its_own_in_a_suite(toml):
+    text = 'classes = "cifar10"\ncandidate = ["mini:clip"]\n[data]\ncifar10 = "/data/cifar10"\n[conditions]\n'
+    assert suites.load(toml(text)).source("imagenet") == "/data/cifar10"

@@ -5,16 +5,21 @@ A source is a folder in the published layout, `wds:SHARDS` (WebDataset) or `hf:N
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+from PIL import Image
 
 from models.classes import ClassList
 from models.errors import InputError
 from shifts import hub, shards, video
 from shifts.class_space import ClassSpace, class_space, facts
-from shifts.image_set import ImageSet, check_folder, read_folder
+from shifts.image_set import ImageSet, Item, check_folder, read_folder
+from shifts.pixels import Pixels
 from shifts.sources import Records, read_json
 
 _VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}
@@ -47,6 +52,8 @@ def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet
         images = _read_cue_conflict(data, Path(source), space)
     elif data == "imagenet-p":
         images = read_folder(data, Path(source) / part, space, (".mp4",))
+    elif archive := _cifar_archive(Path(source)):
+        images = _read_cifar(data, archive, space)
     else:
         images = read_folder(data, Path(source) / part, space)
     if data in _CROPPED:
@@ -111,6 +118,37 @@ def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassLi
     )
     shared = tuple(replace(item, id=f"images/{item.id}") for item in found.items if item.label < len(space))
     return ImageSet(name, shared, space)
+
+
+def _cifar_archive(folder: Path) -> Path | None:
+    """The folder that holds `cifar-10-batches-py`, where `folder` is that one or the one inside."""
+    inner = "cifar-10-batches-py"
+    return folder.parent if folder.name == inner else folder if (folder / inner).is_dir() else None
+
+
+def _read_cifar(name: str, root: Path, space: ClassSpace) -> ImageSet:
+    """CIFAR-10's test images from the unpacked archive, whose checksums torchvision compares before it opens the file.
+
+    Raises `InputError` where they differ.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        images = CIFAR10(str(root), train=False)
+    except RuntimeError as error:
+        raise InputError(f"data set '{name}': {root}: {error}; unpack the archive anew") from None
+    file = root / CIFAR10.base_folder / "test_batch"
+    pairs = enumerate(zip(images.data, images.targets, strict=True))
+    items = [
+        Item(f"{space.keys[label]}/{i:05d}", file, label, content=partial(_png, pixels)) for i, (pixels, label) in pairs
+    ]
+    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space)
+
+
+def _png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _read_cue_conflict(name: str, folder: Path, space: ClassSpace) -> ImageSet:

@@ -18,7 +18,9 @@ from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
 from suites.conditions import (
     ATTACKS,
+    CIFAR,
     CLEAN,
+    CLEAN_SET,
     CORRUPTIONS,
     DATA_SETS,
     PAIRS,
@@ -87,12 +89,13 @@ class Attacks(_Strict):
     samples: Samples | None = None
     pairs: Annotated[int, Field(ge=1)] = PAIRS
     eps_space: Literal["pixel", "normalized"] = "pixel"
+    round_to_8bit: bool = False
 
     def expand(self) -> Iterator[Condition]:
-        normalized = self.eps_space == "normalized"
+        options = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
         for name in self.names:
-            for eps in self.eps if name != TYPOGRAPHIC else ("",):
-                yield attack(name, eps, pairs=self.pairs, normalized=normalized, samples=self.samples)
+            for eps in self.eps if not name.startswith(TYPOGRAPHIC) else ("",):
+                yield attack(name, eps, pairs=self.pairs, samples=self.samples, **options)
 
 
 class Conditions(_Strict):
@@ -189,6 +192,8 @@ class Suite:
         """Where a data set is: a folder, `wds:` shards, an `hf:` data set, or `mini:NAME` for the drawn world; None
         where the suite names none."""
         source = self.settings.data.get(data)
+        if data == CLEAN_SET and self.settings.classes == CIFAR:
+            source = self.settings.data.get(CIFAR, source)
         if source is None or source.startswith("mini:"):
             return source
         prefix = next((p for p in ("wds:", "hf:") if source.startswith(p)), "")

@@ -52,9 +52,14 @@ PERTURBATIONS = (
 DIFFICULTIES = (1, 2, 3)
 STYLIZED = ("stylized-imagenet", "stylized-local", "cue-conflict")
 WHITE_BOX, BY_TRANSFER, BY_SCORE = ("fgsm", "bim", "mim"), ("fgsm", "bim", "mim", "dim"), ("nes", "spsa")
-TYPOGRAPHIC = "typographic"
+TYPOGRAPHIC, TYPOGRAPHIC_DISK = "typographic", "typographic-disk"
 ATTACKS = (*WHITE_BOX, "deepfool", *(f"transfer-{name}" for name in BY_TRANSFER), *BY_SCORE, TYPOGRAPHIC)
 """The eleven, in the order of the benchmark."""
+EXTENDED = ("pgd", "apgd-ce", "apgd-t", "fab", "square", "autoattack")
+PEERS = "torchattacks:"
+"""What stands before the name of any attack of that library, with its options: 'torchattacks:CW?c=1'."""
+NO_EPS = "none"
+"""For attacks that are not bounded."""
 SEARCH = "min"
 """In the place of eps: the smallest one is searched for each image."""
 PAIRS = 100
@@ -68,11 +73,14 @@ _OWN_DATA = {
     "imagenet-p-disk": "imagenet-p",
     "stylized-imagenet": "stylized-imagenet",
     "cue-conflict": "cue-conflict",
+    "typographic-disk": "typographic",
 }
 """Conditions with images of their own -> their data set; all others start from the clean reference."""
 FROST = "frost-textures"
 """The published pictures that the frost corruption can blend images with instead of drawn ones."""
-DATA_SETS = tuple(dict.fromkeys((CLEAN_SET, *_OWN_DATA.values(), FROST)))
+CIFAR = "cifar10"
+"""What the clean reference is called under [data] where the classes are CIFAR-10's."""
+DATA_SETS = tuple(dict.fromkeys((CLEAN_SET, CIFAR, *_OWN_DATA.values(), FROST)))
 _REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLASSES, "cue-conflict")}
 """Conditions on clean images of the classes of a data set -> the data set."""
 
@@ -128,6 +136,11 @@ class Condition:
         return self.name == _ALL_NAMES
 
     @property
+    def extended(self) -> bool:
+        """Whether it is an attack beyond the benchmark's eleven."""
+        return self.name in EXTENDED or self.name.startswith(PEERS)
+
+    @property
     def on_surrogate(self) -> str:
         """The attack that is crafted on a surrogate; '' for all others."""
         return self.name.removeprefix("transfer-") if self.name.startswith("transfer-") else ""
@@ -135,7 +148,7 @@ class Condition:
     @property
     def eps(self) -> float | None:
         """In pixel units; None where the smallest is searched, or there is none."""
-        written = dict(self.params).get("eps", SEARCH)
+        written = dict(self.params).get("eps", SEARCH)  # what has none, has none to give
         return None if written == SEARCH else float(parse_eps(str(written)))
 
     @property
@@ -195,21 +208,35 @@ def stylized(name: str, samples: int | None = None) -> Condition:
 
 
 def attack(
-    name: str, eps: str = "", *, pairs: int = PAIRS, normalized: bool = False, samples: int | None = None
+    name: str,
+    eps: str = "",
+    *,
+    pairs: int = PAIRS,
+    normalized: bool = False,
+    rounded: bool = False,
+    samples: int | None = None,
 ) -> Condition:
     """At an eps in pixel units, or, where it is 'min', searched for the smallest one. Typographic attacks have none.
 
     `pairs` other than the benchmark's are part of the id. `normalized`: eps is in units of the normalised image.
+    `rounded`: what counts is the prediction for the perturbed image as an 8-bit file holds it.
     """
     params: list[tuple[str, str | int]] = []
-    if _known(name, ATTACKS, "attack") != TYPOGRAPHIC:
+    iterated = name in (*WHITE_BOX, *BY_SCORE)
+    if not name.startswith(PEERS):
+        _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED), "attack")
+    if not name.startswith(TYPOGRAPHIC) and eps != NO_EPS:
         if eps != SEARCH:
             parse_eps(eps)
+        elif name in EXTENDED or name.startswith(PEERS):
+            raise InputError(f"attack '{name}' runs at a fixed eps, such as '8/255'")
         params.append(("eps", eps))
     if name in BY_SCORE and pairs != PAIRS:
         params.append(("pairs", f"{pairs}pairs"))
-    if normalized and params:
+    if normalized and iterated and eps != SEARCH:
         params.append(("eps_space", "normalized"))
+    if rounded and iterated and eps != SEARCH:
+        params.append(("saved", "8bit"))
     return Condition("adversarial", name, tuple(params), samples)
 
 

@@ -10,7 +10,7 @@ gate: $(STAMP)
 	$(BIN)/pytest
 
 test: $(STAMP)
-	$(BIN)/pytest meta_tests --ignore meta_tests/benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/pytest meta_tests --ignore meta_tests/benchmarks -n 2 --dist worksteal
 
 # speed, on a machine that does nothing else
 bench: photos

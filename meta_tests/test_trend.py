@@ -66,7 +66,7 @@ def test_the_published_trends_are_straight_in_logit_space(shift, models, r2):
 
 
 def test_every_natural_shift_has_a_trend_and_nothing_else_has():
-    assert all(published(shift) for shift in NATURAL)
+    assert [shift for shift in NATURAL if published(shift) is None] == ["objectnet-all-names"]
     assert published("imagenet") is None
 
 

@@ -37,13 +37,13 @@ class SignSteps:
     """Steps of `size` x eps along the gradient's sign; with momentum, along the sign of the sum of L1-normalised
     gradients, decayed by `momentum` a step; `diverse` looks at the images resized and padded at random."""
 
-    count: Callable[[float], int]
+    count: int | Callable[[float], int]
     size: float = _STEP
     momentum: float | None = None
     diverse: bool = False
 
     def steps(self, eps: float) -> int:
-        return self.count(eps)
+        return self.count(eps) if callable(self.count) else self.count
 
     def begin(self, classifier: Classifier, batch: Batch) -> None:
         if self.momentum is not None:
@@ -122,26 +122,14 @@ def _rng(batch: Batch, row: int) -> np.random.Generator:
     return rng
 
 
-def _ten(eps: float) -> int:
-    return 10
-
-
-def _twenty(eps: float) -> int:
-    return 20
-
-
-def _one(eps: float) -> int:
-    return 1
-
-
-FGSM = SignSteps(_one, size=1.0)
+FGSM = SignSteps(1, size=1.0)
 BIM = SignSteps(bim_steps)
-MIM = SignSteps(_twenty, momentum=1.0)
+MIM = SignSteps(20, momentum=1.0)
 
 CRAFTED = {
     "fgsm": FGSM,
-    "bim": SignSteps(_ten),
-    "mim": SignSteps(_ten, momentum=1.0),
-    "dim": SignSteps(_ten, momentum=1.0, diverse=True),
+    "bim": SignSteps(10),
+    "mim": SignSteps(10, momentum=1.0),
+    "dim": SignSteps(10, momentum=1.0, diverse=True),
 }
 """With the benchmark's ten iterations, for crafting on a surrogate."""

@@ -83,8 +83,7 @@ class Batch:
         return replace(self, tasks=self.tasks + other.tasks, memory=memory, **tensors)
 
     def _tensors(self) -> dict[str, Tensor]:
-        names = ("clean", "now", "labels", "eps", "step", "steps", "passes", "flat")
-        return {name: getattr(self, name) for name in names}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 Move = Callable[[Tensor], Tensor]
@@ -116,8 +115,7 @@ def run(
     """Attack all tasks, `size` at a time; yields each as it is done, not in order.
 
     Without `stop_early` all images, also those that are wrong when clean, take all steps: for crafting on a surrogate.
-    `bounds` are the least and the largest pixel value. A source of tasks that is exhausted is asked again after each
-    step, so that what a task led to may decide what is tried next.
+    `bounds` are the least and the largest pixel value.
     Raises `InputError` for images outside [0, 1] and `FloatingPointError` for logits that are not finite.
     """
     low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in bounds)

@@ -37,6 +37,7 @@ def attacked(victim: Classifier, name: str, images: Tensor, labels: Tensor, eps:
     unknown attack and for options that it does not have, and `FloatingPointError` where it leaves the ball.
     """
     attack, restarts = _made(victim, name, eps)
+    images = images.contiguous()  # some of them take views of rows
     predictions = labels.clone()
     for restart in range(restarts):
         standing = (predictions == labels).nonzero().flatten()

@@ -83,6 +83,13 @@ def predictions_of(classifier: Classifier, logits: Tensor) -> Tensor:
     return logits.argmax(1)
 
 
+@torch.inference_mode()
+def predict(classifier: Classifier, images: Tensor) -> list[int]:
+    """Top-1 classes of images as `Classifier.logits` takes them. Raises as that and `predictions_of` do."""
+    predictions: list[int] = predictions_of(classifier, classifier.logits(images)).tolist()
+    return predictions
+
+
 def fingerprint_of(module: nn.Module, *identity: object) -> str:
     """SHA-256 of all weights by name, and of what else the logits depend on (architecture, preprocessing, class names,
     prompts), by its repr; 16 hexadecimal digits."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -57,9 +58,9 @@ def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet
     else:
         images = read_folder(data, Path(source) / part, space)
     if data in _CROPPED:
-        images = replace(images, items=tuple(replace(item, cropped=True) for item in images.items))
+        images = _each(images, cropped=True)
     if data == "objectnet":
-        images = replace(images, items=tuple(replace(item, border=_OBJECTNET_BORDER) for item in images.items))
+        images = _each(images, border=_OBJECTNET_BORDER)
     return replace(images, warnings=(*images.warnings, *_not_as_published(data, images, space, classes)))
 
 
@@ -91,8 +92,12 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Image
     keys = tuple(sorted(labels or (*published["classes"], *published.get("other folders", []))))
     names = tuple(labels.get(key, key.replace("_", " ")) for key in keys)
     known = ClassList("objectnet", keys, names, classes.prompts)
-    images = read_folder("objectnet", folder / "images", known)
-    return known, replace(images, items=tuple(replace(item, border=_OBJECTNET_BORDER) for item in images.items))
+    return known, _each(read_folder("objectnet", folder / "images", known), border=_OBJECTNET_BORDER)
+
+
+def _each(images: ImageSet, **changes: Any) -> ImageSet:
+    """The same images, each with these changes."""
+    return replace(images, items=tuple(replace(item, **changes) for item in images.items))
 
 
 def only_classes_of(space: ClassSpace, images: ImageSet) -> ImageSet:

@@ -147,10 +147,15 @@ def _write_frames(
         Image.fromarray(pixels).save(folder / file, quality=quality)
 
 
+def _first_clean(name: str) -> Iterator[tuple[int, np.ndarray, int]]:
+    """(index, pixels, label) of the clean pictures that a set is made of."""
+    return islice(_pictures("imagenet"), facts(name, _MINI)["images"])
+
+
 def _write_imagenet_c(name: str, folder: Path) -> None:
     """`<corruption>/<severity>/<key>/*.JPEG` of the first clean pictures, compressed as the published files are: one
     corruption of each kind, the mildest, the middle and the strongest."""
-    for index, pixels, label in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+    for index, pixels, label in _first_clean(name):
         for place, severity in product(("gaussian_noise", "defocus_blur", "fog", "jpeg_compression"), (1, 3, 5)):
             file = folder / place / str(severity) / _MINI.keys[label] / f"imagenet-{index:05d}.JPEG"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +165,7 @@ def _write_imagenet_c(name: str, folder: Path) -> None:
 
 def _write_imagenet_p(name: str, folder: Path) -> None:
     """`<perturbation>/<key>/*.mp4` of the first clean pictures: one kind of noise, and one sequence with an order."""
-    for index, pixels, label in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+    for index, pixels, label in _first_clean(name):
         for place in ("gaussian_noise", "rotate"):
             file = folder / place / _MINI.keys[label] / f"imagenet-{index:05d}.mp4"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +175,7 @@ def _write_imagenet_p(name: str, folder: Path) -> None:
 
 def _write_stylized(name: str, folder: Path) -> None:
     """`<key>/*.png`: clean pictures repainted, each as another painting."""
-    for index, pixels, label in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+    for index, pixels, label in _first_clean(name):
         file = folder / _MINI.keys[label] / f"imagenet-{index:05d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(stylize(pixels, np.random.default_rng([1, index]))).save(file)
@@ -181,7 +186,7 @@ def _write_cue_conflict(name: str, folder: Path) -> None:
     from models.mini.sets import picture
 
     called = class_space(name, _MINI).keys
-    for index, pixels, shape in islice(_pictures("imagenet"), facts(name, _MINI)["images"]):
+    for index, pixels, shape in _first_clean(name):
         turn = index // len(_MINI)
         painted, texture = picture("imagenet", 1000 + index + 5 * turn + 1)
         file = folder / called[shape] / f"{called[shape]}{turn + 1}-{called[texture]}{turn + 1}.png"

@@ -152,6 +152,21 @@ class Condition:
         return None if written == SEARCH else float(parse_eps(str(written)))
 
     @property
+    def pairs(self) -> int:
+        """Of queries a step, of a score-based attack."""
+        return int(str(dict(self.params).get("pairs", PAIRS)).removesuffix("pairs"))
+
+    @property
+    def normalized(self) -> bool:
+        """Whether eps is in units of the normalised image."""
+        return "eps_space" in dict(self.params)
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the perturbed image counts as an 8-bit file holds it."""
+        return "saved" in dict(self.params)
+
+    @property
     def is_sequence(self) -> bool:
         return self.name in ("imagenet-p", "imagenet-p-disk")
 

@@ -15,6 +15,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
 
 from fixtures.evaluator import Evaluator
+from fixtures.pixels import to_tensor
 from fixtures.store import Store
 from models.classes import class_list
 from models.loading import ToRGB
@@ -22,6 +23,7 @@ from shifts.image_set import read_folder
 from suites.conditions import CLEAN
 
 COUNT, BATCH, ROUNDS = 128, 32, 3
+CPU = torch.device("cpu")
 GEOMETRY = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224), ToRGB()])
 
 
@@ -45,11 +47,11 @@ def photos(tmp_path_factory):
 
 def ours(photos, tmp_path):
     images = read_folder("imagenet", photos, class_list("mini"))
-    evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=BATCH, limit_bytes=0)
+    evaluate = Evaluator(Store(tmp_path), device=CPU, batch_size=BATCH, limit_bytes=0)
 
     def run():
         batches = evaluate._prepared(Shape, CLEAN, images.items)
-        return sum(len(evaluate._to_device(np.stack([pixels for _, pixels in batch]))) for batch in batches if batch)
+        return sum(len(to_tensor(np.stack([pixels for _, pixels in batch]), CPU)) for batch in batches if batch)
 
     return run
 

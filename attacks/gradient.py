@@ -32,6 +32,14 @@ def bim_steps(eps: float) -> int:
     return max(round(min(units + 4, 1.25 * units)), math.ceil(1 / _STEP))
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (n, classes) and labels (n,) -> what grows along the steps, the sum over the images."""
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
 @dataclass(frozen=True)
 class SignSteps:
     """Steps of `size` x eps along the gradient's sign; with momentum, along the sign of the sum of L1-normalised
@@ -41,6 +49,7 @@ class SignSteps:
     size: float = _STEP
     momentum: float | None = None
     diverse: bool = False
+    loss: Loss = _cross_entropy
 
     def steps(self, eps: float) -> int:
         return self.count(eps) if callable(self.count) else self.count
@@ -87,8 +96,7 @@ class SignSteps:
 
     def _moved(self, batch: Batch, rows: Tensor, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
         """Where `rows` go; in `seen` and `logits` they have these places."""
-        loss = F.cross_entropy(logits[place], batch.labels[rows], reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, seen)
+        (gradient,) = torch.autograd.grad(self.loss(logits[place], batch.labels[rows]), seen)
         gradient = gradient[place]
         size = gradient.abs().mean((1, 2, 3), keepdim=True)
         batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
@@ -125,6 +133,8 @@ def _rng(batch: Batch, row: int) -> np.random.Generator:
 FGSM = SignSteps(1, size=1.0)
 BIM = SignSteps(bim_steps)
 MIM = SignSteps(20, momentum=1.0)
+TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0].sum())
+"""Raises the first logit, whatever the others do."""
 
 CRAFTED = {
     "fgsm": FGSM,

@@ -24,7 +24,8 @@ from fixtures.evaluator import Evaluator
 from fixtures.store import Store
 from metrics.measures import figures
 from models import InputError
-from models.classes import class_list
+from models.classes import ClassList, class_list
+from models.classifier import predict
 from models.mini.sets import picture
 from shifts import data_sets
 from shifts.image_set import ImageSet, image_rng, read_folder, sample
@@ -208,9 +209,72 @@ def test_eps_in_normalised_units_is_a_smaller_one_in_pixels(tmp_path, victim, im
     assert theirs.correct.sum() > in_pixels.correct.sum()
 
 
+@pytest.mark.parametrize(("name", "eps"), [("deepfool", "8/255"), ("transfer-bim", "8/255"), ("bim", "min")])
+@pytest.mark.parametrize("option", ["normalized", "rounded"])
+def test_what_an_attack_can_not_do_is_not_ignored(name, eps, option):
+    with pytest.raises(InputError, match=f"not for '{name}' at '{eps}'; give these a table of their own"):
+        attack(name, eps, **{option: True})
+
+
+def test_images_are_moved_to_a_caption(evaluate, victim, images):
+    """The more room, the more of them fit the caption; what is wrong when clean stays so."""
+    texts = ("a photo of an apple", "a photo")
+    guide = models.load("mini:clip?prompts=as-is", ClassList("caption", texts, texts))
+    found = [evaluate(victim, attack("caption:a photo of an apple", eps), images, guide) for eps in ("1/510", "16/255")]
+    taken = [outcomes.measures["caption"].mean() for outcomes in found]
+    assert found[1].measures["caption_when_clean"].mean() <= taken[0] < 0.5 < taken[1]
+    clean = evaluate(victim, CLEAN, images)
+    assert np.array_equal(found[1].predictions[~clean.correct], clean.predictions[~clean.correct])
+    figure = figures(attack("caption:a photo of an apple", "16/255"), found[1])["fits_the_caption"]
+    assert figure.value == taken[1]
+
+
+def test_a_caption_is_for_models_that_read(suite_run, toml):
+    run = suite_run(f"--suite={toml(CAPTION_SUITE)}", "--samples", "24", "-k", "caption or universal")
+    assert run.code == 0, run.output
+    cell = run.cell("caption:a photo of an apple 8/255")
+    assert cell["supervised"] is None
+    assert cell["metrics"]["fits_the_caption"] > 0
+    assert run.cell("universal 8/255", "supervised")["n"] == 24
+    run = suite_run(f"--suite={toml(CAPTION_SUITE)}", "--candidate", "mini:filter", "-k", "caption")
+    assert run.code == 5
+    assert "only a zero-shot model can read a caption" in run.output
+
+
+CAPTION_SUITE = """
+classes = "mini"
+candidate = ["mini:clip"]
+supervised = ["mini:supervised"]
+[data]
+imagenet = "mini:imagenet"
+[conditions]
+attacks = [{ names = ["caption:a photo of an apple", "universal"], eps = ["8/255"] }]
+"""
+
+
+def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victim):
+    """It fools more images that it was not made of than random signs do; a resumed run goes on with the same one."""
+    images = sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 96, seed=0)
+    condition = attack("universal", "8/255")
+    store = Store(tmp_path)
+    whole = Evaluator(store, device=CPU, batch_size=32)(victim, condition, images)
+    signs = torch.randint(0, 2, (3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    pixels = (
+        torch.stack([torch.from_numpy(np.asarray(i.image()).copy()) for i in images.items]).permute(0, 3, 1, 2) / 255
+    )
+    noisy = predict(victim, (pixels + 8 / 255 * signs).clamp(0, 1))
+    by_chance = sum(p != item.label for p, item in zip(noisy, images.items, strict=True))
+    assert (~whole.correct).sum() > by_chance + 10
+    store._connection.execute("DELETE FROM answer WHERE image IN (SELECT image FROM answer LIMIT 40)")
+    again = Evaluator(store, device=CPU, batch_size=32)(victim, condition, images)
+    assert np.array_equal(again.predictions, whole.predictions)
+
+
 def test_bad_attacks_are_named():
     with pytest.raises(InputError, match="did you mean '8/255'"):
         attack("bim", "8")
+    with pytest.raises(InputError, match="needs a text, such as 'caption:a photo of a dog'"):
+        attack("caption:", "8/255")
     with pytest.raises(InputError, match="attack 'deepfol' is unknown; did you mean 'deepfool'"):
         attack("deepfol", "8/255")
 

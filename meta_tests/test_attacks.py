@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import foolbox
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import models
 from attacks import gradient
 from attacks.deepfool import DeepFool
-from attacks.gradient import BIM, FGSM, MIM, diverse
+from attacks.gradient import BIM, FGSM, MIM, bim_steps, diverse
 from attacks.loop import Task, run
 from attacks.score import NES, SPSA
 from meta_tests.attacking import attack
@@ -71,6 +72,29 @@ def test_parity_with_torchattacks(victim, batch, name, units):
         assert torch.equal(predictions, victim(theirs).argmax(1))
     _, stopped, _ = attack(victim, images, labels, method, eps)
     assert (stopped == labels).sum() <= ((predictions == labels) & (clean == labels)).sum()
+
+
+@pytest.mark.parametrize("name", ["fgsm", "bim", "mim", "deepfool"])
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_robust_accuracy_within_one_image_of_foolbox(victim, batch, name, units):
+    images, labels = batch
+    theirs = {
+        "fgsm": foolbox.attacks.LinfFastGradientAttack(random_start=False),
+        "bim": foolbox.attacks.LinfBasicIterativeAttack(
+            rel_stepsize=0.15, steps=bim_steps(units / 255), random_start=False
+        ),
+        "mim": foolbox.attacks.MIFGSM(momentum=1.0, rel_stepsize=0.15, steps=20, random_start=False),
+        "deepfool": foolbox.attacks.LinfDeepFoolAttack(steps=50, candidates=10, overshoot=0.02),
+    }[name]
+    minimal = name == "deepfool"
+    wrapped = foolbox.PyTorchModel(victim, bounds=(0, 1), device="cpu")
+    found, _, fooled = theirs(wrapped, images, labels, epsilons=None if minimal else units / 255)
+    ours, predictions, _ = attack(victim, images, labels, METHODS[name], 1.0 if minimal else units / 255)
+    if minimal:  # right at eps is whose perturbation is larger
+        standing, theirs = ((x - images).abs().amax((1, 2, 3)) > units / 255 for x in (ours, found))
+    else:
+        standing, theirs = predictions == labels, ~fooled
+    assert abs(int(standing.sum()) - int(theirs.sum())) <= 1
 
 
 def test_parity_of_diverse_inputs_given_the_same_random_numbers(victim, batch):

@@ -22,6 +22,8 @@ SOUND = (
     row("bim", "1/255", 0.5),
     row("bim", "8/255", 0.0),
     row("bim", "min", 0.9),
+    row("pgd", "8/255", 0.0),
+    row("autoattack", "8/255", 0.0),
     row("nes", "8/255", 0.7, pairs="20pairs"),
     row("transfer-mim", "8/255", 0.8),
 )
@@ -29,7 +31,7 @@ SOUND = (
 
 def test_sound_figures():
     assert broken(*SOUND) == []
-    assert len(of_cells(SOUND)) == 2 + 2 + 2 + 5
+    assert len(of_cells(SOUND)) == 2 + 2 + 2 + 2 + 5
 
 
 def test_accuracy_that_grows_with_eps():
@@ -47,6 +49,11 @@ def test_a_black_box_attack_that_is_stronger_than_a_white_box_one():
         "bim, which knows the model, is at least as strong as spsa",
         "bim, which knows the model, is at least as strong as transfer-mim",
     ]
+
+
+def test_an_ensemble_that_is_weaker_than_its_parts():
+    found = broken(row("pgd", "8/255", 0.2), row("autoattack", "8/255", 0.4))
+    assert found == ["autoattack is at least as strong as pgd"]
 
 
 def test_gradients_that_vanish():

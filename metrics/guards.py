@@ -51,6 +51,9 @@ def _stronger(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
     """More steps are not weaker than one, and who knows the model is not weaker than who does not."""
     blind = sorted({c.condition for c in cells if c.condition.startswith("transfer-") or c.condition in BY_SCORE})
     claims = [(better, "fgsm", f"{better} is at least as strong as fgsm") for better in ("bim", "mim")]
+    claims += [
+        ("autoattack", name, f"autoattack is at least as strong as {name}") for name in ("pgd", "apgd-ce", "bim")
+    ]
     claims += [("bim", name, f"bim, which knows the model, is at least as strong as {name}") for name in blind]
     for better, worse, claim in claims:
         for strong, weak in _pairs(cells, better, worse):

@@ -10,7 +10,7 @@ from suites.conditions import BY_SCORE, Condition
 def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
     """Name -> figure with its interval: pm-0 of videos, the flips of sequences, the shape bias of cue conflicts, of
     attacks the median of the smallest eps, in units of 1/255, the mean number of forward passes of an image, and how
-    often the written word is predicted."""
+    often the written word is predicted, or the chosen caption fits best."""
     found = {name: accuracy(correct) for name, correct in outcomes.others.items()}
     if condition.is_sequence and len(outcomes.ids) > 1:
         step = condition["difficulty"]
@@ -26,6 +26,9 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
         found["flat_gradients"] = accuracy(flat > 0)
     if (words := outcomes.measures.get("word")) is not None:
         found["reads_the_word"] = accuracy(words > 0)
+    if (taken := outcomes.measures.get("caption")) is not None:
+        found["fits_the_caption"] = accuracy(taken > 0)
+        found["fits_the_caption_when_clean"] = accuracy(outcomes.measures["caption_when_clean"] > 0)
     return found
 
 

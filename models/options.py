@@ -41,7 +41,7 @@ class Options:
     crop_pct: float | None = None
 
 
-TEMPLATE_SETS = ("openai-80", "simple", "plain", "cifar10-18")
+TEMPLATE_SETS = ("openai-80", "simple", "plain", "as-is", "cifar10-18")
 _SPEED = ("precision", "compile", "channels_last")
 _ZERO_SHOT = ("prompts", "class_names", "quick_gelu", "resize_mode")
 _ALLOWED = {

@@ -125,6 +125,8 @@ def _template_set(name: str) -> list[str]:
 
     if name == "plain":
         return ["a photo of a {}."]
+    if name == "as-is":
+        return ["{}"]
     if name == "cifar10-18":
         return [text.replace("ARTICLE", article) for article in ("a", "the") for text in _CIFAR10]
     functions = OPENAI_IMAGENET_TEMPLATES if name == "openai-80" else SIMPLE_IMAGENET_TEMPLATES

@@ -40,6 +40,8 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "shape_bias": ("shape bias", "", share),
     "median_eps": ("median eps x 255", "", number),
     "reads_the_word": ("reads the word", "", share),
+    "fits_the_caption": ("fits the caption", "", share),
+    "fits_the_caption_when_clean": ("when clean", "", share),
     "queries": ("queries", "", number),
 }
 """Metrics that the tables show: what they are called there, their sign, and how they are written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -56,6 +57,10 @@ TYPOGRAPHIC, TYPOGRAPHIC_DISK = "typographic", "typographic-disk"
 ATTACKS = (*WHITE_BOX, "deepfool", *(f"transfer-{name}" for name in BY_TRANSFER), *BY_SCORE, TYPOGRAPHIC)
 """The eleven, in the order of the benchmark."""
 EXTENDED = ("pgd", "apgd-ce", "apgd-t", "fab", "square", "autoattack")
+CAPTION = "caption:"
+"""What stands before the text that images are moved to, in a zero-shot model's embedding."""
+UNIVERSAL = "universal"
+"""One perturbation for all images."""
 PEERS = "torchattacks:"
 """What stands before the name of any attack of that library, with its options: 'torchattacks:CW?c=1'."""
 NO_EPS = "none"
@@ -101,7 +106,8 @@ class Condition:
     @property
     def id(self) -> str:
         """Stable, readable, selectable with `-k`: `imagenet-c-contrast-3`, `bim-8/255`."""
-        return "-".join([self.name, *(str(value) for _, value in self.params)])
+        name = re.sub(r"[^\w:.+?-]+", "-", self.name) if self.caption else self.name
+        return "-".join([name, *(str(value) for _, value in self.params)])
 
     @property
     def path(self) -> str:
@@ -131,14 +137,24 @@ class Condition:
         return ""
 
     @property
-    def zero_shot_only(self) -> bool:
-        """Whether supervised models can't be asked, because they have no such classes."""
+    def all_names(self) -> bool:
+        """Whether it asks for all of a data set's classes, also those that ImageNet does not have."""
         return self.name == _ALL_NAMES
+
+    @property
+    def caption(self) -> str:
+        """The text that images are moved to; '' for all other conditions."""
+        return self.name.removeprefix(CAPTION) if self.name.startswith(CAPTION) else ""
+
+    @property
+    def zero_shot_only(self) -> bool:
+        """Whether supervised models can't be asked, because they have no such classes or read no text."""
+        return self.all_names or bool(self.caption)
 
     @property
     def extended(self) -> bool:
         """Whether it is an attack beyond the benchmark's eleven."""
-        return self.name in EXTENDED or self.name.startswith(PEERS)
+        return self.name in (*EXTENDED, UNIVERSAL) or self.name.startswith((PEERS, CAPTION))
 
     @property
     def on_surrogate(self) -> str:
@@ -237,21 +253,29 @@ def attack(
     `rounded`: what counts is the prediction for the perturbed image as an 8-bit file holds it.
     """
     params: list[tuple[str, str | int]] = []
-    iterated = name in (*WHITE_BOX, *BY_SCORE)
-    if not name.startswith(PEERS):
-        _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED), "attack")
+    if name == CAPTION:
+        raise InputError(f"attack '{name}' needs a text, such as '{CAPTION}a photo of a dog'")
+    if not name.startswith((PEERS, CAPTION)):
+        _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL), "attack")
     if not name.startswith(TYPOGRAPHIC) and eps != NO_EPS:
         if eps != SEARCH:
             parse_eps(eps)
-        elif name in EXTENDED or name.startswith(PEERS):
+        elif Condition("adversarial", name).extended:
             raise InputError(f"attack '{name}' runs at a fixed eps, such as '8/255'")
         params.append(("eps", eps))
     if name in BY_SCORE and pairs != PAIRS:
         params.append(("pairs", f"{pairs}pairs"))
-    if normalized and iterated and eps != SEARCH:
-        params.append(("eps_space", "normalized"))
-    if rounded and iterated and eps != SEARCH:
-        params.append(("saved", "8bit"))
+    for asked, key, value, what in (
+        (normalized, "eps_space", "normalized", 'eps_space = "normalized"'),
+        (rounded, "saved", "8bit", "round_to_8bit = true"),
+    ):
+        if asked and (name not in (*WHITE_BOX, *BY_SCORE) or eps == SEARCH):
+            raise InputError(
+                f"{what} is for {', '.join((*WHITE_BOX, *BY_SCORE))} at a fixed eps, not for '{name}' at '{eps}'; "
+                "give these a table of their own"
+            )
+        if asked:
+            params.append((key, value))
     return Condition("adversarial", name, tuple(params), samples)
 
 

@@ -7,7 +7,7 @@ stays full whatever the images' fates. Every image has its own eps, step and ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -152,6 +152,12 @@ def run(
             active.step = active.step + 1
         else:
             active = None
+
+
+def run_in_order(classifier: Classifier, method: Method, tasks: Sequence[Task], **options: Any) -> list[Attacked]:
+    """What became of all tasks, in their order; `options` are those of `run`."""
+    done = {attacked.task.key: attacked for attacked in run(classifier, method, tasks, **options)}
+    return [done[task.key] for task in tasks]
 
 
 def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.gradient import CRAFTED
-from attacks.loop import Task, run
+from attacks.loop import Task, run_in_order
 from models.classifier import Classifier
 
 
@@ -32,9 +32,8 @@ def craft(
         Task(i, image, label, radius, rng)
         for i, (image, label, radius, rng) in enumerate(zip(smaller, labels, eps, rngs, strict=True))
     ]
-    perturbations = torch.empty_like(smaller)
-    for done in run(surrogate, CRAFTED[name], tasks, size=len(tasks), stop_early=False):
-        perturbations[int(str(done.task.key))] = done.image - done.task.image
+    crafted = run_in_order(surrogate, CRAFTED[name], tasks, size=len(tasks), stop_early=False)
+    perturbations = torch.stack([done.image for done in crafted]) - smaller
     radius = torch.tensor(list(eps), device=images.device).view(-1, 1, 1, 1)
     return (images + resampled(perturbations, images.shape[-1]).clamp(-radius, radius)).clamp(0, 1)
 

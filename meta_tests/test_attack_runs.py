@@ -20,7 +20,9 @@ import suites
 from attacks import peers, transfer
 from attacks.search import NEVER, smallest_eps
 from attacks.typographic import typed, wrong_word
+from fixtures import attacking
 from fixtures.evaluator import Evaluator
+from fixtures.pixels import to_tensor
 from fixtures.store import Store
 from metrics.measures import figures
 from models import InputError
@@ -124,7 +126,7 @@ def test_the_search_finds_any_threshold(thresholds):
 def test_the_perturbation_is_resampled_between_resolutions(victim, surrogate):
     """A surrogate of 64 px, images of 96: inside the ball, and it fools the surrogate, seen at its own resolution."""
     drawn = [picture("imagenet", i) for i in range(8)]
-    images = torch.stack([torch.from_numpy(p.copy()) for p, _ in drawn]).permute(0, 3, 1, 2).float() / 255
+    images = to_tensor(np.stack([pixels for pixels, _ in drawn]), CPU)
     large, labels = transfer.resampled(images, 96).clamp(0, 1), [label for _, label in drawn]
     rngs = [np.random.default_rng(i) for i in range(8)]
     crafted = transfer.craft(surrogate, "mim", large, labels, [8 / 255] * 8, rngs)
@@ -252,22 +254,26 @@ attacks = [{ names = ["caption:a photo of an apple", "universal"], eps = ["8/255
 """
 
 
-def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victim):
+def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victim, monkeypatch):
     """It fools more images that it was not made of than random signs do; a resumed run goes on with the same one."""
     images = sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 96, seed=0)
     condition = attack("universal", "8/255")
     store = Store(tmp_path)
     whole = Evaluator(store, device=CPU, batch_size=32)(victim, condition, images)
     signs = torch.randint(0, 2, (3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    pixels = (
-        torch.stack([torch.from_numpy(np.asarray(i.image()).copy()) for i in images.items]).permute(0, 3, 1, 2) / 255
-    )
+    pixels = to_tensor(np.stack([np.asarray(item.image()) for item in images.items]), CPU)
     noisy = predict(victim, (pixels + 8 / 255 * signs).clamp(0, 1))
     by_chance = sum(p != item.label for p, item in zip(noisy, images.items, strict=True))
     assert (~whole.correct).sum() > by_chance + 10
     store._connection.execute("DELETE FROM answer WHERE image IN (SELECT image FROM answer LIMIT 40)")
     again = Evaluator(store, device=CPU, batch_size=32)(victim, condition, images)
     assert np.array_equal(again.predictions, whole.predictions)
+    monkeypatch.setattr(attacking, "universal", None)  # nothing is crafted where all is known
+    assert np.array_equal(Evaluator(store, device=CPU)(victim, condition, images).predictions, whole.predictions)
+
+
+def test_captions_are_ids_that_can_be_selected():
+    assert attack("caption:ist das ein Äpfel?", "8/255").id == "caption:ist-das-ein--pfel--8/255"
 
 
 def test_bad_attacks_are_named():

@@ -17,6 +17,7 @@ from attacks.deepfool import DeepFool
 from attacks.gradient import BIM, FGSM, MIM, bim_steps, diverse
 from attacks.loop import Task, run
 from attacks.score import NES, SPSA
+from fixtures.pixels import to_tensor
 from meta_tests.attacking import attack
 from models import InputError
 from models.classes import class_list
@@ -41,7 +42,7 @@ def victim():
 @pytest.fixture(scope="module")
 def batch():
     drawn = [picture("imagenet", i) for i in range(48)]
-    images = torch.stack([torch.from_numpy(p.copy()) for p, _ in drawn]).permute(0, 3, 1, 2).float() / 255
+    images = to_tensor(np.stack([pixels for pixels, _ in drawn]), torch.device("cpu"))
     return images, torch.tensor([label for _, label in drawn])
 
 

@@ -48,7 +48,7 @@ def _monotone(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
 
 
 def _stronger(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
-    """More steps are not weaker than one, and who knows the model is not weaker than who does not."""
+    """More steps are not weaker than one, an ensemble not than its parts, who knows the model not than who does not."""
     blind = sorted({c.condition for c in cells if c.condition.startswith("transfer-") or c.condition in BY_SCORE})
     claims = [(better, "fgsm", f"{better} is at least as strong as fgsm") for better in ("bim", "mim")]
     claims += [

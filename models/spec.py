@@ -49,11 +49,16 @@ class ModelSpec:
         name = f"local-dir:{Path(self.name).name}" if self.name.startswith("local-dir:") else self.name
         options = [f"{key}-{_stem(value)}" for key, value in self.given]
         parts = [self.kind, name, self.tag, self.file.stem if self.file else "", *options]
-        label = re.sub(r"[^\w:.+-]", "-", ":".join(p for p in parts if p), flags=re.ASCII)
+        label = selectable(":".join(p for p in parts if p))
         return re.sub("adversarial", "adv", label, flags=re.IGNORECASE)
 
     def __str__(self) -> str:
         return self.text
+
+
+def selectable(text: str) -> str:
+    """With '-' for all characters that `pytest -k` can't select, or that pytest would escape in a test id."""
+    return re.sub(r"[^\w:.+-]", "-", text, flags=re.ASCII)
 
 
 def _stem(value: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from models.errors import InputError, nearest
+from models.spec import selectable
 
 _NATURAL_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
 _ALL_NAMES = "objectnet-all-names"
@@ -106,7 +106,7 @@ class Condition:
     @property
     def id(self) -> str:
         """Stable, readable, selectable with `-k`: `imagenet-c-contrast-3`, `bim-8/255`."""
-        name = re.sub(r"[^\w:.+?-]+", "-", self.name) if self.caption else self.name
+        name = selectable(self.name) if self.caption else self.name
         return "-".join([name, *(str(value) for _, value in self.params)])
 
     @property

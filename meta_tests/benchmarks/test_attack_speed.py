@@ -17,7 +17,7 @@ import torchattacks
 import models
 from attacks.deepfool import DeepFool
 from attacks.gradient import BIM, CRAFTED, MIM
-from attacks.loop import Task, run
+from attacks.loop import Task, run_in_order
 from attacks.score import NES, SPSA
 from models.classes import class_list
 from models.device import set_up_device
@@ -52,7 +52,7 @@ def ours(victim, images, labels, method, eps=EPS, size=BATCH):
     """Seconds an image, robust accuracy, forward passes an image, and the adversarial images."""
     tasks = [Task(i, images[i], int(labels[i]), eps, np.random.default_rng(i)) for i in range(len(images))]
     began = time.perf_counter()
-    done = sorted(run(victim, method, tasks, size=size), key=lambda d: d.task.key)
+    done = run_in_order(victim, method, tasks, size=size)
     seconds = (time.perf_counter() - began) / len(images)
     robust = sum(not d.fooled for d in done) / len(done)
     return seconds, robust, sum(d.passes for d in done) / len(done), torch.stack([d.image for d in done])

@@ -28,15 +28,38 @@ def test_relative_data_folders_are_relative_to_the_suite(toml, tmp_path):
     assert suite.source("imagenet-v2") is None
 
 
-def test_the_last_matching_rule_decides(toml):
-    suite = suites.load(
-        toml(
-            MINIMAL
-            + '[[rules]]\nmatch = "*"\nmin_accuracy = 0.1\n[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.2'
-        )
+def test_the_most_specific_rule_decides_wherever_it_stands(toml):
+    special, general = (
+        '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.2\n',
+        '[[rules]]\nmatch = "*"\nmin_accuracy = 0.1\n',
     )
-    assert suite.rule(CLEAN).min_accuracy == 0.1
-    assert suite.rule(attack("fgsm", "8/255")).min_accuracy == 0.2
+    for rules in (special + general, general + special):
+        suite = suites.load(toml(MINIMAL + rules))
+        assert suite.rule(CLEAN).min_accuracy == 0.1
+        assert suite.rule(attack("fgsm", "8/255")).min_accuracy == 0.2
+
+
+def test_rules_that_are_equally_specific_contradict_each_other(toml):
+    first = '[[rules]]\nmatch = "adversarial/f*"\nmin_accuracy = 0.2\n'
+    second = '[[rules]]\nmatch = "*dversarial/fg*"\nmin_accuracy = 0.1\n'
+    with pytest.raises(InputError, match=r"'adversarial/f\*' and '\*dversarial/fg\*' contradict each other"):
+        suites.load(toml(MINIMAL + first + second))
+
+
+def test_a_profile_gives_what_the_suite_does_not(toml):
+    rule = '[[rules]]\nmatch = "clean/*"\nmin_accuracy = 0.9\n'
+    suite = suites.load(toml('profile = "release"\n' + MINIMAL + rule))
+    assert suite.gate.on_inconclusive == "fail"
+    assert suite.rule(CLEAN).min_accuracy == 0.9
+    assert suite.rule(attack("fgsm", "8/255")).max_drop_vs_supervised == 0.05
+    assert suites.load(toml('profile = "release"\n' + MINIMAL), profile="research").gate.report_only
+    with pytest.raises(InputError, match="neither a file nor a shipped profile; did you mean 'release'"):
+        suites.load(toml(MINIMAL), profile="relaese")
+
+
+@pytest.mark.parametrize("profile", suites.PROFILES)
+def test_shipped_profiles_fit_the_embedded_default(profile):
+    assert suites.load("mini", profile).rules
 
 
 @pytest.mark.parametrize(
@@ -53,7 +76,16 @@ def test_the_last_matching_rule_decides(toml):
         (("[data]", "[data"), "not valid TOML"),
         (("", '[[rules]]\nmatch = "adversarial/bmi-*"\n'), "matches no condition"),
         (("", '[[rules]]\nmatch = "*"\nmin_acuracy = 0.5\n'), "did you mean 'min_accuracy'"),
-        (("", '[[rules]]\nmatch = "*"\nknown_weakness = "x"\n'), "known_weakness needs min_accuracy"),
+        (("", '[[rules]]\nmatch = "*"\nknown_weakness = "x"\n'), "known_weakness needs a limit, min_accuracy"),
+        (
+            ("", '[[rules]]\nmatch = "*"\nmax_flip_rate = 0.1\n'),
+            "sets max_flip_rate, which 'clean/clean' does not have",
+        ),
+        (("", "[gate]\nalpha = 0\n"), "'gate.alpha'"),
+        (
+            ("", '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.1\nmin_drop_vs_supervised = 0.2\n'),
+            "no drop is at least 0.2 and at most 0.1",
+        ),
         (("", '[[rules]]\nmatch = "*"\nmin_accuracy = 50\n'), "less than or equal to 1"),
     ],
 )

@@ -23,8 +23,12 @@ class Estimate:
 
 
 def accuracy(correct: Correct) -> Estimate:
-    """Share of right predictions with its Wilson score interval. `correct` must not be empty."""
-    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, method="wilson")
+    """Share of right predictions with its exact interval (Clopper & Pearson 1934). `correct` must not be empty."""
+    return _share(correct, "exact")
+
+
+def _share(correct: Correct, method: str) -> Estimate:
+    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, method=method)
     return Estimate(float(correct.mean()), float(interval.low), float(interval.high))
 
 
@@ -43,6 +47,14 @@ def median(values: NDArray[np.float64]) -> Estimate:
     return Estimate(float(np.median(ordered)), float(low), float(high))
 
 
+def unpaired_difference(first: Correct, second: Correct) -> Estimate:
+    """accuracy(first) - accuracy(second) on different images. Newcombe 1998 (Statistics in Medicine 17, 873-890),
+    method 10."""
+    a, b = _share(first, "wilson"), _share(second, "wilson")
+    low, high = math.hypot(a.value - a.low, b.high - b.value), math.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(a.value - b.value, a.value - b.value - low, a.value - b.value + high)
+
+
 def paired_difference(first: Correct, second: Correct) -> Estimate:
     """accuracy(first) - accuracy(second) on the same images, in the same order.
 
@@ -59,7 +71,7 @@ def paired_difference(first: Correct, second: Correct) -> Estimate:
     if covariance > 0:
         covariance = max(covariance - n / 2, 0)
     phi = covariance / math.sqrt(margins) if margins else 0.0
-    a, b = accuracy(first), accuracy(second)
+    a, b = _share(first, "wilson"), _share(second, "wilson")
     difference = (only_first - only_second) / n
 
     def reach(x: float, y: float) -> float:

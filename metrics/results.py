@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
 
 
@@ -27,6 +27,42 @@ class Baseline:
     model: str
     accuracy: float
     ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A limit of a rule, and what the images say of it.
+
+    `p_worse` is the probability of evidence as strong against the limit if the figure were just at `bound`, `p_holds`
+    of evidence as strong for it; `more_images` would decide an inconclusive one, None where no number is likely to.
+    """
+
+    limit: str
+    bound: float
+    value: float
+    ci95: tuple[float, float]
+    p_worse: float
+    p_holds: float
+    status: str
+    reason: str
+    more_images: int | None = None
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A candidate's cell against a recorded run, on the images of both; `fixed` and `broken` are ids of images.
+
+    `difference` None: the two can't be compared, and `reason` says why. `before` is the earlier accuracy.
+    """
+
+    run: str
+    model: str
+    reason: str = ""
+    n: int = 0
+    before: float | None = None
+    difference: Figure | None = None
+    fixed: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +87,10 @@ class Cell:
     ci95: tuple[float, float] | None = None
     supervised: Baseline | None = None
     difference: Figure | None = None
+    checks: tuple[Check, ...] = ()
+    regression: Regression | None = None
+    allowed: bool = False
+    """Whether its verdict fails no test, by the suite's gate: report only, or inconclusive."""
     metrics: dict[str, float] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -58,9 +98,9 @@ class Cell:
 
     @property
     def holds(self) -> bool:
-        """What a test asserts. Inconclusive holds: a gate never fails for noise. Improved holds too, which makes the
-        strict xfail of a known weakness fail, so that somebody takes notice."""
-        return self.verdict in ("pass", "inconclusive", "not gated", "improved")
+        """What a test asserts. Improved holds, too, which makes the strict xfail of a known weakness fail, so that
+        somebody takes notice."""
+        return self.allowed or self.verdict in ("pass", "not gated", "improved")
 
     @property
     def label(self) -> str:
@@ -115,21 +155,32 @@ def cell_from(row: dict[str, Any]) -> Cell:
         row["ci95"] = tuple(row["ci95"])
     if row["supervised"] is not None:
         row["supervised"] = Baseline(**row["supervised"] | {"ci95": tuple(row["supervised"]["ci95"])})
-    if row["difference"] is not None:
-        row["difference"] = Figure(**row["difference"] | {"ci95": tuple(row["difference"]["ci95"])})
+    row["difference"] = _figure(row["difference"])
+    row["checks"] = tuple(Check(**check | {"ci95": tuple(check["ci95"])}) for check in row["checks"])
+    if regression := row["regression"]:
+        ids = {name: tuple(regression[name]) for name in ("fixed", "broken")}
+        row["regression"] = Regression(**regression | ids | {"difference": _figure(regression["difference"])})
     return Cell(**row)
+
+
+def _figure(raw: dict[str, Any] | None) -> Figure | None:
+    return None if raw is None else Figure(raw["value"], tuple(raw["ci95"]))
+
+
+def from_json(raw: dict[str, Any]) -> Results:
+    """Raises `ValueError`, `KeyError` or `TypeError` where it is not what `to_json` gives."""
+    if raw["schema"] != SCHEMA:
+        raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
+    summaries = [Summary(**s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
+    cells = [cell_from(cell) for cell in raw["cells"]]
+    guards = [Guard(**guard) for guard in raw["guards"]]
+    return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries, guards)
 
 
 def read(file: Path) -> Results:
     """Read a results.json. Raises `ValueError` naming the file where it is not one, or of another schema."""
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        if raw["schema"] != SCHEMA:
-            raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
-        summaries = [Summary(**s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
-        cells = [cell_from(cell) for cell in raw["cells"]]
-        guards = [Guard(**guard) for guard in raw["guards"]]
-        return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries, guards)
+        return from_json(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
 
@@ -143,6 +194,9 @@ def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
         found |= {"supervised": cell.supervised.model, "supervised_accuracy": cell.supervised.accuracy}
         found |= {"difference": cell.difference.value}
         found |= {"difference_ci95_low": cell.difference.ci95[0], "difference_ci95_high": cell.difference.ci95[1]}
+    if cell.regression and cell.regression.difference:
+        found |= {"regression": cell.regression.difference.value}
+        found |= {"regression_fixed": len(cell.regression.fixed), "regression_broken": len(cell.regression.broken)}
     found |= cell.metrics
     return [(key, value) for key, value in found.items() if value is not None]
 

@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 from metrics.intervals import Correct, Estimate
 
 _DATA = Path(__file__).parent / "data"
-_DRAWS = 2000
+_DRAWS = 5000
 _EDGE = 1e-4
 """Shares are kept so far from 0 and 1, where the logit ends: imagenet-a has models at 0."""
 
@@ -38,6 +38,7 @@ class Trend:
     r2: float
     models: int
     resampled: Lines
+    source: str = "published trend"
 
     def __call__(self, clean: float) -> float:
         """Clean accuracy -> the accuracy under shift that the trend predicts; shares."""
@@ -78,14 +79,22 @@ def effective_robustness(trend: Trend, shifted: Correct, clean: Correct) -> Esti
     The 95% interval holds what both samples of images and the choice of the trend's models leave open: percentiles
     over draws of all three.
     """
+    low, high = np.quantile(redrawn_robustness(trend, shifted, clean), (0.025, 0.975))
+    return Estimate(float(shifted.mean()) - trend(float(clean.mean())), float(low), float(high))
+
+
+def redrawn_robustness(trend: Trend, shifted: Correct, clean: Correct) -> NDArray[np.float64]:
+    """Effective robustness, (draws,), for accuracies that the images are compatible with.
+
+    They are drawn from Jeffreys' posterior: a resampled 0 or 100% would always be the same, as if it were certain.
+    """
     rng = np.random.default_rng(0)
 
     def redrawn(correct: Correct) -> NDArray[np.float64]:
-        return rng.binomial(len(correct), correct.mean(), _DRAWS) / len(correct)
+        right = int(correct.sum())
+        return rng.beta(right + 0.5, len(correct) - right + 0.5, _DRAWS)
 
-    draws = redrawn(shifted) - _predicted(trend.resampled, redrawn(clean))
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Estimate(float(shifted.mean()) - trend(float(clean.mean())), float(low), float(high))
+    return redrawn(shifted) - _predicted(trend.resampled, redrawn(clean))
 
 
 def _logits(shares: ArrayLike) -> NDArray[np.float64]:

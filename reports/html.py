@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from metrics.results import Results
-from reports.table import candidates, guards, interval, others, share, summaries, warnings
+from reports.table import candidates, guards, interval, others, regressions, share, summaries, warnings
 
 _VERDICT_ORDER = ("fail", "error", "improved", "known weakness", "inconclusive", "not run", "not gated", "pass")
 
@@ -32,6 +32,7 @@ def render(results: Results) -> str:
         measured=sum(cell.accuracy is not None for cell in shown),
         failed=counts["fail"] + counts["error"] + counts["improved"],
         guards=guards(results.guards),
+        regressions=regressions(results.cells),
         warnings=warnings(results.cells),
         summaries=summaries(results.summaries),
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),

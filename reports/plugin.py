@@ -17,9 +17,10 @@ import pytest
 from fixtures.plugin import MODELS, runs_benchmark, unmeasured
 from fixtures.settings import SETTINGS, CellSpec, Settings
 from metrics import guards
+from metrics.gate import corrected
 from metrics.results import Cell, Results, cell_from, in_order
 from metrics.summary import of_cells
-from reports import junit, markdown, table
+from reports import history, junit, markdown, table
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,8 +34,10 @@ class Recorder:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._rows: dict[str, list[Cell]] = {}
+        self._right: list[dict[str, Any]] = []
         self._expected: dict[str, CellSpec] = {}
         self._results: Results | None = None
+        self._recorded: Path | None = None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expect([item.nodeid for item in session.items])
@@ -46,6 +49,8 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if rows := getattr(report, "robustness_rows", None):
             self._rows[report.nodeid] = [cell_from(row) for row in rows]
+        if right := getattr(report, "robustness_right", None):
+            self._right.append(right)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -58,11 +63,14 @@ class Recorder:
             if test not in self._rows
         ]
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
+        cells = corrected(cells, settings.suite.gate.alpha)
         models = self._config.stash.get(MODELS, [])
         summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
         found = guards.of_cells(cells)
         self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries, found)
         write_all(self._results, settings.report_dir)
+        if settings.record and self._right:
+            self._recorded = history.append(settings.history_dir, settings.record, self._results, self._right)
         nothing_measured = all(cell.accuracy is None for cell in cells)
         if nothing_measured and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -73,11 +81,17 @@ class Recorder:
         terminalreporter.section(f"robustness, suite {self._results.suite}")
         for line in table.lines(self._results.cells):
             terminalreporter.write_line(line)
-        for line in (*table.summaries(self._results.summaries), *table.guards(self._results.guards)):
+        for line in (
+            *table.regressions(self._results.cells),
+            *table.summaries(self._results.summaries),
+            *table.guards(self._results.guards),
+        ):
             terminalreporter.write_line(line)
         folder = self._config.stash[SETTINGS].report_dir
         for name in ("report.html", "summary.md", "results.json", "junit.xml"):
             terminalreporter.write_line(os.path.relpath(folder / name))
+        if self._recorded:
+            terminalreporter.write_line(f"recorded: {os.path.relpath(self._recorded)}")
 
     def _expect(self, ids: Sequence[str]) -> None:
         by_id = _cells_by_id(self._config.stash[SETTINGS])

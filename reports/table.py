@@ -68,6 +68,25 @@ def summaries(found: Sequence[Summary]) -> list[str]:
     return lines
 
 
+def regressions(cells: Sequence[Cell]) -> list[str]:
+    """Each cell against the recorded run: before, after, the paired difference, what was fixed and broken."""
+    lines = []
+    for cell in candidates(cells):
+        r = cell.regression
+        if r is None:
+            continue
+        if r.difference is None:
+            lines.append(f"{cell.label}, {cell.model}: not compared: {r.reason}")
+            continue
+        broken = f" (first: {', '.join(r.broken[:3])})" if r.broken else ""
+        lines.append(
+            f"{cell.label}, {cell.model}: before {share(r.before)}, now {share(cell.accuracy)}, difference "
+            f"{share(r.difference.value, '+')} {interval(r.difference.ci95, '+')} on {r.n} images of run '{r.run}'; "
+            f"{len(r.fixed)} fixed, {len(r.broken)} broken{broken}" + (f"; {r.reason}" if r.reason else "")
+        )
+    return lines
+
+
 def guards(found: Sequence[Guard]) -> list[str]:
     """How many checks of the attacks hold, and each that is broken."""
     if not found:

@@ -6,8 +6,9 @@ Light to import: no torch, no numpy; a suite is read before every collection of 
 from __future__ import annotations
 
 import fnmatch
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from suites.conditions import (
     DATA_SETS,
     PAIRS,
     PERTURBATIONS,
+    SEARCH,
     SEVERITIES,
     STYLIZED,
     TYPOGRAPHIC,
@@ -39,6 +41,7 @@ from suites.conditions import (
 
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
+PROFILES = tuple(sorted(p.stem for p in FOLDER.glob("profiles/*.toml")))
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Samples = Annotated[int, Field(ge=1)]
@@ -129,22 +132,82 @@ class Conditions(_Strict):
 
 
 class Rule(_Strict):
-    """What is asserted of the conditions whose `family/id` matches `match` (a glob); the last one that matches decides.
+    """What is asserted of the conditions whose `family/id` matches `match` (a glob); the most specific one decides.
 
-    `min_accuracy` and `max_drop_vs_supervised` are shares: 0.05 is five points. `known_weakness` gives the reason why
-    the rule is expected to fail: the test is then a strict xfail.
+    Limits are shares, 0.05 is five points, but for `min_median_eps`, which is in units of 1/255. `known_weakness` gives
+    the reason why the rule is expected to fail: the test is then a strict xfail.
     """
 
     match: str
     min_accuracy: Share | None = None
     max_drop_vs_supervised: Share | None = None
+    min_drop_vs_supervised: Share | None = None
+    """That the candidate is worse: no requirement, but a claim to check."""
+    max_drop_vs_clean: Share | None = None
+    min_effective_robustness: Annotated[float, Field(ge=-1, le=1)] | None = None
+    max_flip_rate: Share | None = None
+    min_median_eps: Annotated[float, Field(ge=0, le=255)] | None = None
+    max_regression: Share | None = None
     known_weakness: str | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Name -> value of those that are set."""
+        given = {name: getattr(self, name) for name in LIMITS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def specificity(self) -> int:
+        """Characters of `match` that are no wildcards."""
+        return len(re.sub(r"\[.*?\]|[*?]", "", self.match))
+
+    def applies(self, condition: Condition) -> dict[str, float]:
+        """The limits that can be checked under a condition: the clean images are not compared with themselves, nor
+        zero-shot models with supervised ones where these can't be asked."""
+        left_out = set()
+        if condition.family == "clean":
+            left_out |= {"max_drop_vs_clean"}
+        if condition.zero_shot_only:
+            left_out |= {"max_drop_vs_supervised", "min_drop_vs_supervised"}
+        return {name: value for name, value in self.limits.items() if name not in left_out}
 
     @model_validator(mode="after")
     def _weak_in_something(self) -> Rule:
-        if self.known_weakness is not None and self.min_accuracy is None and self.max_drop_vs_supervised is None:
-            raise ValueError("known_weakness needs min_accuracy or max_drop_vs_supervised: what is expected to fail?")
+        if self.known_weakness is not None and not self.limits:
+            raise ValueError(f"known_weakness needs a limit, {', '.join(LIMITS)}: what is expected to fail?")
+        most, least = self.max_drop_vs_supervised, self.min_drop_vs_supervised
+        if most is not None and least is not None and least > most:
+            raise ValueError(f"rule '{self.match}': no drop is at least {least} and at most {most}")
         return self
+
+
+LIMITS = tuple(name for name in Rule.model_fields if name.startswith(("min_", "max_")))
+_ONLY_FOR: dict[str, Callable[[Condition], bool]] = {
+    "min_effective_robustness": lambda condition: condition.family == "natural",
+    "max_flip_rate": lambda condition: condition.is_sequence,
+    "min_median_eps": lambda condition: dict(condition.params).get("eps") == SEARCH,
+}
+"""Limits -> the conditions that have such a figure."""
+
+
+class Gate(_Strict):
+    """How verdicts are reached, and what they do.
+
+    `alpha` is the probability that a run fails although all limits are kept, or passes a cell although one is not, half
+    of it each. `report_only`: no verdict fails a test.
+    """
+
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    on_inconclusive: Literal["warn", "fail"] = "warn"
+    require_all: bool = False
+    report_only: bool = False
+
+
+class Profile(_Strict):
+    """What a suite starts from: a way to reach verdicts, and rules; the suite's of the same `match` replace them."""
+
+    gate: Gate = Gate()
+    rules: tuple[Rule, ...] = ()
 
 
 class SuiteFile(_Strict):
@@ -158,6 +221,8 @@ class SuiteFile(_Strict):
     surrogate: str | None = None
     data: dict[str, str]
     conditions: Conditions
+    profile: str | None = None
+    gate: Gate | None = None
     rules: tuple[Rule, ...] = ()
 
     @field_validator("data")
@@ -176,11 +241,17 @@ class Suite:
     file: Path
     settings: SuiteFile
     conditions: tuple[Condition, ...]
+    gate: Gate
+    rules: tuple[Rule, ...]
+    """The most specific first."""
 
     def rule(self, condition: Condition) -> Rule | None:
-        """The last rule whose pattern matches; None asserts nothing."""
-        matching = [r for r in self.settings.rules if fnmatch.fnmatchcase(condition.path, r.match)]
-        return matching[-1] if matching else None
+        """The most specific rule whose pattern matches; None asserts nothing."""
+        return next(iter(self.matching(condition)), None)
+
+    def matching(self, condition: Condition) -> list[Rule]:
+        """The most specific first."""
+        return [rule for rule in self.rules if fnmatch.fnmatchcase(condition.path, rule.match)]
 
     @property
     def classes(self) -> str:
@@ -205,8 +276,8 @@ class Suite:
         return f"{prefix}{self.file.parent / Path(place).expanduser()}"
 
 
-def load(name_or_file: str) -> Suite:
-    """Read a shipped suite by its name, or a TOML file.
+def load(name_or_file: str, profile: str | None = None) -> Suite:
+    """Read a shipped suite by its name, or a TOML file, and the profile that it starts from, its own or the given one.
 
     Raises `InputError` naming the file, the key and the nearest valid one.
     """
@@ -226,18 +297,66 @@ def load(name_or_file: str) -> Suite:
         raise InputError(f"{file}: {_sentence(error)}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-    suite = Suite(file.stem, file.resolve(), settings, conditions)
+    start = _profile(profile or settings.profile, file)
+    own = {rule.match for rule in settings.rules}
+    rules = [*settings.rules, *(rule for rule in start.rules if rule.match not in own and _matches(rule, conditions))]
+    gate = start.gate if profile or settings.gate is None else settings.gate
+    rules.sort(key=lambda rule: -rule.specificity)
+    suite = Suite(file.stem, file.resolve(), settings, conditions, gate, tuple(rules))
     if settings.classes not in CLASS_LISTS and suite.classes == settings.classes:
         raise InputError(
             f"{file}: 'classes': '{settings.classes}' is neither a known class list nor a file; "
             f"{nearest(settings.classes, CLASS_LISTS)}"
         )
     for rule in settings.rules:
-        if not any(fnmatch.fnmatchcase(c.path, rule.match) for c in conditions):
+        if not _matches(rule, conditions):
             raise InputError(
                 f"{file}: rule '{rule.match}' matches no condition; {nearest(rule.match, (c.path for c in conditions))}"
             )
+    for condition in conditions:
+        _check_rules(suite, condition)
     return suite
+
+
+def _matches(rule: Rule, conditions: Iterable[Condition]) -> bool:
+    return any(fnmatch.fnmatchcase(condition.path, rule.match) for condition in conditions)
+
+
+def _check_rules(suite: Suite, condition: Condition) -> None:
+    """Raises `InputError` where two rules decide a condition, or one limits what it does not have."""
+    matching = suite.matching(condition)
+    if not matching:
+        return
+    first, second = matching[0], (matching[1] if len(matching) > 1 else None)
+    if second and first.specificity == second.specificity and first != second:
+        raise InputError(
+            f"{suite.file}: rules '{first.match}' and '{second.match}' contradict each other for '{condition.path}': "
+            "they are equally specific; make one of them longer, or drop it"
+        )
+    for limit in first.limits:
+        if limit in _ONLY_FOR and not _ONLY_FOR[limit](condition):
+            having = [c.path for c in suite.conditions if _ONLY_FOR[limit](c)]
+            raise InputError(
+                f"{suite.file}: rule '{first.match}' sets {limit}, which '{condition.path}' does not "
+                f"have; {f'match such as {having[0]!r} alone' if having else 'no condition of the suite does'}"
+            )
+
+
+def _profile(name_or_file: str | None, suite: Path) -> Profile:
+    if name_or_file is None:
+        return Profile()
+    shipped = FOLDER / "profiles" / f"{name_or_file}.toml"
+    file = shipped if name_or_file in PROFILES else suite.parent / Path(name_or_file).expanduser()
+    if not file.is_file():
+        raise InputError(
+            f"profile '{name_or_file}': neither a file nor a shipped profile; {nearest(name_or_file, PROFILES)}"
+        )
+    try:
+        return Profile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise InputError(f"{file}: {_sentence(error)}") from None
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,0 +1,183 @@
+"""The gate's error rates, by simulation: false alarms and false passes at most alpha, intervals that cover."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from metrics import evidence
+from metrics.intervals import Estimate, accuracy, paired_difference, unpaired_difference
+from metrics.trend import effective_robustness, published
+
+SIZES, ACCURACIES, ALPHAS = (50, 500, 5000), (0.01, 0.5, 0.99), (0.05, 0.025, 0.001)
+TIMES = 4000
+SPREAD = 3
+"""Standard errors that a simulated rate may lie above the true one."""
+
+
+def allowed(alpha, times=TIMES):
+    return alpha + SPREAD * np.sqrt(alpha * (1 - alpha) / times)
+
+
+def noise(times):
+    """Of a simulated coverage."""
+    return SPREAD * np.sqrt(0.05 * 0.95 / times)
+
+
+def correct(right, n):
+    return np.arange(n) < right
+
+
+def pair(won, lost, both, n):
+    first = np.repeat([True, True, False, False], [both, won, lost, n - both - won - lost])
+    return first, np.repeat([True, False, True, False], [both, won, lost, n - both - won - lost])
+
+
+def shares_of(p, q):
+    """Of both, only the first, only the second, and neither right, for models that are mostly right together."""
+    both = max(p + q - 1, 0.9 * min(p, q))
+    return [both, p - both, q - both, max(0.0, 1 - p - q + both)]
+
+
+def tables(p, q, n, most=400):
+    """Simulated (both, only first, only second, neither), and how often each; `most` of them where there are more."""
+    rng = np.random.default_rng(0)
+    found, times = np.unique(rng.multinomial(n, shares_of(p, q), TIMES), axis=0, return_counts=True)
+    if len(found) > most:
+        found, times = found[rng.choice(len(found), most, p=times / times.sum())], np.ones(most)
+    return found, times
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("p", ACCURACIES)
+def test_an_accuracy_raises_no_more_false_alarms_than_alpha(n, p):
+    """Exactly: over all outcomes, weighted with their probability."""
+    counts = np.arange(n + 1)
+    weights = binom.pmf(counts, n, p)
+    likely = counts[weights > 1e-12]
+    tails = [evidence.share(correct(right, n), p) for right in likely]
+    for alpha in ALPHAS:
+        assert weights[likely] @ [tail.worse <= alpha for tail in tails] <= alpha
+        assert weights[likely] @ [tail.holds <= alpha for tail in tails] <= alpha
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("p", ACCURACIES)
+@pytest.mark.parametrize("drop", [0, 0.005, 0.05])
+def test_a_drop_raises_no_more_false_alarms_and_passes_no_more_than_alpha(n, p, drop):
+    """The candidate, p, is worse by just what is allowed."""
+    q = p + drop
+    if q > 1:
+        p, q = 1 - drop, 1.0
+    found, times = tables(p, q, n)
+    tails = [evidence.paired(*pair(won, lost, both, n), -drop) for both, won, lost, _ in found]
+    for alpha in ALPHAS:
+        for side in ("worse", "holds"):
+            rate = times @ [getattr(tail, side) <= alpha for tail in tails] / times.sum()
+            assert rate <= allowed(alpha, times.sum()), side
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(("p", "drop"), [(0.01, 0.005), (0.5, 0.05), (0.99, 0.0)])
+def test_a_drop_on_other_images_raises_no_more_false_alarms_than_alpha(n, p, drop):
+    rng = np.random.default_rng(0)
+    draws = np.stack([rng.binomial(n, p - drop, 300), rng.binomial(2 * n, p, 300)], 1)
+    tails = [evidence.unpaired(correct(one, n), correct(other, 2 * n), -drop) for one, other in draws]
+    for alpha in ALPHAS:
+        for side in ("worse", "holds"):
+            assert np.mean([getattr(tail, side) <= alpha for tail in tails]) <= allowed(alpha, 300)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("p", ACCURACIES)
+def test_intervals_cover(n, p):
+    counts = np.arange(n + 1)
+    weights = binom.pmf(counts, n, p)
+    likely = counts[weights > 1e-9]
+    intervals = [accuracy(correct(right, n)) for right in likely]
+    assert weights[likely] @ [i.low <= p <= i.high for i in intervals] >= 0.94
+    found, times = tables(p, p, n, most=1500)
+    paired = [paired_difference(*pair(won, lost, both, n)) for both, won, lost, _ in found]
+    assert times @ [i.low <= 0 <= i.high for i in paired] / times.sum() >= 0.94 - noise(times.sum())
+    rng = np.random.default_rng(0)
+    drawn = [(rng.binomial(n, p), rng.binomial(n, p)) for _ in range(1500)]
+    others = [unpaired_difference(correct(one, n), correct(other, n)) for one, other in drawn]
+    assert np.mean([i.low <= 0 <= i.high for i in others]) >= 0.94 - noise(1500)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("p", ACCURACIES)
+def test_effective_robustness_covers_and_raises_no_more_false_alarms_than_alpha(n, p):
+    """A candidate that lies on the trend, with the clean accuracy p."""
+    trend, rng = published("imagenet-v2"), np.random.default_rng(0)
+    covered, alarms = [], []
+    for _ in range(200):
+        shifted, clean = correct(rng.binomial(n, trend(p)), n), correct(rng.binomial(n, p), n)
+        estimate = effective_robustness(trend, shifted, clean)
+        covered.append(estimate.low <= 0 <= estimate.high)
+        alarms.append(evidence.effective_robustness(trend, shifted, clean, 0.0).worse <= 0.025)
+    assert np.mean(covered) >= 0.94 - noise(200)
+    assert np.mean(alarms) <= allowed(0.025, 200)
+
+
+@pytest.mark.parametrize(("true", "most"), [(0.3, 0.3), (0.02, 0.02)])
+def test_a_mean_raises_no_more_false_alarms_than_alpha(true, most):
+    """Flips along sequences of thirty frames: skewed, and often none."""
+    rng = np.random.default_rng(0)
+    alarms = [
+        evidence.mean_at_most(rng.binomial(30, rng.beta(1, 1 / true - 1, 500)) / 30, most).worse <= 0.025
+        for _ in range(1000)
+    ]
+    assert np.mean(alarms) <= allowed(0.025, 1000)
+
+
+@pytest.mark.parametrize("n", [24, 50, 500])
+def test_a_median_raises_no_more_false_alarms_than_alpha(n):
+    rng = np.random.default_rng(0)
+    tails = [evidence.median_at_least(rng.exponential(size=n), np.log(2)) for _ in range(2000)]
+    for side in ("worse", "holds"):
+        assert np.mean([getattr(tail, side) <= 0.025 for tail in tails]) <= allowed(0.025, 2000)
+
+
+def test_a_whole_gate_raises_no_more_false_alarms_than_alpha():
+    """Fifty-eight cells, all just at their limits: Holm's correction keeps the rate of runs with any failure."""
+
+    @cache
+    def worse(won, lost):
+        return evidence.paired(*pair(won, lost, 100, 240), -0.05).worse
+
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(300):
+        counts = rng.multinomial(240, shares_of(0.85, 0.9), 58)
+        alarms += any(evidence.rejected([worse(won, lost) for _, won, lost, _ in counts], 0.05))
+    assert alarms / 300 <= allowed(0.05, 300)
+
+
+def test_what_is_clearly_worse_is_found():
+    counts = np.random.default_rng(0).multinomial(480, shares_of(0.72, 0.9), 200)
+    tails = [evidence.paired(*pair(won, lost, both, 480), -0.05).worse for both, won, lost, _ in counts]
+    assert np.mean(np.array(tails) <= 0.025 / 58) >= 0.8
+
+
+def test_as_others_compute_it():
+    table = [[300, 9], [21, 150]]
+    assert evidence.paired(*pair(9, 21, 300, 480), 0.0).worse == pytest.approx(mcnemar(table).pvalue / 2)
+    interval = accuracy(correct(81, 263))
+    assert (interval.low, interval.high) == pytest.approx(proportion_confint(81, 263, method="beta"))
+    p_values = list(np.random.default_rng(0).beta(0.3, 3, 40))
+    assert evidence.rejected(p_values, 0.05) == multipletests(p_values, 0.05, "holm")[0].tolist()
+
+
+def test_the_images_that_would_decide():
+    """90% +- 2.7 points at 480 images, a bound 2 points below: about 1800 images, of which 80% of such samples pass."""
+    needed = evidence.images_to_decide(accuracy(correct(432, 480)), 480, 0.88, 0.025)
+    passes = [
+        evidence.share(correct(right, needed), 0.88).holds <= 0.025
+        for right in np.random.default_rng(0).binomial(needed, 0.9, 1000)
+    ]
+    assert 0.7 <= np.mean(passes) <= 0.9
+    assert evidence.images_to_decide(Estimate(0.9, 0.85, 0.95), 100, 0.9, 0.025) is None

@@ -1,0 +1,56 @@
+"""`python -m reports history`: the recorded runs, and how the figures of a model family went."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from metrics.results import FAMILIES, Cell
+from models.errors import InputError
+from reports import history
+
+
+def trend(runs: list[history.Run], family: str) -> list[str]:
+    """A line a run and candidate: mean accuracies over the cells that all of them have."""
+    rows = []
+    for run in runs:
+        cells = [c for c in run.results.cells if c.role == "candidate" and c.accuracy is not None]
+        for model in dict.fromkeys(cell.model for cell in cells if cell.model.startswith(family)):
+            rows.append((run, model, {(c.family, c.label): c for c in cells if c.model == model}))
+    common = set.intersection(*(set(own) for *_, own in rows)) if rows else set()
+    lines = [f"mean accuracy in percent over the {len(common)} conditions that all runs below have"]
+    for run, model, own in rows:
+        means = [f"{name} {_mean([own[k] for k in common if k[0] == name])}" for name in FAMILIES]
+        lines.append(f"{run.recorded}  {run.name}  {run.results.suite}  {model}  {'  '.join(means)}")
+    return lines
+
+
+def _mean(cells: list[Cell]) -> str:
+    return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
+    command = parser.add_subparsers(required=True).add_parser("history", help="list recorded runs and their figures")
+    command.add_argument("--history", type=Path, default=Path("reports/history"), help="folder of the recorded runs")
+    command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
+    args = parser.parse_args()
+    runs, damaged = [], 0
+    for file in history.files(args.history):
+        try:
+            runs.append(history.read(file))
+        except InputError as error:
+            print(error, file=sys.stderr)
+            damaged = 1
+    if not runs:
+        print(f"no recorded run in {args.history}; pytest --record NAME records one", file=sys.stderr)
+        return 1
+    print("\n".join(trend(runs, args.family)))
+    return damaged
+
+
+if __name__ == "__main__":
+    sys.exit(main())

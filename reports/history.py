@@ -1,0 +1,114 @@
+"""Recorded runs: one small file each, with the results and, for every cell of a candidate, which images were right.
+
+A file is gzipped JSON, written whole under a name of its own and never changed: a run that dies leaves no half of one.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metrics.intervals import Correct
+from metrics.results import Results, from_json
+from models.errors import InputError, nearest
+
+SCHEMA = 1
+SUFFIX = ".run.json.gz"
+
+
+@dataclass(frozen=True)
+class Right:
+    """Which images a candidate got right under a condition: ids and, in their order, bool (n,)."""
+
+    model: str
+    condition: str
+    ids: tuple[str, ...]
+    correct: Correct
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    recorded: str
+    file: Path
+    results: Results
+    right: Mapping[tuple[str, str], Right]
+
+
+def packed(right: Right) -> dict[str, Any]:
+    """As plain data, an eighth of a byte an image beside the ids."""
+    bits = base64.b64encode(np.packbits(right.correct).tobytes()).decode()
+    return {"model": right.model, "condition": right.condition, "ids": list(right.ids), "correct": bits}
+
+
+def unpacked(raw: Mapping[str, Any]) -> Right:
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(raw["correct"]), np.uint8), count=len(raw["ids"]))
+    return Right(raw["model"], raw["condition"], tuple(raw["ids"]), bits.astype(bool))
+
+
+def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[str, Any]]) -> Path:
+    """Add a run; `cells` are `packed`. Cells on the same images share their ids in the file."""
+    images: dict[tuple[str, ...], int] = {}
+    lean = [dict(cell) | {"ids": images.setdefault(tuple(cell["ids"]), len(images))} for cell in cells]
+    now = datetime.now(UTC)
+    content = {
+        "schema": SCHEMA,
+        "name": name,
+        "recorded": now.isoformat(timespec="seconds"),
+        "results": json.loads(results.to_json()),
+        "images": [list(ids) for ids in images],
+        "cells": lean,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{now:%Y%m%dT%H%M%S%f}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}{SUFFIX}"
+    partial = folder / f".{file.name}.{os.getpid()}.partial"
+    partial.write_bytes(gzip.compress(json.dumps(content, ensure_ascii=False).encode()))
+    partial.replace(file)
+    return file
+
+
+def read(file: Path) -> Run:
+    """Raises `InputError` for what is no recorded run, is truncated, or is of another schema."""
+    try:
+        raw = json.loads(gzip.decompress(file.read_bytes()))
+        if raw["schema"] != SCHEMA:
+            raise InputError(f"{file}: recorded with schema {raw['schema']}, this version reads {SCHEMA}; update it")
+        cells = [unpacked(cell | {"ids": raw["images"][cell["ids"]]}) for cell in raw["cells"]]
+        right = {(cell.model, cell.condition): cell for cell in cells}
+        return Run(raw["name"], raw["recorded"], file, from_json(raw["results"]), right)
+    except EOFError:
+        raise InputError(f"{file}: truncated; take it from a backup, or record that run again") from None
+    except (OSError, zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{file}: not a recorded run: {error}") from None
+
+
+def files(folder: Path) -> list[Path]:
+    """Of all recorded runs, oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def find(folder: Path, asked: str, suite: str) -> Run:
+    """A run by its file, by the name it was recorded with (the newest of that name), or the `latest` of a suite.
+
+    Raises `InputError` where there is none.
+    """
+    if Path(asked).is_file():
+        return read(Path(asked))
+    runs = [read(file) for file in reversed(files(folder))]
+    for run in runs:
+        if run.name == asked or (asked == "latest" and run.results.suite == suite):
+            return run
+    names = [run.name for run in runs]
+    hint = nearest(asked, names) if names else "nothing is recorded there yet; --record NAME records a run"
+    raise InputError(f"--compare {asked}: no such run of suite {suite} in {folder}; {hint}")

@@ -1,4 +1,5 @@
-"""`python -m reports history`: the recorded runs, and how the figures of a model family went."""
+"""`python -m reports history`: the recorded runs, and how the figures of a model family went.
+`python -m reports annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.results import FAMILIES, Cell
+from metrics.results import FAMILIES, Cell, read
 from models.errors import InputError
 from reports import history
 
@@ -32,12 +33,36 @@ def _mean(cells: list[Cell]) -> str:
     return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
 
 
+def annotations(cells: list[Cell]) -> list[str]:
+    """A workflow command each; names and reasons are not ours, so what has a meaning there is escaped."""
+    failing = [c for c in cells if c.role == "candidate" and not c.holds and c.verdict != "known weakness"]
+    shown = [c for c in cells if c.verdict == "improved"] + failing
+    return [
+        f"::error title={_escaped(f'{c.model} {c.label}: {c.verdict}', also=':,')}::{_escaped(c.reason)}" for c in shown
+    ]
+
+
+def _escaped(text: str, also: str = "") -> str:
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" + also else c for c in text)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
-    command = parser.add_subparsers(required=True).add_parser("history", help="list recorded runs and their figures")
+    parser = argparse.ArgumentParser(
+        prog="python -m reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, dest="command")
+    noted = commands.add_parser("annotations", help="print failing cells as GitHub's annotations")
+    noted.add_argument("results", type=Path, help="a results.json")
+    command = commands.add_parser("history", help="list recorded runs and their figures")
     command.add_argument("--history", type=Path, default=Path("reports/history"), help="folder of the recorded runs")
     command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
     args = parser.parse_args()
+    if args.command == "annotations":
+        try:
+            print("\n".join(annotations(read(args.results).cells)))
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
+        return 0
     runs, damaged = [], 0
     for file in history.files(args.history):
         try:

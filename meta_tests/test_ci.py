@@ -1,0 +1,78 @@
+"""The workflows in docs/ci, by executing their steps for a good, a worse and a broken checkpoint."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from metrics.results import Cell
+from models.mini import train
+from reports.__main__ import annotations
+
+ROOT = Path(__file__).parent.parent
+SUITE = """
+classes = "mini"
+supervised = ["mini:supervised"]
+samples = 240
+[data]
+imagenet = "mini:imagenet"
+[conditions]
+natural = []
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A model repository with the suite checked out in it, installed."""
+    (tmp_path / "robustness.toml").write_text(SUITE)
+    (tmp_path / "suite").symlink_to(ROOT)
+    weights = {key: value.float() for key, value in load_file(train.CLIP_WEIGHTS).items()}
+    save_file(weights, tmp_path / "good.safetensors")
+    torch.manual_seed(0)
+    noisy = {k: v + 0.35 * v.std() * torch.randn_like(v) if v.ndim > 1 else v for k, v in weights.items()}
+    save_file(noisy, tmp_path / "worse.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"not weights")
+    return tmp_path
+
+
+def steps(kind):
+    """The gate's own command of a workflow: what comes before it installs."""
+    workflow = yaml.safe_load((ROOT / "docs" / "ci" / f"{kind}.yml").read_text())
+    if kind == "github":
+        return [step["run"] for step in workflow["jobs"]["gate"]["steps"] if step.get("name") == "gate"]
+    return [line for line in workflow["robustness"]["script"] if "make" not in line]
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_exit_codes_and_what_is_left_behind(workspace, kind):
+    summary = workspace / "step-summary.md"
+    given = {"OUT": str(workspace / "robustness"), "SUITE": str(workspace / "robustness.toml")}
+    if kind == "github":
+        given |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary), "RECORD": "main"}
+    else:
+        given |= {"CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main", "CI_COMMIT_SHA": "abc"}
+    expected = {"good": 0, "worse": 1, "broken": 4}
+    for name, code in expected.items():
+        environment = os.environ | given | {"CANDIDATE": f"open_clip:mini-clip@{workspace / name}.safetensors"}
+        done = subprocess.run(
+            ["bash", "-e", "-c", "\n".join(steps(kind))],
+            cwd=workspace, env=environment, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        results = workspace / "robustness" / "latest" / "results.json"
+        assert results.is_file() == (name != "broken")
+        if name == "worse":
+            assert "difference to the recorded run" in done.stdout
+            assert ("::error title=open_clip%3Amini-clip@" in done.stdout) == (kind == "github")
+    assert len(list((workspace / "robustness" / "history").iterdir())) == 1
+    if kind == "github":
+        assert summary.read_text().count("## Robustness, suite robustness") == 2
+
+
+def test_an_annotation_can_not_be_closed_by_a_name():
+    cell = Cell("clean", "clean", {}, "evil,%\n::warning::x", "candidate", "fail", "two\nlines")
+    assert annotations([cell]) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]

@@ -8,12 +8,13 @@ from torch import nn
 
 from fixtures.bench import Bench, MissingDataError
 from fixtures.settings import CellSpec, Settings
+from metrics.corruption import alexnet_errors
 from metrics.trend import published
 from models.classes import class_list
 from models.classifier import Classifier
 from models.spec import parse
 from suites import load
-from suites.conditions import CLEAN, natural, reference
+from suites.conditions import CLEAN, SEVERITIES, mean_corruption, natural, reference
 
 IMAGENET = class_list("imagenet")
 SUITE = """
@@ -48,6 +49,13 @@ def write(folder, label, number, name):
     Image.fromarray(pixels).save(folder / IMAGENET.keys[label] / f"{name}.png")
 
 
+def bench_of(tmp_path, toml):
+    (tmp_path / "suite.toml").write_text(toml)
+    suite = load(str(tmp_path / "suite.toml"))
+    specs = tuple(parse(text) for text in suite.settings.candidate)
+    return Bench(Settings(suite, specs, specs, None, None, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+
+
 @pytest.fixture
 def bench(tmp_path):
     """Classes 6 and 11 are imagenet-a's, 0 and 7 are not. Predicted: 7 for every second image of 6, else the label."""
@@ -56,10 +64,7 @@ def bench(tmp_path):
             write(tmp_path / "val", label, 7 if label == 6 and i % 2 else label, i)
     for i in range(20):
         write(tmp_path / "a", 6, 11 if i < 15 else 6, i)
-    (tmp_path / "suite.toml").write_text(SUITE)
-    suite = load(str(tmp_path / "suite.toml"))
-    specs = tuple(parse(text) for text in suite.settings.candidate)
-    return Bench(Settings(suite, specs, specs, None, None, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+    return bench_of(tmp_path, SUITE)
 
 
 def row(bench, condition):
@@ -105,3 +110,36 @@ def test_only_zero_shot_models_are_asked_for_names_that_imagenet_lacks(tmp_path)
     with pytest.raises(MissingDataError, match=r"only a zero-shot model has all the classes: .*mini:supervised"):
         bench.measure(CellSpec(supervised, condition), "test")
     bench.check()
+
+
+def test_mce_is_a_cell_of_its_own_that_a_rule_can_limit(tmp_path):
+    """From published files: of ten images of class 0 as many are wrong as the severity says, all of them in fog."""
+    for label in (0, 1):
+        write(tmp_path / "val", label, label, 0)
+    for name in alexnet_errors():
+        for severity in SEVERITIES:
+            for i in range(10):
+                wrong = i < severity or name == "fog"
+                write(tmp_path / "c" / name / str(severity), 0, 500 if wrong else 0, i)
+    toml = SUITE.replace('imagenet-a = "a"', 'imagenet-c = "c"').replace(
+        'natural = ["imagenet-a", "imagenet-r"]', "imagenet-c-disk = {}"
+    )
+    rule = '[[rules]]\nmatch = "synthetic/imagenet-c-disk-mce"\nmax_mce = {}\n'
+    expected = np.mean([(5.0 if name == "fog" else 1.5) / sum(e) for name, e in alexnet_errors().items()])
+    for most, verdict in ((expected + 1, "pass"), (0.0, "fail"), (expected + 0.01, "inconclusive")):
+        bench = bench_of(tmp_path, toml + rule.format(most))
+        cell = row(bench, mean_corruption(on_disk=True))
+        assert cell.verdict == verdict
+    assert cell.metrics["mce"] == pytest.approx(expected)
+    assert cell.metrics["mce_ci95_low"] < expected < cell.metrics["mce_ci95_high"]
+    assert (cell.n, cell.correct, cell.accuracy) == (750, 14 * 35, pytest.approx(14 * 35 / 750))
+    assert cell.difference.value == 0
+
+
+def test_mce_needs_all_of_the_fifteen_and_imagenet(tmp_path):
+    toml = SUITE.replace('natural = ["imagenet-a", "imagenet-r"]', "imagenet-c = {}")
+    for text, there in ((toml, True), (toml.replace("{}", "{ severities = [3] }"), False)):
+        (tmp_path / "suite.toml").write_text(text)
+        assert (mean_corruption() in load(str(tmp_path / "suite.toml")).conditions) == there
+    (tmp_path / "suite.toml").write_text('classes = "mini"\n' + toml)
+    assert mean_corruption() not in load(str(tmp_path / "suite.toml")).conditions

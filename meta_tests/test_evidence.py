@@ -9,7 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from metrics import evidence
+from metrics import evidence, sequential
 from metrics.intervals import Estimate, accuracy, paired_difference, unpaired_difference
 from metrics.trend import effective_robustness, published
 
@@ -181,3 +181,49 @@ def test_the_images_that_would_decide():
     ]
     assert 0.7 <= np.mean(passes) <= 0.9
     assert evidence.images_to_decide(Estimate(0.9, 0.85, 0.95), 100, 0.9, 0.025) is None
+
+
+@cache
+def tail_of(won, lost, n, drop):
+    return evidence.paired(*pair(won, lost, 0, n), -drop)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("p", ACCURACIES)
+def test_stopping_early_raises_no_more_false_alarms_and_passes_no_more_than_alpha(n, p):
+    """The candidate, p, is worse by just what is allowed, and is looked at several times."""
+    drop, times = (0.05 if p > 0.05 else 0.005), 400
+    sizes = sequential.looks(n)
+    rng, wrong = np.random.default_rng(0), {"worse": 0, "holds": 0}
+    for _ in range(times):
+        images = rng.choice(4, n, p=shares_of(p - drop, p))
+        tails = [tail_of(int((images[:s] == 1).sum()), int((images[:s] == 2).sum()), s, drop) for s in sizes]
+        for side in wrong:
+            # as soon as one look is convinced, the cell ends
+            looks = [sequential.over_looks(tails[: k + 1], sizes) for k in range(len(sizes))]
+            wrong[side] += any(getattr(look, side) <= 0.025 for look in looks)
+    assert wrong["worse"] / times <= allowed(0.025, times)
+    assert wrong["holds"] / times <= allowed(0.025, times)
+
+
+def test_stopping_early_spares_images_and_hardly_any_decision():
+    """A candidate that is much worse, and one that is as good: at least half of the images are spared."""
+    sizes = sequential.looks(4800)
+    for shares, side, alpha in ((shares_of(0.7, 0.9), "worse", 0.025 / 58), (shares_of(0.9, 0.9), "holds", 0.025)):
+        used, decided, decided_by_all = [], 0, 0
+        for seed in range(40):
+            images = np.random.default_rng(seed).choice(4, 4800, p=shares)
+            tails = [tail_of(int((images[:s] == 1).sum()), int((images[:s] == 2).sum()), s, 0.05) for s in sizes]
+            looks = [getattr(sequential.over_looks(tails[: k + 1], sizes), side) <= alpha for k in range(len(sizes))]
+            used.append(sizes[looks.index(True)] if any(looks) else 4800)
+            decided += any(looks)
+            decided_by_all += getattr(tails[-1], side) <= alpha
+        assert np.mean(used) <= 2400
+        assert decided >= decided_by_all - 1
+
+
+def test_one_look_is_an_ordinary_test():
+    tail = evidence.Tail(0.01, 0.7)
+    assert sequential.looks(30) == (30,)
+    assert sequential.over_looks([tail], (30,)) == tail
+    assert sum(sequential.shares(sequential.looks(480))) == pytest.approx(1)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from metrics import results
@@ -48,9 +49,10 @@ def checkpoint(tmp_path):
 def gate(suite_run, toml, tmp_path):
     """Run the gate for a candidate; returns the run, and its candidate's cells by label."""
 
-    def run(candidate, *args, samples=240, profile="release"):
-        suite = toml(SUITE.format(candidate=candidate, samples=samples, profile=profile))
-        run = suite_run(f"--suite={suite}", *args)
+    def run(candidate, *args, samples=240, profile="release", suite=SUITE):
+        if suite:  # else the one that is there
+            toml(suite.format(candidate=candidate, samples=samples, profile=profile))
+        run = suite_run(f"--suite={tmp_path / 'suite.toml'}", *args)
         file = tmp_path / "reports" / "run" / "results.json"
         cells = results.read(file).cells if file.is_file() else []
         return run, {cell.label: cell for cell in cells if cell.role == "candidate"}
@@ -107,6 +109,43 @@ def test_another_seed_is_not_compared_and_says_so(gate):
     assert "not compared: run 'one' has seed 0, this one 1" in run.output
 
 
+def test_images_that_were_replaced_are_not_compared(gate, image_folder):
+    folder = image_folder({"m00000000": 12, "m00000001": 12}, "photos")
+    data = SUITE.replace('"mini:imagenet"', f'"{folder}"')
+    asked = ("-k", "clean", "--samples", "24")
+    gate("mini:clip", "--record", "one", *asked, profile="research", suite=data)
+    image_folder({"m00000000": 1}, "photos")  # writes the same image again: still the same
+    Image.new("RGB", (80, 80)).save(folder / "m00000001" / "3.png")
+    run, cells = gate("mini:clip", "--compare", "one", *asked, profile="research", suite=data)
+    assert run.code == 0, run.output
+    assert cells["clean"].regression.n == 23
+    assert "1 of 24 images are not the same in the recorded run" in run.output
+
+
+def test_stopping_early_gives_the_same_verdicts_on_fewer_images(gate, checkpoint):
+    _, whole = gate(checkpoint(0.6), samples=480)
+    run, early = gate(checkpoint(0.6), "--stop-early", samples=480)
+    assert {label: cell.verdict for label, cell in early.items()} == {label: c.verdict for label, c in whole.items()}
+    assert (early["clean"].n, early["clean"].spared) == (480, 0)
+    shift = early["imagenet-v2"]
+    assert shift.verdict == "fail"
+    assert 0 < shift.n < 480 == shift.n + shift.spared
+    assert f"settled early, {shift.spared} images spared" in run.output
+    assert "were settled early" in run.output
+
+
+def test_a_weakness_that_is_gone_is_written_into_the_suite(gate, tmp_path):
+    weak = SUITE + '[[rules]]\nmatch = "synthetic/*"\nmax_drop_vs_supervised = 0.05\nknown_weakness = "grey" # so far\n'
+    run, cells = gate("mini:clip", "--update-thresholds", suite=weak)
+    assert run.code == 1
+    assert cells["imagenet-c contrast 2"].verdict == "improved"
+    assert "suite.toml: rule 'synthetic/*': known_weakness removed" in run.output
+    assert "known_weakness" not in (tmp_path / "suite.toml").read_text()
+    run, cells = gate("mini:clip", suite="")
+    assert run.code == 0
+    assert cells["imagenet-c contrast 2"].verdict == "pass"
+
+
 def test_the_gate_is_explained_without_running(gate):
     run, cells = gate("mini:clip", "--explain-gate", "-k", "contrast")
     assert run.code == 0
@@ -120,7 +159,7 @@ def test_the_gate_is_explained_without_running(gate):
 
 def a_run(tmp_path, name="one"):
     right = history.Right(
-        "m", "clean/clean", ("a/1.png", "a/2.png", "b/1.png"), torch.tensor([True, False, True]).numpy()
+        "m", "clean/clean", ("a/1.png", "a/2.png", "b/1.png"), torch.tensor([True, False, True]).numpy(), (7, 8, 9), "s"
     )
     found = results.Results("mini", {"seed": 0}, [], [])
     return history.append(tmp_path, name, found, [history.packed(right)])
@@ -129,10 +168,12 @@ def a_run(tmp_path, name="one"):
 def test_what_is_recorded_is_read_again(tmp_path):
     run = history.read(a_run(tmp_path, "epoch/12 ü"))
     right = run.right["m", "clean/clean"]
-    assert (run.name, right.ids, right.correct.tolist()) == (
+    assert (run.name, right.ids, right.correct.tolist(), right.sizes, right.made_with) == (
         "epoch/12 ü",
         ("a/1.png", "a/2.png", "b/1.png"),
         [True, False, True],
+        (7, 8, 9),
+        "s",
     )
     assert (
         history.find(tmp_path, "latest", "mini").file == history.find(tmp_path, "epoch/12 ü", "other").file == run.file

@@ -85,6 +85,8 @@ class Cell:
     correct: int = 0
     accuracy: float | None = None
     ci95: tuple[float, float] | None = None
+    spared: int = 0
+    """Images that were not looked at, because the verdict was settled without them."""
     supervised: Baseline | None = None
     difference: Figure | None = None
     checks: tuple[Check, ...] = ()
@@ -194,6 +196,8 @@ def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
         found |= {"supervised": cell.supervised.model, "supervised_accuracy": cell.supervised.accuracy}
         found |= {"difference": cell.difference.value}
         found |= {"difference_ci95_low": cell.difference.ci95[0], "difference_ci95_high": cell.difference.ci95[1]}
+    if cell.spared:
+        found |= {"spared": cell.spared}
     if cell.regression and cell.regression.difference:
         found |= {"regression": cell.regression.difference.value}
         found |= {"regression_fixed": len(cell.regression.fixed), "regression_broken": len(cell.regression.broken)}

@@ -33,7 +33,7 @@ def _mean(cells: list[Cell]) -> str:
     return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
 
 
-def annotations(cells: list[Cell]) -> list[str]:
+def as_annotations(cells: list[Cell]) -> list[str]:
     """A workflow command each; names and reasons are not ours, so what has a meaning there is escaped."""
     failing = [c for c in cells if c.role == "candidate" and not c.holds and c.verdict != "known weakness"]
     shown = [c for c in cells if c.verdict == "improved"] + failing
@@ -59,7 +59,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.command == "annotations":
         try:
-            print("\n".join(annotations(read(args.results).cells)))
+            print("\n".join(as_annotations(read(args.results).cells)))
         except (OSError, ValueError) as error:
             parser.error(str(error))
         return 0

@@ -12,7 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,15 @@ SUFFIX = ".run.json.gz"
 
 @dataclass(frozen=True)
 class Right:
-    """Which images a candidate got right under a condition: ids and, in their order, bool (n,)."""
+    """Which images a candidate got right under a condition: ids and, in their order, bool (n,), and the sizes of the
+    files in bytes. `made_with` names what the pixels depend on beside them: a surrogate, textures."""
 
     model: str
     condition: str
     ids: tuple[str, ...]
     correct: Correct
+    sizes: tuple[int, ...]
+    made_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,25 +52,30 @@ class Run:
 def packed(right: Right) -> dict[str, Any]:
     """As plain data, an eighth of a byte an image beside the ids."""
     bits = base64.b64encode(np.packbits(right.correct).tobytes()).decode()
-    return {"model": right.model, "condition": right.condition, "ids": list(right.ids), "correct": bits}
+    return asdict(right) | {"correct": bits}
 
 
 def unpacked(raw: Mapping[str, Any]) -> Right:
     bits = np.unpackbits(np.frombuffer(base64.b64decode(raw["correct"]), np.uint8), count=len(raw["ids"]))
-    return Right(raw["model"], raw["condition"], tuple(raw["ids"]), bits.astype(bool))
+    images = {name: tuple(raw[name]) for name in ("ids", "sizes")}
+    return Right(**dict(raw) | images | {"correct": bits.astype(bool)})
 
 
 def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[str, Any]]) -> Path:
-    """Add a run; `cells` are `packed`. Cells on the same images share their ids in the file."""
-    images: dict[tuple[str, ...], int] = {}
-    lean = [dict(cell) | {"ids": images.setdefault(tuple(cell["ids"]), len(images))} for cell in cells]
+    """Add a run; `cells` are `packed`. Cells on the same images share them in the file."""
+    images: dict[tuple[tuple[str, int], ...], int] = {}
+    lean = []
+    for cell in cells:
+        sized = tuple(zip(cell["ids"], cell["sizes"], strict=True))
+        others = {key: value for key, value in cell.items() if key not in ("ids", "sizes")}
+        lean.append(others | {"images": images.setdefault(sized, len(images))})
     now = datetime.now(UTC)
     content = {
         "schema": SCHEMA,
         "name": name,
         "recorded": now.isoformat(timespec="seconds"),
         "results": json.loads(results.to_json()),
-        "images": [list(ids) for ids in images],
+        "images": list(images),
         "cells": lean,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +92,10 @@ def read(file: Path) -> Run:
         raw = json.loads(gzip.decompress(file.read_bytes()))
         if raw["schema"] != SCHEMA:
             raise InputError(f"{file}: recorded with schema {raw['schema']}, this version reads {SCHEMA}; update it")
-        cells = [unpacked(cell | {"ids": raw["images"][cell["ids"]]}) for cell in raw["cells"]]
+        cells = []
+        for cell in raw["cells"]:
+            images = raw["images"][cell.pop("images")]
+            cells.append(unpacked(cell | {"ids": [id for id, _ in images], "sizes": [size for _, size in images]}))
         right = {(cell.model, cell.condition): cell for cell in cells}
         return Run(raw["name"], raw["recorded"], file, from_json(raw["results"]), right)
     except EOFError:

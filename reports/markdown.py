@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from metrics.results import Results
-from reports.table import HEADINGS, candidates, columns, guards, regressions, summaries, warnings
+from reports.table import HEADINGS, candidates, columns, guards, regressions, spared, summaries, warnings
 
 
 def render(results: Results) -> str:
@@ -19,7 +19,7 @@ def render(results: Results) -> str:
     for cell in shown:
         if cell.verdict not in ("pass", "not gated"):
             lines.append(f"- **{cell.verdict}** {_escaped(f'{cell.model}, {cell.label}: {cell.reason}')}")
-    lines += [f"- {_escaped(line)}" for line in regressions(results.cells)]
+    lines += [f"- {_escaped(line)}" for line in (*spared(results.cells), *regressions(results.cells))]
     lines += [f"- {_escaped(summary)}" for summary in summaries(results.summaries)]
     lines += [f"- {_escaped(line)}" for line in guards(results.guards)]
     lines += [f"- **warning** {_escaped(warning)}" for warning in warnings(results.cells)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from metrics import guards
 from metrics.gate import corrected
 from metrics.results import Cell, Results, cell_from, in_order
 from metrics.summary import of_cells
+from models.errors import InputError
 from reports import history, junit, markdown, table
 
 
@@ -37,7 +39,7 @@ class Recorder:
         self._right: list[dict[str, Any]] = []
         self._expected: dict[str, CellSpec] = {}
         self._results: Results | None = None
-        self._recorded: Path | None = None
+        self._notes: list[str] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expect([item.nodeid for item in session.items])
@@ -70,7 +72,10 @@ class Recorder:
         self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries, found)
         write_all(self._results, settings.report_dir)
         if settings.record and self._right:
-            self._recorded = history.append(settings.history_dir, settings.record, self._results, self._right)
+            file = history.append(settings.history_dir, settings.record, self._results, self._right)
+            self._notes.append(f"recorded: {os.path.relpath(file)}")
+        if settings.update_thresholds:
+            self._notes += _tightened(settings, cells)
         nothing_measured = all(cell.accuracy is None for cell in cells)
         if nothing_measured and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -82,6 +87,7 @@ class Recorder:
         for line in table.lines(self._results.cells):
             terminalreporter.write_line(line)
         for line in (
+            *table.spared(self._results.cells),
             *table.regressions(self._results.cells),
             *table.summaries(self._results.summaries),
             *table.guards(self._results.guards),
@@ -90,8 +96,8 @@ class Recorder:
         folder = self._config.stash[SETTINGS].report_dir
         for name in ("report.html", "summary.md", "results.json", "junit.xml"):
             terminalreporter.write_line(os.path.relpath(folder / name))
-        if self._recorded:
-            terminalreporter.write_line(f"recorded: {os.path.relpath(self._recorded)}")
+        for line in self._notes:
+            terminalreporter.write_line(line)
 
     def _expect(self, ids: Sequence[str]) -> None:
         by_id = _cells_by_id(self._config.stash[SETTINGS])
@@ -99,6 +105,23 @@ class Recorder:
             _, bracket, inner = test.partition("[")
             if bracket and inner[:-1] in by_id:
                 self._expected[test] = by_id[inner[:-1]]
+
+
+def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
+    """Rewrites the suite for the conditions whose known weakness is gone with every candidate."""
+    from suites.thresholds import tighten
+
+    verdicts: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for cell in table.candidates(cells):
+        verdicts[cell.family, cell.label].add(cell.verdict)
+    by_label = {(c.family, c.label): c for c in settings.suite.conditions}
+    improved = [by_label[key] for key, found in verdicts.items() if found == {"improved"}]
+    try:
+        changes = tighten(settings.suite, improved)
+    except InputError as error:
+        return [str(error)]
+    file = os.path.relpath(settings.suite.file)
+    return [f"{file}: {change}" for change in changes] or [f"{file}: no known weakness is gone, nothing to update"]
 
 
 def _cells_by_id(settings: Settings) -> dict[str, CellSpec]:
@@ -118,6 +141,7 @@ def environment(config: pytest.Config) -> dict[str, Any]:
     return {
         "command": ["pytest", *config.invocation_params.args],
         "suite_file": settings.suite.file.name,
+        "classes": settings.suite.settings.classes,
         "samples": settings.samples,
         "seed": settings.seed,
         "device": settings.device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from metrics.results import Cell, Guard, Summary
+from suites.conditions import MCE
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -38,6 +39,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "flip_probability": ("flips", "", share),
     "top5_distance": ("T5D", "", number),
     "shape_bias": ("shape bias", "", share),
+    "mce": ("mCE", "", share),
     "median_eps": ("median eps x 255", "", number),
     "reads_the_word": ("reads the word", "", share),
     "fits_the_caption": ("fits the caption", "", share),
@@ -55,7 +57,22 @@ def others(cell: Cell) -> str:
         for key, (label, sign, unit) in _OTHERS.items()
         if key in cell.metrics
     ]
+    if cell.spared:
+        found.append(f"settled early, {cell.spared} images spared")
     return "; ".join(found)
+
+
+def spared(cells: Sequence[Cell]) -> list[str]:
+    """What stopping early was good for, in a line."""
+    early = [cell for cell in cells if cell.spared and cell.role == "candidate"]
+    if not early:
+        return []
+    shown = candidates(cells)
+    images, planned = sum(c.spared for c in early), sum(c.n + c.spared for c in shown if not c.condition.endswith(MCE))
+    return [
+        f"{len(early)} of {len(shown)} cells were settled early: {images} of {planned} images were spared; their 95% "
+        "intervals are those of as many images looked at once"
+    ]
 
 
 def summaries(found: Sequence[Summary]) -> list[str]:

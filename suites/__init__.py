@@ -23,6 +23,7 @@ from suites.conditions import (
     CLEAN,
     CLEAN_SET,
     CORRUPTIONS,
+    CORRUPTIONS_OF_MCE,
     DATA_SETS,
     PAIRS,
     PERTURBATIONS,
@@ -33,6 +34,7 @@ from suites.conditions import (
     Condition,
     attack,
     corruption,
+    mean_corruption,
     natural,
     perturbation,
     reference,
@@ -52,7 +54,8 @@ class _Strict(BaseModel):
 
 
 class Corruptions(_Strict):
-    """Which cells of imagenet-c run; `samples` images where that is less than the suite's."""
+    """Which cells of imagenet-c run, and their mean, where none of the benchmark's is missing; `samples` images where
+    that is less than the suite's."""
 
     corruptions: tuple[str, ...] = CORRUPTIONS
     severities: tuple[int, ...] = SEVERITIES
@@ -62,6 +65,8 @@ class Corruptions(_Strict):
         for name in self.corruptions:
             for severity in self.severities:
                 yield corruption(name, severity, on_disk=on_disk, samples=self.samples)
+        if set(CORRUPTIONS_OF_MCE) <= set(self.corruptions) and set(SEVERITIES) <= set(self.severities):
+            yield mean_corruption(on_disk=on_disk)
 
 
 class Perturbations(_Strict):
@@ -145,6 +150,8 @@ class Rule(_Strict):
     """That the candidate is worse: no requirement, but a claim to check."""
     max_drop_vs_clean: Share | None = None
     min_effective_robustness: Annotated[float, Field(ge=-1, le=1)] | None = None
+    max_mce: Annotated[float, Field(ge=0, le=3)] | None = None
+    """Relative to AlexNet's 1, not percent."""
     max_flip_rate: Share | None = None
     min_median_eps: Annotated[float, Field(ge=0, le=255)] | None = None
     max_regression: Share | None = None
@@ -167,6 +174,8 @@ class Rule(_Strict):
         left_out = set()
         if condition.family == "clean":
             left_out |= {"max_drop_vs_clean"}
+        if condition.averaged:
+            left_out |= set(LIMITS) - {"max_mce"}
         if condition.zero_shot_only:
             left_out |= {"max_drop_vs_supervised", "min_drop_vs_supervised"}
         return {name: value for name, value in self.limits.items() if name not in left_out}
@@ -184,6 +193,7 @@ class Rule(_Strict):
 LIMITS = tuple(name for name in Rule.model_fields if name.startswith(("min_", "max_")))
 _ONLY_FOR: dict[str, Callable[[Condition], bool]] = {
     "min_effective_robustness": lambda condition: condition.family == "natural",
+    "max_mce": lambda condition: bool(condition.averaged),
     "max_flip_rate": lambda condition: condition.is_sequence,
     "min_median_eps": lambda condition: dict(condition.params).get("eps") == SEARCH,
 }
@@ -194,12 +204,13 @@ class Gate(_Strict):
     """How verdicts are reached, and what they do.
 
     `alpha` is the probability that a run fails although all limits are kept, or passes a cell although one is not, half
-    of it each. `report_only`: no verdict fails a test.
+    of it each. `report_only`: no verdict fails a test. `stop_early`: a cell ends as soon as its verdict is settled.
     """
 
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     on_inconclusive: Literal["warn", "fail"] = "warn"
     require_all: bool = False
+    stop_early: bool = False
     report_only: bool = False
 
 
@@ -288,7 +299,9 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
         )
     try:
         settings = SuiteFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-        conditions = tuple(dict.fromkeys(settings.conditions.expand()))
+        found = dict.fromkeys(settings.conditions.expand())
+        # mCE is relative to AlexNet's errors, which are known for ImageNet's classes alone
+        conditions = tuple(c for c in found if not c.averaged or settings.classes == "imagenet")
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file}: not valid TOML: {error}") from None
     except UnicodeDecodeError:

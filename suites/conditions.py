@@ -34,6 +34,7 @@ CORRUPTIONS = (
     "saturate",
 )
 """The fifteen of ImageNet-C, which mCE is about, and its four extra ones."""
+CORRUPTIONS_OF_MCE = CORRUPTIONS[:15]
 SEVERITIES = (1, 2, 3, 4, 5)
 NOISE_SEQUENCES = ("gaussian_noise", "shot_noise")
 """Sequences without order: their frames are compared with the first, clean one, and their difficulty is the strength of
@@ -51,6 +52,8 @@ PERTURBATIONS = (
 )
 """The ten of ImageNet-P, which mFP is about."""
 DIFFICULTIES = (1, 2, 3)
+MCE = "-mce"
+"""What follows the name of imagenet-c, made on the fly or from disk, for the mean over all of its cells."""
 STYLIZED = ("stylized-imagenet", "stylized-local", "cue-conflict")
 WHITE_BOX, BY_TRANSFER, BY_SCORE = ("fgsm", "bim", "mim"), ("fgsm", "bim", "mim", "dim"), ("nes", "spsa")
 TYPOGRAPHIC, TYPOGRAPHIC_DISK = "typographic", "typographic-disk"
@@ -108,6 +111,11 @@ class Condition:
         """Stable, readable, selectable with `-k`: `imagenet-c-contrast-3`, `bim-8/255`."""
         name = selectable(self.name) if self.caption else self.name
         return "-".join([name, *(str(value) for _, value in self.params)])
+
+    @property
+    def label(self) -> str:
+        """What tables call it: `bim 8/255`."""
+        return " ".join([self.name, *(str(value) for _, value in self.params)])
 
     @property
     def path(self) -> str:
@@ -183,6 +191,11 @@ class Condition:
         return "saved" in dict(self.params)
 
     @property
+    def averaged(self) -> str:
+        """The condition whose cells it is the mean of; '' for all others."""
+        return self.name.removesuffix(MCE) if self.name.endswith(MCE) else ""
+
+    @property
     def is_sequence(self) -> bool:
         return self.name in ("imagenet-p", "imagenet-p-disk")
 
@@ -224,6 +237,11 @@ def corruption(name: str, severity: int, *, on_disk: bool = False, samples: int 
         raise InputError(f"severity {severity} of imagenet-c does not exist; it goes from 1 to 5")
     params = (("corruption", _known(name, CORRUPTIONS, "corruption")), ("severity", severity))
     return Condition("synthetic", "imagenet-c-disk" if on_disk else "imagenet-c", params, samples)
+
+
+def mean_corruption(*, on_disk: bool = False) -> Condition:
+    """The mean over the fifteen corruptions of ImageNet-C at all severities, and mCE."""
+    return Condition("synthetic", ("imagenet-c-disk" if on_disk else "imagenet-c") + MCE)
 
 
 def perturbation(name: str, difficulty: int = 1, *, on_disk: bool = False, samples: int | None = None) -> Condition:

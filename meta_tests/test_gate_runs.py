@@ -198,6 +198,14 @@ def test_bad_history_files_are_named_and_left_alone(tmp_path):
         assert file.read_bytes() == content
 
 
+def test_only_a_damaged_file_that_may_be_the_one_asked_for_is_in_the_way(tmp_path):
+    older, newer = a_run(tmp_path, "older"), a_run(tmp_path, "newer")
+    older.write_bytes(b"")
+    assert history.find(tmp_path, "latest", "mini").file == newer
+    with pytest.raises(InputError, match=older.name):
+        history.find(tmp_path, "older", "mini")
+
+
 def test_an_unknown_run_is_named_with_the_nearest(tmp_path):
     with pytest.raises(InputError, match="nothing is recorded there yet"):
         history.find(tmp_path, "latest", "mini")

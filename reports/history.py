@@ -116,10 +116,11 @@ def find(folder: Path, asked: str, suite: str) -> Run:
     """
     if Path(asked).is_file():
         return read(Path(asked))
-    runs = [read(file) for file in reversed(files(folder))]
-    for run in runs:
+    names = []
+    for file in reversed(files(folder)):  # a damaged file that is older than the run asked for is in nobody's way
+        run = read(file)
         if run.name == asked or (asked == "latest" and run.results.suite == suite):
             return run
-    names = [run.name for run in runs]
+        names.append(run.name)
     hint = nearest(asked, names) if names else "nothing is recorded there yet; --record NAME records a run"
     raise InputError(f"--compare {asked}: no such run of suite {suite} in {folder}; {hint}")

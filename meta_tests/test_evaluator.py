@@ -1,25 +1,20 @@
 """The evaluator and its store: nothing computed twice, nothing computed lost, no dependence on batches or order."""
 
 import os
-import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import models
 from fixtures import evaluator as module
 from fixtures.evaluator import Evaluator
 from fixtures.store import Store
-from metrics.outcomes import Answer
-from models import InputError
 from models.classes import class_list
 from shifts import data_sets
-from shifts.image_set import ImageSet, Item, read_folder, sample
+from shifts.image_set import ImageSet, read_folder, sample
 from shifts.mini_data import mini_folder
 from suites.conditions import CLEAN, attack, corruption
 from suites.conditions import natural as natural_shift
@@ -108,34 +103,39 @@ def test_any_of_several_labels_counts(evaluate, classifier, images):
     assert evaluate(classifier, CLEAN, replace(images, items=tuple(either))).correct.all()
 
 
-def test_a_changed_file_is_computed_anew(evaluate, classifier, image_folder, passes):
-    folder = image_folder({MINI.keys[0]: 3})
-    images = read_folder("imagenet", folder, MINI)
-    evaluate(classifier, CLEAN, images)
-    os.utime(images.items[1].path, ns=(1, 1))
-    evaluate(classifier, CLEAN, images)
+def test_a_changed_file_is_computed_anew_and_a_touched_one_is_not(tmp_path, classifier, image_folder, passes):
+    images = read_folder("imagenet", image_folder({MINI.keys[0]: 3}), MINI)
+    for item in images.items[:2], (), images.items[1:2]:
+        Evaluator(Store(tmp_path / "store"), device=CPU)(classifier, CLEAN, images)
+        for changed in item:
+            os.utime(changed.path, ns=(1, 1))
+    assert sum(passes) == 3
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(images.items[1].path)
+    Evaluator(Store(tmp_path / "store"), device=CPU)(classifier, CLEAN, images)
     assert sum(passes) == 4
 
 
-def test_unreadable_images_are_counted_named_and_tried_again(evaluate, classifier, image_folder, passes):
+def test_unreadable_images_are_counted_named_and_tried_again(tmp_path, classifier, image_folder, passes):
     folder = image_folder({MINI.keys[0]: 3})
     (folder / MINI.keys[0] / "1.png").write_bytes(b"cut off")
     images = read_folder("imagenet", folder, MINI)
     for _ in range(2):
-        outcomes = evaluate(classifier, CLEAN, images)
+        outcomes = Evaluator(Store(tmp_path), device=CPU)(classifier, CLEAN, images)
         assert outcomes.unreadable == (f"{MINI.keys[0]}/1.png",)
         assert len(outcomes.correct) == 2
     assert sum(passes) == 2
     (folder / MINI.keys[0] / "1.png").unlink()
     (folder / MINI.keys[0] / "1.png").symlink_to(folder / MINI.keys[0] / "0.png")
-    assert evaluate(classifier, CLEAN, read_folder("imagenet", folder, MINI)).unreadable == ()
+    again = Evaluator(Store(tmp_path), device=CPU)(classifier, CLEAN, read_folder("imagenet", folder, MINI))
+    assert again.unreadable == ()
 
 
 def test_noise_is_drawn_per_image(evaluate, classifier, images):
     """The same pixels for an image, whatever images are prepared with it."""
 
     def noisy(items):
-        prepared = evaluate._prepared(classifier, corruption("gaussian_noise", 3), items)
+        stamps = {item.id: item.stamp for item in items}
+        prepared = evaluate._prepared(classifier, corruption("gaussian_noise", 3), items, stamps, 16)
         return {item.id: pixels for batch in prepared for item, pixels in batch}
 
     together, alone = noisy(images.items), noisy(images.items[40:41])
@@ -159,33 +159,3 @@ def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, pass
     assert sum(passes) == 32
     evaluate(classifier, CLEAN, images)
     assert sum(passes) == 48
-
-
-def test_many_processes_write_one_store(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from fixtures.store import Store\n"
-        "from metrics.outcomes import Answer; from shifts.image_set import Item\n"
-        "store, who = Store(Path(sys.argv[1])), sys.argv[2]\n"
-        "file = Path(sys.argv[1]) / 'image'; file.touch()\n"
-        "for i in range(50): store.add('cell', [(Item(f'{who}-{i}', file, 0), Answer(i))])\n"
-    )
-    root = Path(__file__).parent.parent
-    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)], cwd=root) for n in range(3)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
-    (count,) = sqlite3.connect(tmp_path / "outcomes.sqlite").execute("SELECT count(*) FROM answer").fetchone()
-    assert count == 150
-
-
-def test_a_block_is_stored_whole_or_not_at_all(tmp_path):
-    store = Store(tmp_path)
-    (tmp_path / "image").touch()
-    good, gone = Item("a", tmp_path / "image", 0), Item("b", tmp_path / "gone", 0)
-    with pytest.raises(OSError, match="gone"):
-        store.add("cell", [(good, Answer(1)), (gone, Answer(2))])
-    assert store.known("cell", [good]) == {}
-
-
-def test_a_store_that_is_none_is_named(tmp_path):
-    (tmp_path / "outcomes.sqlite").write_text("this is not a database, it only has its name" * 100)
-    with pytest.raises(InputError, match="outcome store"):
-        Store(tmp_path)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 import suites
+from fixtures.store import Store
+from fixtures.store.__main__ import exported
 from meta_tests.conftest import ROOT, run_pytest
 from models import mini
 from models.classes import class_list
@@ -256,15 +257,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--report-dir={report_dir}"]
     still = ("--samples", "96", "-k", "imagenet-c and not disk")
     running = subprocess.Popen([*command, *still], cwd=ROOT, stdout=subprocess.DEVNULL)
-    store = tmp_path / "reports" / "store" / "outcomes.sqlite"
+    store = Store(tmp_path / "reports" / "store", read_only=True)
 
     def stored() -> int:
-        if not store.exists():
-            return 0
-        try:
-            return sqlite3.connect(store).execute("SELECT count(*) FROM answer").fetchone()[0]
-        except sqlite3.OperationalError:
-            return 0
+        return sum(1 for _ in exported(store))
 
     deadline = time.monotonic() + 120
     while stored() < 200 and time.monotonic() < deadline:

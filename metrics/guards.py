@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import pairwise
 from math import sqrt
 
 from metrics.results import Cell, Guard
@@ -74,9 +74,13 @@ def _gradients(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
 
 def _pairs(cells: list[Cell], first: str, second: str) -> Iterator[tuple[Cell, Cell]]:
     """Cells of the two attacks at the same eps."""
-    for one, other in product(filter(_fixed, cells), repeat=2):
-        if (one.condition, other.condition) == (first, second) and one.params["eps"] == other.params["eps"]:
-            yield one, other
+    at_eps: dict[object, list[Cell]] = defaultdict(list)
+    for cell in filter(_fixed, cells):
+        if cell.condition == second:
+            at_eps[cell.params["eps"]].append(cell)
+    for cell in filter(_fixed, cells):
+        if cell.condition == first:
+            yield from ((cell, other) for other in at_eps[cell.params["eps"]])
 
 
 def _fixed(cell: Cell) -> bool:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest, sem, t
+from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.stats import binom
+
+_TAIL = 0.025
+"""What each end of an interval leaves out."""
 
 Correct = NDArray[np.bool_]
 """Per image, whether a prediction is right; shape (n,)."""
@@ -24,18 +28,25 @@ class Estimate:
 
 def accuracy(correct: Correct) -> Estimate:
     """Share of right predictions with its exact interval (Clopper & Pearson 1934). `correct` must not be empty."""
-    return _share(correct, "exact")
+    right, n = int(correct.sum()), len(correct)
+    low = betaincinv(right, n - right + 1, _TAIL) if right else 0.0
+    high = betaincinv(right + 1, n - right, 1 - _TAIL) if right < n else 1.0
+    return Estimate(right / n, float(low), float(high))
 
 
-def _share(correct: Correct, method: str) -> Estimate:
-    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, method=method)
-    return Estimate(float(correct.mean()), float(interval.low), float(interval.high))
+def _wilson(correct: Correct) -> Estimate:
+    """With the interval of Wilson 1927, which differences are made of."""
+    n, share = len(correct), float(correct.mean())
+    z = float(ndtri(1 - _TAIL))
+    middle, reach = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(share, (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n))
 
 
 def mean(scores: NDArray[np.float64]) -> Estimate:
     """The mean of per-image scores (n,), n > 1, with its t interval. Scores need not be shares."""
-    low, high = t.interval(0.95, len(scores) - 1, scores.mean(), max(sem(scores), np.finfo(float).tiny))
-    return Estimate(float(scores.mean()), float(low), float(high))
+    n, middle = len(scores), float(scores.mean())
+    reach = float(stdtrit(n - 1, 1 - _TAIL)) * float(scores.std(ddof=1)) / math.sqrt(n)
+    return Estimate(middle, middle - reach, middle + reach)
 
 
 def median(values: NDArray[np.float64]) -> Estimate:
@@ -50,7 +61,7 @@ def median(values: NDArray[np.float64]) -> Estimate:
 def unpaired_difference(first: Correct, second: Correct) -> Estimate:
     """accuracy(first) - accuracy(second) on different images. Newcombe 1998 (Statistics in Medicine 17, 873-890),
     method 10."""
-    a, b = _share(first, "wilson"), _share(second, "wilson")
+    a, b = _wilson(first), _wilson(second)
     low, high = math.hypot(a.value - a.low, b.high - b.value), math.hypot(a.high - a.value, b.value - b.low)
     return Estimate(a.value - b.value, a.value - b.value - low, a.value - b.value + high)
 
@@ -71,7 +82,7 @@ def paired_difference(first: Correct, second: Correct) -> Estimate:
     if covariance > 0:
         covariance = max(covariance - n / 2, 0)
     phi = covariance / math.sqrt(margins) if margins else 0.0
-    a, b = _share(first, "wilson"), _share(second, "wilson")
+    a, b = _wilson(first), _wilson(second)
     difference = (only_first - only_second) / n
 
     def reach(x: float, y: float) -> float:

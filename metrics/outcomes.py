@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.intervals import Correct
+if TYPE_CHECKING:
+    from metrics.intervals import Correct
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Outcomes:
     `unreadable` names the images that could not be decoded; they are in none of them. `seconds` is what was spent
     computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
     images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
-    pretend to show, by their texture or by a written word; -1: none.
+    pretend to show, by their texture or by a written word; -1: none. `notes` are sentences on how they came about.
     """
 
     ids: tuple[str, ...]
@@ -40,3 +42,4 @@ class Outcomes:
     others: dict[str, Correct] = field(default_factory=dict)
     measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     rivals: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from PIL import Image
 
 import models
 from fixtures import evaluator as module
-from fixtures.evaluator import Evaluator
+from fixtures.evaluator import Evaluator, Question
 from fixtures.store import Store
 from models.classes import class_list
 from shifts import data_sets
@@ -135,7 +135,8 @@ def test_noise_is_drawn_per_image(evaluate, classifier, images):
 
     def noisy(items):
         stamps = {item.id: item.stamp for item in items}
-        prepared = evaluate._prepared(classifier, corruption("gaussian_noise", 3), items, stamps, 16)
+        asked = Question(classifier, corruption("gaussian_noise", 3), images, None, "", stamps)
+        prepared = evaluate._prepared(asked, items, 16)
         return {item.id: pixels for batch in prepared for item, pixels in batch}
 
     together, alone = noisy(images.items), noisy(images.items[40:41])

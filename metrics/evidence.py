@@ -81,11 +81,15 @@ def effective_robustness(trend: Trend, shifted: Correct, clean: Correct, bound: 
     )
 
 
-def rejected(p_values: Sequence[float], alpha: float) -> list[bool]:
-    """Holm 1979: which hypotheses are rejected, so that a true one is with a probability of at most `alpha`."""
+def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0) -> list[bool]:
+    """Holm 1979: which hypotheses are rejected, so that a true one is with a probability of at most `alpha`.
+
+    Where these are a part of more `hypotheses`, none is rejected that would not be among all of them.
+    """
     rejects = [False] * len(p_values)
+    count = max(hypotheses, len(p_values))
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        if p_values[i] > alpha / (len(p_values) - rank):
+        if p_values[i] > alpha / (count - rank):
             break
         rejects[i] = True
     return rejects

@@ -82,14 +82,15 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float) -> Check:
     return Check(e.limit, e.bound, e.estimate.value, interval, e.tail.worse, e.tail.holds, status, reason, more_images)
 
 
-def corrected(cells: Iterable[Cell], alpha: float) -> list[Cell]:
+def corrected(cells: Iterable[Cell], alpha: float, limits: int = 0) -> list[Cell]:
     """The other steps of Holm's correction: where some limits fail, the remaining ones share what is left of alpha.
 
-    Only a run that fails anyway gets more failures by it, so no test's outcome has to be taken back.
+    Only a run that fails anyway gets more failures by it, so no test's outcome has to be taken back. `limits` is how
+    many there are where the cells are a part of a run.
     """
     cells = list(cells)
     checks = [(i, check) for i, cell in enumerate(cells) for check in cell.checks]
-    failing = rejected([check.p_worse for _, check in checks], alpha / 2)
+    failing = rejected([check.p_worse for _, check in checks], alpha / 2, limits)
     for (i, check), fails in zip(checks, failing, strict=True):
         if fails and cells[i].verdict == "inconclusive":
             reason = f"{check.limit}: {check.reason.partition(';')[0]}, but fails as others fail (Holm's correction)"

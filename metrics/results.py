@@ -138,6 +138,15 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Which part of a run it is, and what the whole run selected: `test`, `family`, `condition`, `params`, `model`."""
+
+    index: int
+    count: int
+    selected: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Results:
     suite: str
     environment: dict[str, Any]
@@ -145,6 +154,7 @@ class Results:
     cells: list[Cell]
     summaries: list[Summary] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
+    shard: Shard | None = None
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
@@ -176,7 +186,8 @@ def from_json(raw: dict[str, Any]) -> Results:
     summaries = [Summary(**s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
     cells = [cell_from(cell) for cell in raw["cells"]]
     guards = [Guard(**guard) for guard in raw["guards"]]
-    return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries, guards)
+    shard = Shard(**raw["shard"]) if raw.get("shard") else None
+    return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries, guards, shard)
 
 
 def read(file: Path) -> Results:

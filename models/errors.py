@@ -21,3 +21,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(options)}" if 0 < len(options) <= 12 else f"{len(options)} names are known"
+
+
+class NotRunError(InputError):
+    """A cell can't be measured in this run, which is no fault of its model: it has no data, or the time is up."""

@@ -1,4 +1,5 @@
 """`python -m reports history`: the recorded runs, and how the figures of a model family went.
+`python -m reports merge RESULTS_JSON ... -o DIR`: the reports of a run out of those of its shards.
 `python -m reports annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from metrics.results import FAMILIES, Cell, read
 from models.errors import InputError
-from reports import history
+from reports import history, table
 
 
 def trend(runs: list[history.Run], family: str) -> list[str]:
@@ -56,7 +57,21 @@ def main() -> int:
     command = commands.add_parser("history", help="list recorded runs and their figures")
     command.add_argument("--history", type=Path, default=Path("reports/history"), help="folder of the recorded runs")
     command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
+    joined = commands.add_parser("merge", help="join the results of a run's shards")
+    joined.add_argument("results", type=Path, nargs="+", help="the results.json of each shard")
+    joined.add_argument("-o", "--out", type=Path, required=True, help="folder for the four reports")
     args = parser.parse_args()
+    if args.command == "merge":
+        from reports.merge import exit_code, merged
+        from reports.plugin import write_all
+
+        try:
+            results = merged(args.results)
+        except InputError as error:
+            parser.error(str(error))
+        write_all(results, args.out)
+        print("\n".join(table.lines(results.cells)))
+        return exit_code(results)
     if args.command == "annotations":
         try:
             print("\n".join(as_annotations(read(args.results).cells)))

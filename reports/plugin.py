@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from fixtures.plugin import MODELS, runs_benchmark, unmeasured
-from fixtures.settings import SETTINGS, CellSpec, Settings
+from fixtures.plan import gating
+from fixtures.plugin import MODELS, SELECTED, SELECTION, limits, runs_benchmark, unmeasured
+from fixtures.settings import SETTINGS, CellSpec, Settings, cells_of
 from metrics import guards
 from metrics.gate import corrected
-from metrics.results import Cell, Results, cell_from, in_order
+from metrics.results import Cell, Results, Shard, cell_from, in_order
 from metrics.summary import of_cells
 from models.errors import InputError
 from reports import history, junit, markdown, table
@@ -38,15 +39,23 @@ class Recorder:
         self._rows: dict[str, list[Cell]] = {}
         self._right: list[dict[str, Any]] = []
         self._expected: dict[str, CellSpec] = {}
+        self._selected: dict[str, CellSpec] = {}
+        self._undecided = 0
         self._results: Results | None = None
         self._notes: list[str] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expect([item.nodeid for item in session.items])
+        self._selected = session.config.stash.get(SELECTED, {})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         self._expect(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        tests = getattr(node, "workeroutput", {}).get(SELECTION, ())
+        self._selected |= cells_of(self._config.stash[SETTINGS], tests)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if rows := getattr(report, "robustness_rows", None):
@@ -56,28 +65,35 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if not self._rows or not runs_benchmark(self._config):
-            return
         settings = self._config.stash[SETTINGS]
+        if not (self._rows or settings.shard) or not runs_benchmark(self._config):
+            return
         missing = [
             unmeasured(cell, test, "not run", "the run ended before it, or its worker crashed")
             for test, cell in self._expected.items()
             if test not in self._rows
         ]
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
-        cells = corrected(cells, settings.suite.gate.alpha)
+        shared = limits(settings.suite, self._selected.values()) if settings.shard else 0
+        cells = corrected(cells, settings.suite.gate.alpha, shared)
         models = self._config.stash.get(MODELS, [])
         summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
         found = guards.of_cells(cells)
-        self._results = Results(settings.suite.name, environment(self._config), models, cells, summaries, found)
+        shard, about = self._shard(settings), environment(self._config)
+        self._results = Results(settings.suite.name, about, models, cells, summaries, found, shard)
         write_all(self._results, settings.report_dir)
         if settings.record and self._right:
             file = history.append(settings.history_dir, settings.record, self._results, self._right)
             self._notes.append(f"recorded: {os.path.relpath(file)}")
         if settings.update_thresholds:
             self._notes += _tightened(settings, cells)
-        nothing_measured = all(cell.accuracy is None for cell in cells)
-        if nothing_measured and session.exitstatus == pytest.ExitCode.OK:
+        measured = {test for test, rows in self._rows.items() if rows[0].accuracy is not None}
+        decided = [test in measured for test, cell in self._expected.items() if gating(settings.suite, cell)]
+        self._undecided = decided.count(False) if settings.deadline else 0
+        nothing_measured = not measured or (settings.deadline and decided and not any(decided))
+        if settings.shard and not self._expected:  # there are more shards than work
+            session.exitstatus = pytest.ExitCode.OK
+        elif nothing_measured and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -93,6 +109,10 @@ class Recorder:
             *table.guards(self._results.guards),
         ):
             terminalreporter.write_line(line)
+        if self._undecided:
+            terminalreporter.write_line(
+                f"the time limit left {self._undecided} gating cells undecided: not run is no pass"
+            )
         folder = self._config.stash[SETTINGS].report_dir
         for name in ("report.html", "summary.md", "results.json", "junit.xml"):
             terminalreporter.write_line(os.path.relpath(folder / name))
@@ -100,11 +120,22 @@ class Recorder:
             terminalreporter.write_line(line)
 
     def _expect(self, ids: Sequence[str]) -> None:
-        by_id = _cells_by_id(self._config.stash[SETTINGS])
-        for test in ids:
-            _, bracket, inner = test.partition("[")
-            if bracket and inner[:-1] in by_id:
-                self._expected[test] = by_id[inner[:-1]]
+        self._expected |= cells_of(self._config.stash[SETTINGS], ids)
+
+    def _shard(self, settings: Settings) -> Shard | None:
+        if settings.shard is None:
+            return None
+        selected = [
+            {
+                "test": test,
+                "family": cell.condition.family,
+                "condition": cell.condition.name,
+                "params": dict(cell.condition.params),
+                "model": cell.candidate.text,
+            }
+            for test, cell in sorted(self._selected.items())
+        ]
+        return Shard(*settings.shard, selected)
 
 
 def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
@@ -124,11 +155,6 @@ def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
     return [f"{file}: {change}" for change in changes] or [f"{file}: no known weakness is gone, nothing to update"]
 
 
-def _cells_by_id(settings: Settings) -> dict[str, CellSpec]:
-    cells = [CellSpec(m, c) for m in settings.candidates for c in settings.suite.conditions]
-    return {cell.id: cell for cell in cells}
-
-
 def environment(config: pytest.Config) -> dict[str, Any]:
     """What somebody needs to run this again, and to trust that it was run as it says."""
     import platform
@@ -144,6 +170,7 @@ def environment(config: pytest.Config) -> dict[str, Any]:
         "classes": settings.suite.settings.classes,
         "samples": settings.samples,
         "seed": settings.seed,
+        "alpha": settings.suite.gate.alpha,
         "device": settings.device,
         "code_version": code_version(),
         "python": sys.version.split()[0],

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
 
-from fixtures.evaluator import Evaluator
+from fixtures.evaluator import Evaluator, Question
 from fixtures.pixels import to_tensor
 from fixtures.store import Store
 from models.classes import class_list
@@ -50,7 +50,8 @@ def ours(photos, tmp_path):
     evaluate = Evaluator(Store(tmp_path), device=CPU, batch_size=BATCH, limit_bytes=0)
 
     def run():
-        batches = evaluate._prepared(Shape, CLEAN, images.items)
+        stamps = {item.id: item.stamp for item in images.items}
+        batches = evaluate._prepared(Question(Shape, CLEAN, images, None, "", stamps), images.items, BATCH)
         return sum(len(to_tensor(np.stack([pixels for _, pixels in batch]), CPU)) for batch in batches if batch)
 
     return run

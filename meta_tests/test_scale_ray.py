@@ -1,0 +1,151 @@
+"""`--engine ray`: the same rows as a local run, whatever happens to the workers. A local Ray of two CPUs."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import models
+from meta_tests.conftest import run_pytest
+
+pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+
+SUITE = """
+classes = "mini"
+candidate = ["mini:clip", "mini:filter"]
+supervised = ["mini:supervised"]
+samples = 24
+[data]
+imagenet = "mini:imagenet"
+imagenet-r = "mini:imagenet-r"
+ytbb-robust = "mini:ytbb-robust"
+[conditions]
+natural = ["imagenet-r", "ytbb-robust"]
+imagenet-c = { corruptions = ["fog"], severities = [3] }
+attacks = [
+    { names = ["deepfool", "transfer-fgsm"], eps = ["1/255"] },
+    { names = ["universal"], eps = ["8/255"] },
+]
+[[rules]]
+match = "*"
+max_drop_vs_supervised = 0.02
+[[rules]]
+match = "synthetic/*"
+max_drop_vs_clean = 0.0
+"""
+ONE = """
+classes = "mini"
+candidate = ["python:meta_tests.test_scale_ray:CANDIDATE"]
+supervised = ["mini:supervised"]
+samples = 96
+[data]
+imagenet = "mini:imagenet"
+imagenet-v2 = "mini:imagenet-v2"
+[conditions]
+natural = ["imagenet-v2"]
+"""
+KILLED = "SCALE_TEST_KILLED"
+"""Where a worker notes that it was killed."""
+
+
+def rows(run):
+    return [{key: value for key, value in cell.items() if key != "seconds"} for cell in run.cells]
+
+
+def changed(inner, before):
+    forward = inner.net.forward
+
+    def looked_at(images):
+        before(images)
+        return forward(images)
+
+    inner.net.forward = looked_at
+    return inner
+
+
+def killed_once(spec, classes, device):
+    """mini:clip, whose Ray worker is killed in the first block that it computes, and no more."""
+
+    def kill(images):
+        place = Path(os.environ[KILLED])
+        if "RAY_JOB_ID" in os.environ and len(images) > 2 and not place.exists():
+            place.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return changed(models.load("mini:clip", classes, device), kill)
+
+
+def broken(spec, classes, device):
+    """mini:clip, which can't do more than 20 images."""
+
+    def refuse(images):
+        if len(images) > 20:
+            raise ArithmeticError("too many for me")
+
+    return changed(models.load("mini:clip", classes, device), refuse)
+
+
+def deadly(spec, classes, device):
+    """mini:clip, which always takes its worker along."""
+
+    def kill(images):
+        if "RAY_JOB_ID" in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return changed(models.load("mini:clip", classes, device), kill)
+
+
+def runs(tmp_path, suite, *args):
+    """A local run and one by Ray."""
+    (tmp_path / "suite.toml").write_text(suite)
+    given = f"--suite={tmp_path / 'suite.toml'}", *args
+    return run_pytest(tmp_path / "local" / "run", *given), run_pytest(tmp_path / "ray" / "run", *given, "--engine=ray")
+
+
+def test_a_run_on_ray_gives_the_rows_of_a_local_one(tmp_path):
+    local, ray = runs(tmp_path, SUITE)
+    assert local.code in (0, 1), local.output
+    assert rows(ray) == rows(local), ray.output
+    assert ray.code == local.code
+    assert all(cell["seconds"] > 0 for cell in ray.cells if cell["accuracy"] is not None)
+    again = run_pytest(tmp_path / "ray" / "run", f"--suite={tmp_path / 'suite.toml'}")  # the store has it all
+    assert rows(again) == rows(ray)
+    assert all(cell["seconds"] == 0 for cell in again.cells)
+
+
+def test_blocks_of_a_cell_are_put_together(tmp_path):
+    """96 images in blocks of 4 x 8."""
+    local, ray = runs(
+        tmp_path, ONE.replace("python:meta_tests.test_scale_ray:CANDIDATE", "mini:clip"), "--batch-size=8"
+    )
+    assert local.code == 0, local.output
+    assert rows(ray) == rows(local), ray.output
+
+
+def test_a_worker_killed_in_a_task_costs_no_row_and_changes_none(tmp_path, monkeypatch):
+    monkeypatch.setenv(KILLED, str(tmp_path / "killed"))
+    local, ray = runs(tmp_path, ONE.replace("CANDIDATE", "killed_once"), "--batch-size=8")
+    assert (tmp_path / "killed").exists()
+    assert local.code == 0, local.output
+    assert rows(ray) == rows(local), ray.output
+
+
+def test_what_a_model_raises_on_a_worker_is_its_tests_error(tmp_path):
+    local, ray = runs(tmp_path, ONE.replace("CANDIDATE", "broken"), "-k", "imagenet-v2")
+    assert local.code == ray.code == 1, ray.output
+    assert rows(ray) == rows(local)
+    assert ray.cells[0]["reason"] == "too many for me"
+
+
+def test_a_task_that_takes_its_workers_along_is_given_up(tmp_path):
+    (tmp_path / "suite.toml").write_text(ONE.replace("CANDIDATE", "deadly"))
+    run = run_pytest(tmp_path / "r" / "run", f"--suite={tmp_path / 'suite.toml'}", "-k", "imagenet-v2", "--engine=ray")
+    assert run.code == 1, run.output
+    assert run.cells[0]["reason"].startswith("--engine ray: a block of imagenet-v2 was given up: ")
+
+
+def test_ray_has_workers_of_its_own(suite_run):
+    run = suite_run("--engine=ray", "-n", "2")
+    assert run.code == 4
+    assert "--engine ray has workers of its own; leave out -n" in run.output

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from metrics.results import Cell, Results, in_order
 from reports import figures
 from reports.gallery import RULE, Gallery
+from reports.svg import NOT_IN_XML
 from reports.table import (
     VERDICTS,
     candidates,
@@ -58,7 +59,7 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
     failed = failing(shown)
     models = list(dict.fromkeys(cell.model for cell in shown))
     plots = figures.plots(results)
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         results=results,
         runs=runs or [(results.suite, results)],
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
@@ -86,6 +87,7 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         summaries=summaries(results.summaries),
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )
+    return NOT_IN_XML.sub("\ufffd", page)
 
 
 def together(runs: Sequence[tuple[str, Results]]) -> Results:

@@ -40,13 +40,12 @@ def render(results: Results) -> str:
         *(f"- **warning** {_escaped(warning)}" for warning in warnings(results.cells)),
     ]
     reasons = [f"- **{c.verdict}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
-    room = _LIMIT - _size(lines) - 1000
-    for part, what in (
-        (reasons, "reasons"),
-        ([_row(HEADINGS), _row(["---"] * len(HEADINGS)), *rows], "rows"),
-        (notes, "notes"),
-    ):
-        kept = _fitting(part, room)
+    lines += [_row(HEADINGS), _row(["---"] * len(HEADINGS))]
+    parts = {"rows": rows, "reasons": reasons, "notes": notes}
+    room = _LIMIT - _size(lines)
+    all_fit = sum(map(_size, parts.values())) <= room - 1000
+    for what, part in parts.items():
+        kept = part if all_fit else _fitting(part, room // 2)
         room -= _size(kept)
         lines += kept
         if left := len(part) - len(kept):

@@ -36,7 +36,8 @@ if (form) {
     const exact = ["family", "model", "verdict"].filter((name) => form.elements[name]?.value);
     let shown = 0;
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
+      const { family, model, verdict } = row.dataset;
+      const text = [row.cells[0].textContent, family, model, verdict].join(" ").toLowerCase();
       const fits = words.every((word) => text.includes(word)) && exact.every((name) => row.dataset[name] === form.elements[name].value);
       row.hidden = !fits;
       shown += fits;

@@ -76,7 +76,7 @@ def style() -> Iterator[None]:
 
 def plain(text: str, most: int = 40) -> str:
     """What may stand in an SVG, cut to `most` characters in the middle: both ends of a model's name tell."""
-    text = NOT_IN_XML.sub("�", text)
+    text = NOT_IN_XML.sub("\ufffd", text)
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
 
@@ -109,6 +109,6 @@ def _inlined(svg: str, alt: str, key: str) -> str:
     opening = re.search(r'viewBox="([^"]*)"', svg)
     assert opening is not None
     width = float(opening[1].split()[2])
-    label = Markup.escape(alt)
+    label = Markup.escape(NOT_IN_XML.sub("\ufffd", alt))
     head = f'<svg role="img" aria-label="{label}" viewBox="{opening[1]}" style="max-width: {width * 4 / 3:.0f}px">'
     return re.sub(r"\n\s*", "\n", head + svg[svg.index(">") + 1 :])

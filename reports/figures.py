@@ -26,8 +26,9 @@ K = TypeVar("K", bound=Hashable)
 _MODELS = 6
 """Candidates in a figure, and as many baselines: more lines nobody can tell apart."""
 _ROWS = 40
+_ROWS_IN_DIFFERENCES = 22
 _PANELS = 16
-_MARKERS = "osD^vP"
+_MARKERS = {"candidate": "oD^vPX", "supervised": "sdph*8"}
 _EDGE = 0.004
 """Of the logit axes: shares nearer to 0 or 1 are drawn there."""
 _NEVER = 255.0
@@ -60,12 +61,13 @@ class _Models:
     def look(self, cell: Cell) -> tuple[str, str]:
         """Colour and marker."""
         number = [key for key in self.order if key[0] == cell.role].index((cell.role, cell.model))
-        marker = _MARKERS[number % len(_MARKERS)]
+        marker = _MARKERS[cell.role][number]
         return (SERIES[number % len(SERIES)] if cell.role == "candidate" else BASELINE), marker
 
 
 def plots(results: Results) -> list[Plot]:
     """All figures that the cells are enough for."""
+    on_imagenet = any("effective_robustness" in cell.metrics for cell in results.cells)
     everyone = dict.fromkeys((cell.role, cell.model) for cell in results.cells if cell.accuracy is not None)
     by_role = {role: [key for key in everyone if key[0] == role][:_MODELS] for role in ("candidate", "supervised")}
     models = _Models(tuple(key for keys in by_role.values() for key in keys))
@@ -76,7 +78,8 @@ def plots(results: Results) -> list[Plot]:
         for key, title, caption, draw in _FIGURES:
             if panels := list(draw(results.cells, models)):
                 cut = f" {len(panels) - _PANELS} more are left out." if len(panels) > _PANELS else ""
-                made.append(Plot(key, title, caption + note + cut, tuple(p() for p in panels[:_PANELS])))
+                more = _TREND if key == "natural" and on_imagenet else ""
+                made.append(Plot(key, title, caption + more + note + cut, tuple(p() for p in panels[:_PANELS])))
     return made
 
 
@@ -92,28 +95,32 @@ def _differences(cells: Sequence[Cell], models: _Models) -> Panels:
     ends = {model: [100 * e for c in cells if c.model == model and c.difference for e in c.difference.ci95]
             for model, _ in groups}  # fmt: skip
     for (model, family), own in groups.items():
-        rows = sorted(own, key=lambda c: c.difference.value if c.difference else 0)[:_ROWS][::-1]
-        title = f"{family}, {plain(model, 28)}" if len({m for m, _ in groups}) > 1 else family
+        ordered = sorted(own, key=lambda c: c.difference.value if c.difference else 0)
+        parts = np.array_split(np.arange(len(ordered)), -(-len(ordered) // _ROWS_IN_DIFFERENCES))
+        for i, part in enumerate(parts):
+            rows = [ordered[k] for k in part[::-1]]
+            title = f"{family}, {plain(model, 28)}" if len({m for m, _ in groups}) > 1 else family
+            title += ", continued" if i else ""
 
-        def draw(ax: Axes, rows: list[Cell] = rows, title: str = title, ends: list[float] = ends[model]) -> None:
-            for y, cell in enumerate(rows):
-                assert cell.difference is not None
-                colour, marker = _VERDICTS.get(cell.verdict, (SOFT, "s"))
-                low, high = cell.difference.ci95
-                ax.plot([100 * low, 100 * high], [y, y], color=colour)
-                face = PAPER if cell.verdict == "inconclusive" else colour
-                value, size = 100 * cell.difference.value, 6 if marker == "X" else 4
-                ax.plot(value, y, marker, color=colour, markerfacecolor=face, markersize=size, markeredgewidth=0.8)
-            _rows(ax, [c.label for c in rows], title)
-            ax.axvline(0, color=SOFT, linewidth=0.7)
-            margin = 0.04 * (max(*ends, 0) - min(*ends, 0))
-            ax.set_xlim(min(*ends, 0) - margin, max(*ends, 0) + margin)  # the same for all families
-            ax.set_xlabel("difference to the baseline, points")
+            def draw(ax: Axes, rows: list[Cell] = rows, title: str = title, ends: list[float] = ends[model]) -> None:
+                for y, cell in enumerate(rows):
+                    assert cell.difference is not None
+                    colour, marker = _VERDICTS.get(cell.verdict, (SOFT, "s"))
+                    low, high = cell.difference.ci95
+                    ax.plot([100 * low, 100 * high], [y, y], color=colour)
+                    face = PAPER if cell.verdict == "inconclusive" else colour
+                    value, size = 100 * cell.difference.value, 6 if marker == "X" else 4
+                    ax.plot(value, y, marker, color=colour, markerfacecolor=face, markersize=size, markeredgewidth=0.8)
+                _rows(ax, [c.label for c in rows], title)
+                ax.axvline(0, color=SOFT, linewidth=0.7)
+                margin = 0.04 * (max(*ends, 0) - min(*ends, 0))
+                ax.set_xlim(min(*ends, 0) - margin, max(*ends, 0) + margin)  # the same for all families
+                ax.set_xlabel("difference, points")
 
-        alt = f"{family}, {model}: " + "; ".join(
-            f"{c.label} {share(c.difference.value, '+')} ({c.verdict})" for c in rows[::-1] if c.difference
-        )
-        yield _lazily(draw, alt, "difference", _tall(rows))
+            alt = f"{family}, {model}: " + "; ".join(
+                f"{c.label} {share(c.difference.value, '+')} ({c.verdict})" for c in rows[::-1] if c.difference
+            )
+            yield _lazily(draw, alt, "difference", _tall(rows))
 
 
 _VERDICTS = {
@@ -513,6 +520,10 @@ def _eps(cell: Cell) -> float | None:
         return None
 
 
+_TREND = (
+    " The grey cloud are published models trained on ImageNet-1k alone, with their trend and its 95% band: above it is "
+    "effective robustness."
+)
 _FIGURES: tuple[tuple[str, str, str, Callable[[Sequence[Cell], _Models], Panels]], ...] = (
     (
         "differences",
@@ -525,9 +536,8 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Sequence[Cell], _Models], Panels]
     (
         "natural",
         "Natural shifts",
-        "Accuracy under the shift against the clean accuracy on the same classes, logit axes, 95% intervals. Over "
-        "ImageNet's classes the grey cloud are published models trained on ImageNet-1k alone, with their trend and "
-        "its 95% band: above it is effective robustness. Dashed: as accurate as on clean images.",
+        "Accuracy under the shift against the clean accuracy on the same classes, logit axes, 95% intervals. Dashed: "
+        "as accurate as on clean images.",
         _natural,
     ),
     ("corruptions", "Corruptions", "Top-1 accuracy in percent; darker is worse.", _corruptions),

@@ -1,11 +1,15 @@
 """The reports beside other plugins and pytest's own ways to select, rerun and stop."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from meta_tests.conftest import run_pytest
+from meta_tests.conftest import ROOT, run_pytest
 from metrics.results import read
 
 SUITE = """
@@ -179,3 +183,36 @@ def test_quiet_and_verbose(run):
         assert "The gate fails in 1 of 5 cells" in found.output
         assert "report.html" in found.output
     assert "supervised" in verbose.output.partition("robustness, suite")[2]
+
+
+SLOWLY = """
+import time
+from reports import progress
+progress._SILENT = 0
+from fixtures.store import Store
+add = Store.add
+def slowly(self, *args): add(self, *args); time.sleep(0.6)
+Store.add = slowly
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_a_terminal_shows_how_far_long_cells_are(folder, tmp_path, workers):
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "slowly", "-o", f"pythonpath=. {tmp_path}",
+               f"--suite={folder / 'suite.toml'}", f"--report-dir={tmp_path / 'run'}", "--batch-size=2", "-k", "clean",
+               *workers]  # fmt: skip
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    try:
+        while piece := os.read(ours, 4096):
+            said += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert running.wait() == 0, said.decode()
+    assert b"clean mini:clip 4/8, " in said
+    assert b" images/s, " in said
+    assert b"\x1b[2K\x1b[A" in said, "the line is not cleared at the end"

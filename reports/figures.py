@@ -15,7 +15,7 @@ from scipy.special import logit
 from metrics.results import FAMILIES, Cell, Results
 from metrics.trend import published, published_accuracies
 from reports.svg import BAD, BASELINE, GOOD, LINE, PAPER, SERIES, SOFT, Panel, panel, plain, style
-from reports.table import share
+from reports.table import interval, share
 from suites.conditions import CLEAN, SEARCH, natural, reference
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def plots(results: Results) -> list[Plot]:
     made = []
     with style():
         for key, title, caption, draw in _FIGURES:
-            if panels := list(draw(results.cells, models)):
+            if panels := list(draw(results, models)):
                 cut = f" {len(panels) - _PANELS} more are left out." if len(panels) > _PANELS else ""
                 more = _TREND if key == "natural" and on_imagenet else ""
                 made.append(Plot(key, title, caption + more + note + cut, tuple(p() for p in panels[:_PANELS])))
@@ -87,20 +87,20 @@ Panels = Iterator[Callable[[], Panel]]
 """Each draws when it is called: what is left out costs nothing."""
 
 
-def _differences(cells: Sequence[Cell], models: _Models) -> Panels:
+def _differences(results: Results, models: _Models) -> Panels:
     """A panel a candidate and family: the difference to the baseline, and whether the gate minds."""
-    groups = _grouped((c for c in models.shown(cells) if c.difference), lambda c: (c.model, c.family))
+    groups = _grouped((c for c in models.shown(results.cells) if c.difference), lambda c: (c.model, c.family))
     if len({model for model, _ in groups}) > 3:  # the matrix of all models says more
         return
-    ends = {model: [100 * e for c in cells if c.model == model and c.difference for e in c.difference.ci95]
+    ends = {model: [100 * e for c in results.cells if c.model == model and c.difference for e in c.difference.ci95]
             for model, _ in groups}  # fmt: skip
     for (model, family), own in groups.items():
-        ordered = sorted(own, key=lambda c: c.difference.value if c.difference else 0)
+        ordered = sorted(own, key=lambda c: c.difference.value if c.difference else 0)[:_ROWS]
         parts = np.array_split(np.arange(len(ordered)), -(-len(ordered) // _ROWS_IN_DIFFERENCES))
         for i, part in enumerate(parts):
             rows = [ordered[k] for k in part[::-1]]
             title = f"{family}, {plain(model, 28)}" if len({m for m, _ in groups}) > 1 else family
-            title += ", continued" if i else ""
+            title += ", continued" if i else f", largest losses of {len(own)}" if len(own) > _ROWS else ""
 
             def draw(ax: Axes, rows: list[Cell] = rows, title: str = title, ends: list[float] = ends[model]) -> None:
                 for y, cell in enumerate(rows):
@@ -134,12 +134,12 @@ _VERDICTS = {
 }
 
 
-def _natural(cells: Sequence[Cell], models: _Models) -> Panels:
+def _natural(results: Results, models: _Models) -> Panels:
     """Accuracy under a shift against the clean accuracy on the same classes."""
-    known = {(c.condition, c.role, c.model): c for c in cells if c.accuracy is not None}
-    on_imagenet = any("effective_robustness" in cell.metrics for cell in cells)
+    known = {(c.condition, c.role, c.model): c for c in results.cells if c.accuracy is not None}
+    on_imagenet = any("effective_robustness" in cell.metrics for cell in results.cells)
     for (label, name), own in _grouped(
-        (c for c in models.shown(cells) if c.family == "natural"), lambda c: (c.label, c.condition)
+        (c for c in models.shown(results.cells) if c.family == "natural"), lambda c: (c.label, c.condition)
     ).items():
         try:
             start = reference(natural(name)).name
@@ -177,7 +177,7 @@ def _natural(cells: Sequence[Cell], models: _Models) -> Panels:
                 ax.plot(xs, [cy, cy], color=colour, linewidth=0.9)
                 ax.plot([cx, cx], ys, color=colour, linewidth=0.9)
                 ax.plot(cx, cy, marker, color=colour, label=plain(shifted.model, 28))
-            ax.set_title(label)
+            _title(ax, label)
             ax.set_xlabel("clean accuracy, %")
             ax.set_ylabel("accuracy under the shift, %")
             _legend(ax)
@@ -190,9 +190,11 @@ def _trend(ax: Axes, name: str, cloud: NDArray[np.float64]) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    dots = np.repeat(_at(cloud), 2, axis=0)  # lines of no length with round ends: one path instead of a thousand marks
-    codes = np.tile([Path.MOVETO, Path.LINETO], len(cloud))
-    ax.add_patch(PathPatch(Path(dots, codes), edgecolor=LINE, linewidth=2.2, capstyle="round", facecolor="none"))
+    # short lines with round ends, one path instead of a thousand marks
+    dots = np.stack([_at(cloud), _at(cloud) + np.array((0.003, 0))], axis=1).reshape(-1, 2)
+    path = Path(dots, np.tile([Path.MOVETO, Path.LINETO], len(cloud)))
+    path.should_simplify = False
+    ax.add_patch(PathPatch(path, edgecolor=SOFT, alpha=0.3, linewidth=1.8, capstyle="round", fill=False))
     trend = published(name)
     assert trend is not None
     clean = np.linspace(cloud[:, 0].min(), min(cloud[:, 0].max(), 1 - _EDGE), 40)
@@ -218,10 +220,10 @@ def _logit_axis(axis: Axis, shares: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _corruptions(cells: Sequence[Cell], models: _Models) -> Panels:
+def _corruptions(results: Results, models: _Models) -> Panels:
     """A heat map a model, corruptions by severities; where there is one severity alone, one by models."""
     for name, own in _grouped(
-        (c for c in models.shown(cells) if "corruption" in c.params), lambda c: c.condition
+        (c for c in models.shown(results.cells) if "corruption" in c.params), lambda c: c.condition
     ).items():
         severities = sorted({int(c.params["severity"]) for c in own})
         rows = list(dict.fromkeys(str(c.params["corruption"]) for c in own))
@@ -232,7 +234,9 @@ def _corruptions(cells: Sequence[Cell], models: _Models) -> Panels:
             continue
         for model, theirs in _grouped(own, lambda c: c.model).items():
             at = {(str(c.params["corruption"]), str(c.params["severity"])): c for c in theirs}
-            yield _heat(f"{name}, {plain(model, 24)}", rows, [str(s) for s in severities], at, "severity")
+            mce = [s for s in results.summaries if (s.model, s.name) == (model, f"{name} mCE") and s.value is not None]
+            below = "".join(f"; mCE {share(s.value)} {interval(s.ci95)}" for s in mce)
+            yield _heat(f"{name}, {plain(model, 32)}", rows, [str(s) for s in severities], at, f"severity{below}")
 
 
 def _heat(
@@ -260,10 +264,10 @@ def _heat(
     return _lazily(draw, alt, "corruption", (1.5 + 0.45 * max(len(columns), 3), 0.7 + 0.19 * len(rows)))
 
 
-def _security(cells: Sequence[Cell], models: _Models) -> Panels:
+def _security(results: Results, models: _Models) -> Panels:
     """A panel an attack: accuracy against eps, from the clean accuracy at 0."""
-    clean = {(c.role, c.model): c for c in cells if (c.family, c.condition) == ("clean", CLEAN.name)}
-    fixed = [c for c in models.shown(cells) if c.family == "adversarial" and _eps(c) is not None]
+    clean = {(c.role, c.model): c for c in results.cells if (c.family, c.condition) == ("clean", CLEAN.name)}
+    fixed = [c for c in models.shown(results.cells) if c.family == "adversarial" and _eps(c) is not None]
     for attack, own in _grouped(fixed, _attack).items():
         curves = {key: sorted(curve, key=lambda c: _eps(c) or 0) for key, curve in _grouped(own, _who).items()}
         grid = sorted({_eps(c) or 0 for c in own})
@@ -294,9 +298,11 @@ def _security(cells: Sequence[Cell], models: _Models) -> Panels:
         yield _lazily(draw, alt, "security")
 
 
-def _smallest(cells: Sequence[Cell], models: _Models) -> Panels:
+def _smallest(results: Results, models: _Models) -> Panels:
     """A panel an attack: the share of images that an eps is enough for."""
-    for attack, own in _grouped((c for c in models.shown(cells) if c.smallest_eps), lambda c: c.condition).items():
+    for attack, own in _grouped(
+        (c for c in models.shown(results.cells) if c.smallest_eps), lambda c: c.condition
+    ).items():
         curves = list({_who(c): c for c in own}.values())  # of deepfool every eps has the same search
 
         def draw(ax: Axes, attack: str = attack, curves: list[Cell] = curves) -> None:
@@ -333,10 +339,10 @@ def _fooled(eps: float) -> str:
     return "not fooled" if eps > _NEVER else f"{eps:.2g}"
 
 
-def _typographic(cells: Sequence[Cell], models: _Models) -> Panels:
+def _typographic(results: Results, models: _Models) -> Panels:
     """What is named: what is shown, what is written, or something else."""
     for label, own in _grouped(
-        (c for c in models.shown(cells) if "reads_the_word" in c.metrics), lambda c: c.label
+        (c for c in models.shown(results.cells) if "reads_the_word" in c.metrics), lambda c: c.label
     ).items():
 
         def draw(ax: Axes, label: str = label, own: list[Cell] = own) -> None:
@@ -362,11 +368,11 @@ def _typographic(cells: Sequence[Cell], models: _Models) -> Panels:
             f"{c.model} names what is shown in {share(c.accuracy)}%, the word in {share(c.metrics['reads_the_word'])}%"
             for c in own
         )
-        yield _lazily(draw, alt, "typographic", (3.6, 1.1 + 0.25 * len(own)))
+        yield _lazily(draw, alt, "typographic", (3.6, 0.9 + 0.25 * len(own)))
 
 
-def _flips(cells: Sequence[Cell], models: _Models) -> Panels:
-    own = [c for c in models.shown(cells) if "flip_probability" in c.metrics]
+def _flips(results: Results, models: _Models) -> Panels:
+    own = [c for c in models.shown(results.cells) if "flip_probability" in c.metrics]
     for title, group in _grouped(own, lambda c: f"{c.condition}, difficulty {c.params['difficulty']}").items():
         yield _dots(title, "flip probability, %", group, models, lambda c: str(c.params["perturbation"]), _flip)
 
@@ -375,9 +381,9 @@ def _flip(cell: Cell) -> tuple[float, float, float]:
     return tuple(cell.metrics[f"flip_probability{end}"] for end in ("", "_ci95_low", "_ci95_high"))  # type: ignore[return-value]
 
 
-def _other_families(cells: Sequence[Cell], models: _Models) -> Panels:
+def _other_families(results: Results, models: _Models) -> Panels:
     """Overlap, and families that a later version adds: the accuracy of each condition."""
-    own = [c for c in models.shown(cells) if c.family not in FAMILIES[:-1]]
+    own = [c for c in models.shown(results.cells) if c.family not in FAMILIES[:-1]]
     for title, group in _grouped(own, lambda c: f"{c.family}: {c.condition}").items():
         yield _dots(title, "accuracy, %", group, models, lambda c: c.label, _accuracy)
 
@@ -405,7 +411,8 @@ def _dots(
             if row(cell) not in names:
                 continue
             colour, marker = models.look(cell)
-            y = len(names) - 1 - names.index(row(cell)) + 0.18 * (len(drawn) - 1) / 2 - 0.18 * drawn.index(_who(cell))
+            step = min(0.18, 0.8 / len(drawn))
+            y = len(names) - 1 - names.index(row(cell)) + step * ((len(drawn) - 1) / 2 - drawn.index(_who(cell)))
             value, low, high = (100 * x for x in figure(cell))
             ax.plot([low, high], [y, y], color=colour)
             label = None if _who(cell) in labelled else plain(cell.model, 28)
@@ -417,12 +424,12 @@ def _dots(
         _legend(ax)
 
     alt = f"{title}, {axis} " + "; ".join(f"{row(c)} {c.model} {100 * figure(c)[0]:.1f}" for c in cells)
-    return _lazily(draw, alt, "dots", (3.6, 1.15 + 0.19 * len(names)))
+    return _lazily(draw, alt, "dots", (3.6, 0.8 + max(0.19, 0.08 * len(drawn)) * len(names)))
 
 
-def _regression(cells: Sequence[Cell], models: _Models) -> Panels:
+def _regression(results: Results, models: _Models) -> Panels:
     """A panel a candidate: the paired difference to the recorded run."""
-    compared = [c for c in models.shown(cells) if c.regression and c.regression.difference]
+    compared = [c for c in models.shown(results.cells) if c.regression and c.regression.difference]
     for model, own in _grouped(compared, lambda c: c.model).items():
         rows = sorted(own, key=_change)
         rows = (rows[: _ROWS // 2] + rows[-_ROWS // 2 :] if len(rows) > _ROWS else rows)[::-1]
@@ -456,7 +463,7 @@ def _change(cell: Cell) -> float:
 
 def _rows(ax: Axes, names: Sequence[str], title: str, middle: float = 0.0) -> None:
     ax.set_yticks(np.arange(len(names)) + middle, [plain(name, 36) for name in names])
-    ax.set_title(title)
+    _title(ax, title)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     if not middle:
@@ -466,7 +473,7 @@ def _rows(ax: Axes, names: Sequence[str], title: str, middle: float = 0.0) -> No
 
 
 def _percent(ax: Axes, title: str, axis: str = "accuracy, %") -> None:
-    ax.set_title(title)
+    _title(ax, title)
     ax.set_ylim(-2, 102)
     ax.set_yticks([0, 25, 50, 75, 100])
     ax.grid(axis="y")
@@ -474,11 +481,18 @@ def _percent(ax: Axes, title: str, axis: str = "accuracy, %") -> None:
     ax.set_ylabel(axis)
 
 
+def _title(ax: Axes, text: str) -> None:
+    ax.figure.suptitle(plain(text, 52), x=0.01, ha="left")
+
+
 def _legend(ax: Axes) -> None:
     """Below the axes, as many names in a row as fit."""
     handles, names = ax.get_legend_handles_labels()
     columns = 3 if sum(map(len, names)) < 40 else 2 if max(map(len, names), default=0) < 18 else 1
-    ax.figure.legend(
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.set_figheight(figure.get_figheight() + 0.16 * -(-len(names) // columns))
+    figure.legend(
         handles, names, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.2, borderpad=0
     )
 
@@ -524,7 +538,7 @@ _TREND = (
     " The grey cloud are published models trained on ImageNet-1k alone, with their trend and its 95% band: above it is "
     "effective robustness."
 )
-_FIGURES: tuple[tuple[str, str, str, Callable[[Sequence[Cell], _Models], Panels]], ...] = (
+_FIGURES: tuple[tuple[str, str, str, Callable[[Results, _Models], Panels]], ...] = (
     (
         "differences",
         "Against the supervised baseline",

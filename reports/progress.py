@@ -75,7 +75,7 @@ class ProgressLine:
         terminal = reporter._tw
         capture: Any = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
-            if terminal.hasmarkup:
+            if terminal._file.isatty():
                 text = "  ".join(str(p) for p in long)[: terminal.fullwidth - 1]
                 column = terminal.width_of_current_line
                 terminal._file.write(f"\n\x1b[2K{text}\x1b[A\r" + (f"\x1b[{column}C" if column else ""))

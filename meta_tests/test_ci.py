@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from metrics.results import Cell
 from models.mini import train
-from reports.__main__ import as_annotations
+from reports.__main__ import github_lines
 
 ROOT = Path(__file__).parent.parent
 SUITE = """
@@ -75,4 +75,4 @@ def test_exit_codes_and_what_is_left_behind(workspace, kind):
 
 def test_an_annotation_can_not_be_closed_by_a_name():
     cell = Cell("clean", "clean", {}, "evil,%\n::warning::x", "candidate", "fail", "two\nlines")
-    assert as_annotations([cell]) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]
+    assert github_lines([cell]) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]

@@ -1,13 +1,37 @@
 """The views of the results: escaped, valid, complete."""
 
+import csv as stdlib_csv
+import io
+import json
+import re
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import product
 
 import pytest
+import xmlschema
 
-from metrics.results import Baseline, Cell, Figure, Results, in_order, read
-from reports import html, junit, markdown, table
+from fixtures.progress import Progress
+from meta_tests.conftest import ROOT
+from metrics.results import (
+    Baseline,
+    Cell,
+    Confusion,
+    Figure,
+    Regression,
+    Results,
+    from_json,
+    in_order,
+    read,
+)
+from reports import csv, figures, gallery, html, junit, markdown, terminal
+from reports.__main__ import render
+from reports.gallery import Example
+from suites.conditions import CORRUPTIONS
 
 EVIL = '<script>alert("x")</script> | & \x00'
 PASSED = Cell(
@@ -47,6 +71,48 @@ RESULTS = Results(
 )
 
 
+JPEG = "data:image/jpeg;base64,/9j/4AAQSkZJRg=="
+PICTURE = Example(EVIL, EVIL, "cup", EVIL, "", JPEG, JPEG, JPEG)
+
+
+def everything():
+    """Cells that there is a figure of each kind for, of a candidate and a baseline with names to be careful with."""
+    candidate, baseline = replace(PASSED, model=EVIL), replace(BASELINE, model="$x_1$ & <b>")
+    both = []
+    for cell in (candidate, baseline):
+        flips = {"flip_probability": 0.2, "flip_probability_ci95_low": 0.1, "flip_probability_ci95_high": 0.3}
+        both += [
+            replace(cell, family="clean", condition="clean", params={}, accuracy=0.9),
+            *(replace(cell, params={"eps": f"{e}/255"}, accuracy=0.9 - 0.1 * e) for e in (1, 2, 4)),
+            replace(cell, params={"eps": "min"}, smallest_eps=(0.0, *(0.1 * i for i in range(1, 20)), 510.0)),
+            replace(cell, family="natural", condition="imagenet-r", params={}, metrics=VIDEO.metrics),
+            replace(cell, family="clean", condition="clean-imagenet-r-classes", params={}),
+            *(
+                replace(cell, family="synthetic", condition="imagenet-c", params={"corruption": c, "severity": s})
+                for c, s in product(("fog", "frost"), (1, 2, 3, 4, 5))
+            ),
+            replace(
+                cell,
+                family="synthetic",
+                condition="imagenet-p",
+                params={"perturbation": "tilt", "difficulty": 1},
+                metrics=flips,
+            ),
+            replace(
+                cell,
+                condition="typographic",
+                params={},
+                metrics={"reads_the_word": 0.2},
+                confusions=(Confusion(EVIL, "cup", 3),),
+            ),
+            replace(cell, family="overlap", condition="imagenet-v2", params={}),
+        ]
+    both[0] = replace(
+        both[0], gallery="key", regression=Regression("r", "m", "", 9, 0.8, Figure(0.1, (0, 0.2)), (), (EVIL,))
+    )
+    return replace(RESULTS, cells=in_order([*both, FAILED, NOT_RUN]), partial="Interrupted.")
+
+
 def test_json_round_trip(tmp_path):
     file = tmp_path / "results.json"
     file.write_text(RESULTS.to_json())
@@ -84,12 +150,80 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_self_contained_and_hostile_names_are_inert():
-    text = html.render(RESULTS)
+    text = html.render(everything(), {"key": [PICTURE]})
     page = Page(text)
-    assert "script" not in page.tags
-    assert page.links == []
-    assert "url(" not in text
+    assert page.tags.count("script") == 1
+    assert set(page.tags) & {"iframe", "object", "embed", "base"} == set()
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert "@import" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_each_figure_is_drawn_from_its_cells():
+    plots = {plot.key: plot for plot in figures.plots(everything())}
+    assert set(plots) == {key for key, *_ in figures._FIGURES}
+    assert "quartiles 0.5, 1, 1.5" in plots["smallest"].panels[0].alt
+    assert "fog 1 50.0" in plots["corruptions"].panels[0].alt
+    for plot in plots.values():
+        assert plot.panels
+        for panel in plot.panels:
+            assert "#0101" not in panel.svg  # all colours are the page's
+            assert "<script>alert" not in panel.svg
+            ET.fromstring(panel.svg)
+
+
+def test_ids_in_figures_are_unique_in_the_page_and_lead_somewhere():
+    text = html.render(everything())
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert {*re.findall(r"url\(#([^)]+)\)", text), *re.findall(r'href="#([^"]+)"', text)} <= set(ids)
+
+
+def test_pictures_are_shown_with_what_was_predicted():
+    text = html.render(everything(), {"key": [replace(PICTURE, after="a plate", label="a cup")]})
+    assert "shows <strong>a cup</strong>, taken for <strong>a plate</strong>, when clean for cup" in text
+    assert text.count(JPEG) == 3
+
+
+def test_a_page_for_22_conditions_and_three_models_stays_under_3_mb():
+    big = replace(PICTURE, **dict.fromkeys(("clean", "changed", "difference"), JPEG + 5000 * "A"))
+    models = ("a", "b", "c")
+    cells = [
+        replace(PASSED, condition=f"attack{i}", model=model, gallery=f"{i} {model}")
+        for i in range(22)
+        for model in models
+    ]
+    pictures = gallery.within(gallery.BUDGET, {cell.gallery: [big] * 4 for cell in cells})
+    assert set(pictures) == {cell.gallery for cell in cells}
+    assert len(html.render(replace(RESULTS, cells=cells), pictures).encode()) < 3e6
+
+
+def test_five_thousand_cells_of_fifty_models_render_in_half_a_minute_and_20_mb():
+    kinds = list(product((*CORRUPTIONS, "more"), range(1, 6)))
+    cells = [
+        replace(PASSED, model=f"open_clip:ViT-B-32@run/epoch_{model}.pt", condition="imagenet-c", family="synthetic",
+                params={"corruption": corruption, "severity": severity}, reason="inconclusive for a reason " * 4,
+                verdict="inconclusive", allowed=True)
+        for model in range(50) for corruption, severity in kinds
+    ]  # fmt: skip
+    assert len(cells) == 5000
+    began = time.perf_counter()
+    text = html.render(replace(RESULTS, cells=in_order(cells)))
+    assert time.perf_counter() - began < 30
+    assert len(text.encode()) < 20e6
+    assert len(markdown.render(replace(RESULTS, cells=cells)).encode()) < 60_000
+
+
+def test_the_summary_stays_under_60_kb_and_says_what_it_leaves_out():
+    failed = [replace(FAILED, params={"eps": f"{i}/255"}, reason="€" * 3000) for i in range(100)]
+    passed = [replace(PASSED, params={"eps": f"{i}/1024"}) for i in range(1000)]
+    text = markdown.render(replace(RESULTS, cells=[*failed, *passed]))
+    assert len(text.encode()) < 60_000
+    assert re.search(r"\d+ more reasons are left out here", text)
+    (left,) = re.findall(r"(\d+) more rows are left out here", text)
+    assert text.count("\n| ") - 2 + int(left) == 1100
+    assert "left out" not in markdown.render(RESULTS)
 
 
 def test_the_page_says_what_failed_and_what_did_not_run():
@@ -98,23 +232,64 @@ def test_the_page_says_what_failed_and_what_did_not_run():
     assert "no data" in text
     assert "50.0" in text
     assert "[45.5, 54.5]" in text
-    assert "The gate holds" in html.render(replace(RESULTS, cells=[PASSED]))
+    assert "The gate holds in all 1 cells" in html.render(replace(RESULTS, cells=[PASSED]))
+    assert "Nothing was measured" in html.render(replace(RESULTS, cells=[NOT_RUN]))
+
+
+def test_what_a_later_version_adds_is_shown_or_left_alone():
+    """A family, a metric, a verdict, and fields that are unknown here."""
+    raw = json.loads(RESULTS.to_json())
+    raw["invented"] = 1
+    raw["cells"][0] |= {"invented": [1], "family": "dreams", "verdict": "doubtful", "metrics": {"new_thing": 0.5}}
+    raw["cells"][0]["checks"] = []
+    del raw["cells"][1]["confusions"]
+    results = from_json(raw)
+    assert in_order(results.cells)[-1].family == "dreams"
+    text = html.render(results)
+    for shown in ("dreams", "doubtful", "new thing 0.50"):
+        assert shown in text
+    assert "doubtful" in "".join(piece for line in terminal.lines(results) for piece, _ in line)
+    junit.render(results), markdown.render(results), csv.render(results.cells)
 
 
 def test_junit_has_the_figures_as_properties():
     root = ET.fromstring(junit.render(RESULTS))
-    assert {k: root.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "5",
-        "failures": "1",
-        "errors": "0",
-        "skipped": "2",
-    }
+    counted = {"tests": "5", "failures": "1", "errors": "0"}
+    assert {k: root.get(k) for k in counted} == counted
+    assert sum(int(suite.get("skipped")) for suite in root) == 2
     (case,) = [c for c in root.iter("testcase") if c.get("name") == "bim 8/255"]
     found = {p.get("name"): p.get("value") for p in case.iter("property")}
     assert found["accuracy"] == "0.5"
     assert found["n"] == "480"
     assert found["verdict"] == "pass"
-    assert found["difference_ci95_low"] == "0.2"
+    assert found["difference_ci_low"] == "0.2"
+    assert (found["ci_low"], found["ci_high"], found["eps"]) == ("0.455", "0.545", "8/255")
+    assert found["baseline"] == "mini:supervised"
+
+
+@pytest.mark.parametrize("results", [RESULTS, everything()], ids=["few", "all kinds"])
+def test_junit_is_valid(results):
+    schema = xmlschema.XMLSchema(ROOT / "meta_tests" / "data" / "junit.xsd")
+    schema.validate(ET.fromstring(junit.render(replace(results, environment={"started": "2026-01-31T12:00:00+00:00"}))))
+    twice = junit.render(replace(results, cells=[PASSED, PASSED]))
+    assert not schema.is_valid(ET.fromstring(twice)), "the schema knows a cell that stands there twice"
+
+
+def test_the_failure_message_is_the_reason():
+    (failure,) = ET.fromstring(junit.render(replace(RESULTS, cells=[replace(FAILED, reason="too low")]))).iter(
+        "failure"
+    )
+    assert (failure.get("message"), failure.text, failure.get("type")) == ("too low", "too low", "fail")
+
+
+def test_csv_has_a_row_a_cell_and_computes_nothing_in_a_spreadsheet():
+    rows = list(stdlib_csv.DictReader(io.StringIO(csv.render([*RESULTS.cells, replace(FAILED, reason="=1+1")]))))
+    assert len(rows) == len(RESULTS.cells) + 1
+    assert {row["role"] for row in rows} == {"candidate", "supervised"}
+    assert rows[-1]["reason"] == "'=1+1"
+    by_condition = {row["condition"]: row for row in rows}
+    assert by_condition["ytbb-robust"]["pm0"] == "0.75"
+    assert by_condition["fgsm"]["difference_ci_low"] == "0.2"
 
 
 def test_markdown_tables_survive_hostile_names():
@@ -125,14 +300,95 @@ def test_markdown_tables_survive_hostile_names():
     assert "1 fail" in text
 
 
+def written(results, verbosity=0):
+    return ["".join(text for text, _ in line) for line in terminal.lines(results, verbosity)]
+
+
 def test_the_terminal_names_the_reason_of_what_is_not_a_pass():
-    lines = list(table.lines(RESULTS.cells))
+    lines = written(RESULTS)
     assert any("no data" in line for line in lines)
-    assert any(line.startswith("bim 8/255") and "50.0 [45.5, 54.5]" in line and "+25.0" in line for line in lines)
+    assert any(line.startswith("  bim 8/255") and "50.0 [45.5, 54.5]" in line and "+25.0" in line for line in lines)
 
 
-@pytest.mark.parametrize("view", [html.render, markdown.render, lambda r: "\n".join(table.lines(r.cells))])
+def test_quiet_shows_what_is_no_pass_and_verbose_every_measure():
+    assert any("pm-0 75.0" in line for line in written(RESULTS, 1))
+    assert any("  ytbb-robust" in line for line in written(RESULTS))
+    assert not any("  ytbb-robust" in line for line in written(RESULTS, -1))
+    assert any("  fgsm" in line for line in written(RESULTS, -1))
+    assert len(written(RESULTS, -2)) == 1
+
+
+def test_the_terminal_marks_verdicts_in_colour():
+    marked = {text: markup for line in terminal.lines(RESULTS) for text, markup in line}
+    assert marked["fail"]["red"]
+    assert marked["pass"]["green"]
+
+
+def test_progress_says_how_far_a_cell_is():
+    so_far = Progress("mini:clip", "bim-8/255", done=100, total=400, right=40, computed=50, seconds=10.0)
+    assert str(so_far) == "bim-8/255 mini:clip 100/400, 40.0% [30.3, 50.3], 5 images/s, 1 min 0 s left"
+
+
+@pytest.mark.parametrize("view", [html.render, markdown.render, lambda r: "\n".join(written(r, 1))])
 def test_other_measures_and_warnings_about_the_data_are_shown_once(view):
     text = view(RESULTS).replace("&#39;", "'")
     assert "pm-0 75.0 [70.0, 80.0]; effective robustness +10.0 [+5.0, +15.0]" in text
     assert text.count("data set 'ytbb-robust': 7 anchors, 2169 were published") == 1
+
+
+def saved(folder, results=RESULTS):
+    folder.mkdir()
+    (folder / "results.json").write_text(results.to_json())
+    return folder / "results.json"
+
+
+def test_views_are_made_again_from_the_files(tmp_path):
+    cells = [replace(PASSED, gallery="key"), BASELINE]
+    file = saved(tmp_path / "run", replace(RESULTS, cells=cells))
+    (tmp_path / "run" / "gallery.json").write_text(gallery.to_json({"key": [replace(PICTURE, after="a plate")]}))
+    command = [sys.executable, "-m", "reports", "render", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.rpartition("/")[2] for line in done.stdout.split()} == {
+        "report.html",
+        "junit.xml",
+        "summary.md",
+        "cells.csv",
+    }
+    assert "taken for <strong>a plate" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_several_runs_stand_side_by_side(tmp_path):
+    before = saved(tmp_path / "epoch_1", replace(RESULTS, cells=[PASSED, BASELINE]))
+    after = saved(tmp_path / "epoch_2", replace(RESULTS, cells=[replace(PASSED, accuracy=0.75), BASELINE]))
+    render([before, after], tmp_path / "both")
+    text = (tmp_path / "both" / "report.html").read_text()
+    assert "mini:clip · epoch_1" in text
+    assert "mini:clip · epoch_2" in text
+    assert "All candidates" in text
+    rows = list(stdlib_csv.DictReader(io.StringIO((tmp_path / "both" / "cells.csv").read_text())))
+    assert [row["model"] for row in rows] == ["mini:clip · epoch_1", "mini:clip · epoch_2", "mini:clip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("results.json", "{}", "not a results.json"),
+        ("gallery.json", "[]", "not a gallery"),
+        ("gallery.json", '{"key": [{"image": "x"}]}', "not a gallery"),
+        ("gallery.json", gallery.to_json({"key": [replace(PICTURE, clean="javascript:alert(1)")]}), "no JPEG"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, content, says):
+    file = saved(tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    command = [sys.executable, "-m", "reports", "render", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert name in done.stderr
+
+
+def test_the_budget_of_pictures_goes_round_the_cells():
+    few = {key: [replace(PICTURE, image=str(i)) for i in range(3)] for key in "ab"}
+    size = sum(len(value) for value in vars(few["a"][0]).values())
+    assert {key: len(examples) for key, examples in gallery.within(3 * size, few).items()} == {"a": 2, "b": 1}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
 from metrics.intervals import Estimate, accuracy, mean, median
 from metrics.outcomes import Outcomes
+from metrics.results import Confusion
 from suites.conditions import BY_SCORE, Condition
 
 
@@ -41,6 +47,23 @@ def shape_bias(outcomes: Outcomes) -> Estimate | None:
     conflict = outcomes.rivals != outcomes.labels
     decided = conflict & (outcomes.correct | (outcomes.predictions == outcomes.rivals))
     return accuracy(outcomes.correct[decided]) if decided.any() else None
+
+
+def confusions(outcomes: Outcomes, names: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:
+    """The most frequent mistakes, by the names of the classes."""
+    wrong = ~outcomes.correct & (outcomes.predictions != outcomes.labels)
+    pairs = zip(outcomes.labels[wrong].tolist(), outcomes.predictions[wrong].tolist(), strict=True)
+    ordered = sorted(Counter(pairs).items(), key=lambda found: (-found[1], found[0]))
+    return tuple(Confusion(names[label], names[predicted], count) for (label, predicted), count in ordered[:most])
+
+
+def eps_quantiles(outcomes: Outcomes) -> tuple[float, ...]:
+    """The 0%, 5%, ... 100% quantiles of the smallest eps, in 1/255; each is one image's. Nothing without a search."""
+    smallest = outcomes.measures.get("smallest_eps")
+    if smallest is None or not len(smallest):
+        return ()
+    found = np.quantile(255 * smallest, np.linspace(0, 1, 21), method="inverted_cdf")
+    return tuple(round(eps, 4) for eps in found.tolist())
 
 
 def _not_negative(estimate: Estimate) -> Estimate:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 SCHEMA = 3
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
@@ -66,6 +68,15 @@ class Regression:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """How many images of one class were taken for another."""
+
+    label: str
+    predicted: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Cell:
     """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
 
@@ -96,6 +107,12 @@ class Cell:
     metrics: dict[str, float] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    """The most frequent ones."""
+    smallest_eps: tuple[float, ...] = ()
+    """Of a search: the 0%, 5%, ... 100% quantiles over its images, in 1/255; more than 255 where an image stood."""
+    gallery: str = ""
+    """The key of its pictures in gallery.json, beside results.json."""
     seconds: float = 0.0
 
     @property
@@ -155,6 +172,8 @@ class Results:
     summaries: list[Summary] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
     shard: Shard | None = None
+    partial: str = ""
+    """Why cells are missing that were asked for; '' for a complete run."""
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
@@ -162,17 +181,23 @@ class Results:
 
 def cell_from(row: dict[str, Any]) -> Cell:
     """The inverse of `asdict`, for rows that came from a worker or a file."""
-    row = row | {"unreadable": tuple(row["unreadable"]), "warnings": tuple(row["warnings"])}
+    row = row | {name: tuple(row.get(name) or ()) for name in ("unreadable", "warnings", "smallest_eps")}
     if row["ci95"] is not None:
         row["ci95"] = tuple(row["ci95"])
-    if row["supervised"] is not None:
-        row["supervised"] = Baseline(**row["supervised"] | {"ci95": tuple(row["supervised"]["ci95"])})
-    row["difference"] = _figure(row["difference"])
-    row["checks"] = tuple(Check(**check | {"ci95": tuple(check["ci95"])}) for check in row["checks"])
-    if regression := row["regression"]:
+    if supervised := row.get("supervised"):
+        row["supervised"] = _made(Baseline, supervised | {"ci95": tuple(supervised["ci95"])})
+    row["difference"] = _figure(row.get("difference"))
+    row["checks"] = tuple(_made(Check, check | {"ci95": tuple(check["ci95"])}) for check in row.get("checks", ()))
+    row["confusions"] = tuple(_made(Confusion, confusion) for confusion in row.get("confusions", ()))
+    if regression := row.get("regression"):
         ids = {name: tuple(regression[name]) for name in ("fixed", "broken")}
-        row["regression"] = Regression(**regression | ids | {"difference": _figure(regression["difference"])})
-    return Cell(**row)
+        row["regression"] = _made(Regression, regression | ids | {"difference": _figure(regression["difference"])})
+    return _made(Cell, row)
+
+
+def _made(kind: type[T], raw: dict[str, Any]) -> T:
+    """Without what a later version has added: a newer file can be shown, too."""
+    return kind(**{f.name: raw[f.name] for f in fields(kind) if f.name in raw})  # type: ignore[arg-type]
 
 
 def _figure(raw: dict[str, Any] | None) -> Figure | None:
@@ -183,11 +208,12 @@ def from_json(raw: dict[str, Any]) -> Results:
     """Raises `ValueError`, `KeyError` or `TypeError` where it is not what `to_json` gives."""
     if raw["schema"] != SCHEMA:
         raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
-    summaries = [Summary(**s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
+    summaries = [_made(Summary, s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
     cells = [cell_from(cell) for cell in raw["cells"]]
-    guards = [Guard(**guard) for guard in raw["guards"]]
-    shard = Shard(**raw["shard"]) if raw.get("shard") else None
-    return Results(raw["suite"], raw["environment"], raw["models"], cells, summaries, guards, shard)
+    guards = [_made(Guard, guard) for guard in raw["guards"]]
+    environment, models, partial = raw["environment"], raw["models"], raw.get("partial", "")
+    shard = _made(Shard, raw["shard"]) if raw.get("shard") else None
+    return Results(raw["suite"], environment, models, cells, summaries, guards, shard, partial)
 
 
 def read(file: Path) -> Results:
@@ -202,11 +228,13 @@ def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
     """A cell's figures, flat, for JUnit."""
     found: dict[str, Any] = {"model": cell.model, "n": cell.n, "accuracy": cell.accuracy, "verdict": cell.verdict}
     if cell.ci95:
-        found |= {"ci95_low": cell.ci95[0], "ci95_high": cell.ci95[1]}
+        found |= {"ci_low": cell.ci95[0], "ci_high": cell.ci95[1]}
     if cell.supervised and cell.difference:
-        found |= {"supervised": cell.supervised.model, "supervised_accuracy": cell.supervised.accuracy}
+        found |= {"baseline": cell.supervised.model, "baseline_accuracy": cell.supervised.accuracy}
         found |= {"difference": cell.difference.value}
-        found |= {"difference_ci95_low": cell.difference.ci95[0], "difference_ci95_high": cell.difference.ci95[1]}
+        found |= {"difference_ci_low": cell.difference.ci95[0], "difference_ci_high": cell.difference.ci95[1]}
+    if eps := cell.params.get("eps"):
+        found |= {"eps": eps}
     if cell.spared:
         found |= {"spared": cell.spared}
     if cell.regression and cell.regression.difference:
@@ -222,7 +250,8 @@ def in_order(cells: Iterable[Cell]) -> list[Cell]:
 
     def key(cell: Cell) -> tuple[Any, ...]:
         numbers = tuple(_sortable(v) for v in cell.params.values())
-        return (FAMILIES.index(cell.family), cell.condition, numbers, cell.role, cell.model)
+        family = FAMILIES.index(cell.family) if cell.family in FAMILIES else len(FAMILIES)
+        return (family, cell.family, cell.condition, numbers, cell.role, cell.model)
 
     return sorted(unique.values(), key=key)
 

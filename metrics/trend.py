@@ -63,13 +63,20 @@ def fit(clean: ArrayLike, shifted: ArrayLike) -> Trend:
 @cache
 def published(shift: str) -> Trend | None:
     """The trend of a natural shift, over published accuracies of models trained on ImageNet-1k alone; else None."""
+    pairs = published_accuracies(shift)
+    return None if pairs is None else fit(*pairs.T)
+
+
+@cache
+def published_accuracies(shift: str) -> NDArray[np.float64] | None:
+    """Clean accuracy and accuracy under a natural shift of these models, shares (models, 2); None where there are
+    none."""
     for file in sorted(_DATA.glob("trend_*.csv")):
         with file.open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
         clean = f"clean-{shift}-classes" if f"clean-{shift}-classes" in rows[0] else "imagenet"
         if shift in rows[0] and shift != "imagenet":
-            pairs = [(row[clean], row[shift]) for row in rows if row[clean] and row[shift]]
-            return fit(*np.array(pairs, float).T)
+            return np.array([(row[clean], row[shift]) for row in rows if row[clean] and row[shift]], float)
     return None
 
 

@@ -1,6 +1,9 @@
 """`python -m reports history`: the recorded runs, and how the figures of a model family went.
 `python -m reports merge RESULTS_JSON ... -o DIR`: the reports of a run out of those of its shards.
-`python -m reports annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell."""
+`python -m reports annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell.
+`python -m reports render RESULTS_JSON...`: report.html, junit.xml, summary.md and cells.csv anew, of one run, or of
+several side by side.
+`python -m reports picture REPORT_HTML PNG`: the top of a report as a picture, by the Chromium of this machine."""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.results import FAMILIES, Cell, read
+from metrics.results import FAMILIES, Cell, Results, read
 from models.errors import InputError
-from reports import history, table
+from reports import gallery, history, terminal
+from reports.html import together
+from reports.merge import exit_code, merged
+from reports.picture import picture
+from reports.plugin import views, write, write_all
 
 
 def trend(runs: list[history.Run], family: str) -> list[str]:
@@ -34,7 +41,7 @@ def _mean(cells: list[Cell]) -> str:
     return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
 
 
-def as_annotations(cells: list[Cell]) -> list[str]:
+def github_lines(cells: list[Cell]) -> list[str]:
     """A workflow command each; names and reasons are not ours, so what has a meaning there is escaped."""
     failing = [c for c in cells if c.role == "candidate" and not c.holds and c.verdict != "known weakness"]
     shown = [c for c in cells if c.verdict == "improved"] + failing
@@ -45,6 +52,42 @@ def as_annotations(cells: list[Cell]) -> list[str]:
 
 def _escaped(text: str, also: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in "%\r\n" + also else c for c in text)
+
+
+def render(files: list[Path], out: Path | None) -> list[Path]:
+    """Write the views of one results.json or recorded run, or of several together; returns the files written.
+
+    Raises `InputError` where several have no folder to go to, `ValueError` for a file that is neither.
+    """
+    if out is None and len(files) > 1:
+        raise InputError("several runs side by side need a folder of their own: give --out DIR")
+    named = dict(zip(_names(files), (_read(file) for file in files), strict=True))
+    runs = list(named.items())
+    results = runs[0][1] if len(runs) == 1 else together(runs)
+    contents = views(results, _pictures(files), runs if len(runs) > 1 else ())
+    folder = out or files[0].parent
+    write(folder, contents)
+    return [folder / name for name in contents]
+
+
+def _pictures(files: list[Path]) -> dict[str, list[gallery.Example]]:
+    found = {key: examples for file in files for key, examples in gallery.beside(file).items()}
+    return gallery.within(gallery.BUDGET, found)
+
+
+def _read(file: Path) -> Results:
+    return history.read(file).results if file.name.endswith(history.SUFFIX) else read(file)
+
+
+def _names(files: list[Path]) -> list[str]:
+    """What tells the files apart: the folders' names, or with more of the path where these are the same."""
+    paths = [file.resolve() for file in files]
+    parts = [path.parts if path.name.endswith(history.SUFFIX) else path.parent.parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError(f"{files[0]} is given twice")
 
 
 def main() -> int:
@@ -59,22 +102,32 @@ def main() -> int:
     command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
     joined = commands.add_parser("merge", help="join the results of a run's shards")
     joined.add_argument("results", type=Path, nargs="+", help="the results.json of each shard")
-    joined.add_argument("-o", "--out", type=Path, required=True, help="folder for the four reports")
+    joined.add_argument("-o", "--out", type=Path, required=True, help="folder for the reports")
+    rendered = commands.add_parser("render", help="write the views of results.json anew, of several side by side")
+    rendered.add_argument("results", type=Path, nargs="+", help="results.json files, or recorded runs")
+    rendered.add_argument("--out", type=Path, help="folder to write to (default: the folder of the one results.json)")
+    pictured = commands.add_parser("picture", help="the top of a report as a picture")
+    pictured.add_argument("report", type=Path, help="a report.html")
+    pictured.add_argument("png", type=Path, help="the picture to write")
     args = parser.parse_args()
     if args.command == "merge":
-        from reports.merge import exit_code, merged
-        from reports.plugin import write_all
-
         try:
             results = merged(args.results)
         except InputError as error:
             parser.error(str(error))
-        write_all(results, args.out)
-        print("\n".join(table.lines(results.cells)))
+        write_all(results, args.out, _pictures(args.results))
+        print("\n".join("".join(text for text, _ in line) for line in terminal.lines(results)))
         return exit_code(results)
+    if args.command in ("render", "picture"):
+        try:
+            done = render(args.results, args.out) if args.command == "render" else [picture(args.report, args.png)]
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
+        print("\n".join(map(str, done)))
+        return 0
     if args.command == "annotations":
         try:
-            print("\n".join(as_annotations(read(args.results).cells)))
+            print("\n".join(github_lines(read(args.results).cells)))
         except (OSError, ValueError) as error:
             parser.error(str(error))
         return 0

@@ -1,39 +1,133 @@
-"""report.html: one self-contained file; everything that comes from outside is escaped."""
+"""report.html: one self-contained file that asks no network for anything; whatever comes from outside is escaped."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from metrics.results import Results
-from reports.table import candidates, guards, interval, others, regressions, share, summaries, warnings
+from metrics.results import Cell, Results, in_order
+from reports import figures
+from reports.gallery import RULE, Gallery
+from reports.svg import NOT_IN_XML
+from reports.table import (
+    VERDICTS,
+    candidates,
+    counts,
+    failing,
+    guards,
+    headline,
+    interval,
+    others,
+    regressions,
+    share,
+    summaries,
+    warnings,
+)
 
-_VERDICT_ORDER = ("fail", "error", "improved", "known weakness", "inconclusive", "not run", "not gated", "pass")
+_HERE = Path(__file__).parent
+_WHY = 12
+"""Sentences at the top at most."""
 
 
-def render(results: Results) -> str:
+@dataclass(frozen=True)
+class Family:
+    """A candidate's cells of a family: how many of which verdict, and the one that loses most against its baseline."""
+
+    name: str
+    model: str
+    cells: int
+    counts: dict[str, int]
+    worst: Cell | None
+
+
+def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tuple[str, Results]] = ()) -> str:
+    """The page of a run; of several, `results` is `together(runs)`."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"share": share, "interval": interval, "others": others}
-    shown = candidates(results.cells)
-    counts = {verdict: sum(cell.verdict == verdict for cell in shown) for verdict in _VERDICT_ORDER}
-    return environment.get_template("report.html.j2").render(
+    shown, script = candidates(results.cells), (_HERE / "report.js").read_text(encoding="utf-8")
+    failed = failing(shown)
+    models = list(dict.fromkeys(cell.model for cell in shown))
+    plots = figures.plots(results)
+    page = environment.get_template("report.html.j2").render(
         results=results,
+        runs=runs or [(results.suite, results)],
+        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        headline=headline(results),
+        why=failed[:_WHY],
+        why_left=max(0, len(failed) - _WHY),
+        families=_families(shown),
+        models=models,
+        matrix=_matrix(shown) if len(models) > 1 else {},
         candidates=shown,
         baselines=[cell for cell in results.cells if cell.role == "supervised"],
-        counts={verdict: count for verdict, count in counts.items() if count},
-        explained=[cell for cell in shown if cell.verdict not in ("pass", "not gated")],
-        measured=sum(cell.accuracy is not None for cell in shown),
-        failed=counts["fail"] + counts["error"] + counts["improved"],
+        verdicts=[verdict for verdict in VERDICTS if any(cell.verdict == verdict for cell in shown)],
+        explained=[cell for cell in shown if cell.verdict not in ("pass", "not gated", "not run")],
+        not_run=[cell for cell in shown if cell.verdict == "not run"],
+        plots=plots,
+        mistaken=[cell for cell in results.cells if "reads_the_word" in cell.metrics and cell.confusions],
+        gallery=[(cell, gallery[cell.gallery]) for cell in shown if gallery and cell.gallery in gallery],
+        rule=RULE,
         guards=guards(results.guards),
-        regressions=regressions(results.cells),
+        regressions=[cell for cell in shown if cell.regression],
+        regression_lines=regressions(results.cells),
         warnings=warnings(results.cells),
         summaries=summaries(results.summaries),
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )
+    return NOT_IN_XML.sub("\ufffd", page)
+
+
+def together(runs: Sequence[tuple[str, Results]]) -> Results:
+    """Several runs side by side, as one: candidates are called by model and run, baselines where runs disagree."""
+    baselines: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
+    for _, run in runs:
+        for cell in run.cells:
+            if cell.role == "supervised":
+                baselines.setdefault((cell.label, cell.model), set()).add((cell.n, cell.correct))
+    differing = {model for (_, model), found in baselines.items() if len(found) > 1}
+
+    def called(model: str, role: str, run: str) -> str:
+        return f"{model} · {run}" if role == "candidate" or model in differing else model
+
+    return Results(
+        " and ".join(dict.fromkeys(run.suite for _, run in runs)),
+        {},
+        [],
+        in_order(replace(c, model=called(c.model, c.role, name)) for name, run in runs for c in run.cells),
+        [replace(s, model=called(s.model, s.role, name)) for name, run in runs for s in run.summaries],
+        [replace(g, model=called(g.model, g.role, name)) for name, run in runs for g in run.guards],
+        partial=" ".join(f"{name}: {run.partial}" for name, run in runs if run.partial),
+    )
+
+
+def _families(cells: Iterable[Cell]) -> list[Family]:
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.family, cell.model), []).append(cell)
+    found = []
+    for (family, model), own in groups.items():
+        compared = [cell for cell in own if cell.difference]
+        worst = min(compared, key=lambda c: c.difference.value if c.difference else 0, default=None)
+        found.append(Family(family, model, len(own), counts(own), worst))
+    return found
+
+
+def _matrix(cells: Iterable[Cell]) -> dict[str, dict[str, Cell]]:
+    """Condition -> model -> cell."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.label, {})[cell.model] = cell
+    return rows

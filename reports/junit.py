@@ -1,28 +1,31 @@
-"""junit.xml: a suite per family, a case per candidate and condition, the figures as properties."""
+"""junit.xml: a suite per family, a case per candidate and condition, the figures as properties.
+
+Elements and attributes are those of the schema that Jenkins' xunit plugin checks, but for the properties of a case,
+which its schema knows of suites alone: they are where pytest writes them and other viewers look for them.
+"""
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from itertools import groupby
 
 from metrics.results import Cell, Results, properties
+from reports.svg import NOT_IN_XML
 from reports.table import candidates
-
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(results: Results) -> str:
     root = ET.Element("testsuites", name=f"robustness {results.suite}")
     for family, group in groupby(candidates(results.cells), key=lambda cell: cell.family):
-        cells = list(group)
-        suite = ET.SubElement(root, "testsuite", name=family)
-        for cell in cells:
+        started = {"timestamp": results.environment["started"]} if results.environment.get("started") else {}
+        suite = ET.SubElement(root, "testsuite", name=family, **started)
+        for cell in group:
             _case(suite, cell)
+        suite.set("skipped", str(sum(case.find("skipped") is not None for case in suite)))
         _count(suite)
     _count(root)
     ET.indent(root)
-    return _NOT_IN_XML.sub("\ufffd", ET.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
+    return NOT_IN_XML.sub("\ufffd", ET.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def _case(suite: ET.Element, cell: Cell) -> None:
@@ -32,18 +35,22 @@ def _case(suite: ET.Element, cell: Cell) -> None:
     found = ET.SubElement(case, "properties")
     for name, value in properties(cell):
         ET.SubElement(found, "property", name=name, value=str(value))
-    if cell.verdict in ("fail", "improved"):
-        ET.SubElement(case, "failure", message=cell.reason)
-    elif cell.verdict == "error":
-        ET.SubElement(case, "error", message=cell.reason)
+    if cell.verdict == "error":
+        _outcome(case, "error", cell.verdict, cell.reason)
+    elif (not cell.holds and cell.verdict in ("fail", "inconclusive")) or cell.verdict == "improved":
+        _outcome(case, "failure", cell.verdict, cell.reason)
     elif cell.verdict in ("not run", "known weakness"):
-        ET.SubElement(case, "skipped", message=f"{cell.verdict}: {cell.reason}")
+        _outcome(case, "skipped", cell.verdict, f"{cell.verdict}: {cell.reason}")
+
+
+def _outcome(case: ET.Element, tag: str, kind: str, sentence: str) -> None:
+    """Some viewers show the attribute, some the text."""
+    ET.SubElement(case, tag, type=kind, message=sentence).text = sentence
 
 
 def _count(element: ET.Element) -> None:
     cases = list(element.iter("testcase"))
-    kinds = {"failures": "failure", "errors": "error", "skipped": "skipped"}
     element.set("tests", str(len(cases)))
-    for attribute, tag in kinds.items():
+    for attribute, tag in {"failures": "failure", "errors": "error"}.items():
         element.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
     element.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")

@@ -1,35 +1,82 @@
-"""summary.md: the run in a table, for the step summary of a CI job."""
+"""summary.md: a run for the step summary of a CI job: the verdict, what fails, the table; under 60 kB."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 from metrics.results import Results
-from reports.table import HEADINGS, candidates, columns, guards, regressions, spared, summaries, warnings
+from reports.table import (
+    HEADINGS,
+    candidates,
+    columns,
+    failing,
+    guards,
+    headline,
+    regressions,
+    spared,
+    summaries,
+    warnings,
+)
+
+_LIMIT = 59_000
+"""Bytes, with some room below what a step summary should have."""
 
 
 def render(results: Results) -> str:
-    shown = candidates(results.cells)
-    counts: dict[str, int] = {}
-    for cell in shown:
-        counts[cell.verdict] = counts.get(cell.verdict, 0) + 1
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    lines = [f"## Robustness, suite {_escaped(results.suite)}: {verdicts}", ""]
-    lines += [_row(HEADINGS), _row(["---"] * len(HEADINGS)), *(_row(columns(cell)) for cell in shown), ""]
-    for cell in shown:
-        if cell.verdict not in ("pass", "not gated"):
-            lines.append(f"- **{cell.verdict}** {_escaped(f'{cell.model}, {cell.label}: {cell.reason}')}")
-    lines += [f"- {_escaped(line)}" for line in (*spared(results.cells), *regressions(results.cells))]
-    lines += [f"- {_escaped(summary)}" for summary in summaries(results.summaries)]
-    lines += [f"- {_escaped(line)}" for line in guards(results.guards)]
-    lines += [f"- **warning** {_escaped(warning)}" for warning in warnings(results.cells)]
-    return "\n".join([*lines, ""])
+    """What does not fit is left out, the least urgent first, and counted."""
+    shown, head = candidates(results.cells), headline(results)
+    failed = failing(shown)
+    lines = [f"## Robustness, suite {_escaped(results.suite)}: {head.sentence.lower()}", "", f"{head.counts}.", ""]
+    if results.partial:
+        lines += [f"**Partial**: {_escaped(results.partial)}", ""]
+    rest = [cell for cell in shown if cell.verdict not in ("pass", "not gated") and cell not in failed]
+    rows = [_row(columns(cell)) for cell in (*failed, *(cell for cell in shown if cell not in failed))]
+    notes = [
+        *(f"- **{c.verdict}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
+        *(
+            f"- {_escaped(line)}"
+            for line in (*spared(shown), *regressions(shown), *summaries(results.summaries), *guards(results.guards))
+        ),
+        *(f"- **warning** {_escaped(warning)}" for warning in warnings(results.cells)),
+    ]
+    reasons = [f"- **{c.verdict}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
+    lines += [_row(HEADINGS), _row(["---"] * len(HEADINGS))]
+    parts = {"rows": rows, "reasons": reasons, "notes": notes}
+    room = _LIMIT - _size(lines)
+    all_fit = sum(map(_size, parts.values())) <= room - 1000
+    for what, part in parts.items():
+        kept = part if all_fit else _fitting(part, room // 2)
+        room -= _size(kept)
+        lines += kept
+        if left := len(part) - len(kept):
+            lines += [
+                "",
+                f"*{left} more {what} are left out here; report.html and cells.csv beside this file have all.*",
+            ]
+        lines.append("")
+    return "\n".join([*lines, "The whole report is `report.html` beside this file.", ""])
 
 
-def _row(texts: tuple[str, ...] | list[str]) -> str:
+def _fitting(lines: Sequence[str], room: int) -> list[str]:
+    kept: list[str] = []
+    for line in lines:
+        room -= _size([line])
+        if room < 0:
+            break
+        kept.append(line)
+    return kept
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line.encode()) + 1 for line in lines)
+
+
+def _row(texts: Sequence[str]) -> str:
     return f"| {' | '.join(_escaped(text) for text in texts)} |"
 
 
 def _escaped(text: str) -> str:
-    """Model and file names are not ours: no HTML, no table breaks."""
+    """Model and file names are not ours: no HTML, no table breaks, and no sentence without end."""
+    text = text if len(text) <= 1000 else f"{text[:1000]}…"
     return html.escape(text, quote=False).replace("|", "\\|").replace("\n", " ")

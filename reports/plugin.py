@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from metrics.gate import corrected
 from metrics.results import Cell, Results, Shard, cell_from, in_order
 from metrics.summary import of_cells
 from models.errors import InputError
-from reports import history, junit, markdown, table
+from reports import csv, gallery, history, junit, markdown, progress, table, terminal
+from reports.gallery import Gallery
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    progress.pytest_configure(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config), "robustness-recorder")
 
@@ -36,6 +39,7 @@ class Recorder:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._began = datetime.now(UTC)
         self._rows: dict[str, list[Cell]] = {}
         self._right: list[dict[str, Any]] = []
         self._expected: dict[str, CellSpec] = {}
@@ -79,9 +83,12 @@ class Recorder:
         models = self._config.stash.get(MODELS, [])
         summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
         found = guards.of_cells(cells)
-        shard, about = self._shard(settings), environment(self._config)
-        self._results = Results(settings.suite.name, about, models, cells, summaries, found, shard)
-        write_all(self._results, settings.report_dir)
+        seconds = round((datetime.now(UTC) - self._began).total_seconds(), 1)
+        times = {"started": self._began.isoformat(timespec="seconds"), "seconds": seconds}
+        partial = _partial(session, len(missing), len(self._expected))
+        shard, about = self._shard(settings), environment(self._config) | times
+        self._results = Results(settings.suite.name, about, models, cells, summaries, found, shard, partial)
+        write_all(self._results, settings.report_dir, gallery.collect(settings.gallery_dir, cells))
         if settings.record and self._right:
             file = history.append(settings.history_dir, settings.record, self._results, self._right)
             self._notes.append(f"recorded: {os.path.relpath(file)}")
@@ -100,24 +107,19 @@ class Recorder:
         if self._results is None:
             return
         terminalreporter.section(f"robustness, suite {self._results.suite}")
-        for line in table.lines(self._results.cells):
-            terminalreporter.write_line(line)
-        for line in (
-            *table.spared(self._results.cells),
-            *table.regressions(self._results.cells),
-            *table.summaries(self._results.summaries),
-            *table.guards(self._results.guards),
-        ):
-            terminalreporter.write_line(line)
+        for line in terminal.lines(self._results, self._config.get_verbosity()):
+            for text, markup in line:
+                terminalreporter.write(text, **markup)
+            terminalreporter.write("\n")
         if self._undecided:
             terminalreporter.write_line(
                 f"the time limit left {self._undecided} gating cells undecided: not run is no pass"
             )
         folder = self._config.stash[SETTINGS].report_dir
-        for name in ("report.html", "summary.md", "results.json", "junit.xml"):
+        for name in FILES[: 1 if self._config.get_verbosity() < 0 else None]:
             terminalreporter.write_line(os.path.relpath(folder / name))
-        for line in self._notes:
-            terminalreporter.write_line(line)
+        for note in self._notes:
+            terminalreporter.write_line(note)
 
     def _expect(self, ids: Sequence[str]) -> None:
         self._expected |= cells_of(self._config.stash[SETTINGS], ids)
@@ -155,10 +157,23 @@ def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
     return [f"{file}: {change}" for change in changes] or [f"{file}: no known weakness is gone, nothing to update"]
 
 
+def _partial(session: pytest.Session, missing: int, expected: int) -> str:
+    """Why cells are missing, '' where none is."""
+    if not missing:
+        return ""
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        why = "The run was interrupted"
+    else:
+        why = f"The run ended early ({session.shouldfail or session.shouldstop or 'a worker crashed, or pytest did'})"
+    return f"{why}: {missing} of {expected} cells were not run."
+
+
 def environment(config: pytest.Config) -> dict[str, Any]:
     """What somebody needs to run this again, and to trust that it was run as it says."""
     import platform
     from importlib.metadata import version
+
+    import torch
 
     from fixtures.evaluator import code_version
 
@@ -175,22 +190,48 @@ def environment(config: pytest.Config) -> dict[str, Any]:
         "code_version": code_version(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "cpu": _processor(),
         "cpu_count": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "libraries": {name: version(name) for name in libraries},
     }
 
 
-def write_all(results: Results, folder: Path) -> None:
-    """The four files of a run; each replaces its predecessor whole."""
+def _processor() -> str:
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
+
+
+FILES = ("report.html", "summary.md", "results.json", "junit.xml", "cells.csv", gallery.NAME)
+
+
+def write_all(results: Results, folder: Path, pictures: Gallery) -> None:
+    """The files of a run; each replaces its predecessor whole."""
+    write(folder, {"results.json": results.to_json(), gallery.NAME: gallery.to_json(pictures)})
+    write(folder, views(results, pictures))
+
+
+def views(results: Results, pictures: Gallery, runs: Sequence[tuple[str, Results]] = ()) -> dict[str, str]:
+    """What can be made of results.json and gallery.json, by file name."""
     from reports import html
 
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "results.json": results.to_json(),
+    return {
         "junit.xml": junit.render(results),
         "summary.md": markdown.render(results),
-        "report.html": html.render(results),
+        "cells.csv": csv.render(results.cells),
+        "report.html": html.render(results, pictures, runs),
     }
+
+
+def write(folder: Path, contents: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
         partial = folder / f".{name}.partial"
         partial.write_text(text, encoding="utf-8")

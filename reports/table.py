@@ -1,11 +1,16 @@
-"""The table of a run in the terminal."""
+"""How all views call things and write figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from metrics.results import Cell, Guard, Summary
+from metrics.results import Cell, Guard, Results, Summary
 from suites.conditions import MCE
+
+VERDICTS = ("fail", "error", "improved", "known weakness", "inconclusive", "not run", "not gated", "pass")
+"""The worst first."""
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -49,14 +54,20 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
 """Metrics that the tables show: what they are called there, their sign, and how they are written."""
 
 
+_LEFT_OUT = ("passes", "flat_gradients", "trend_r2")
+"""Of the guards' concern, or the same in all cells."""
+
+
 def others(cell: Cell) -> str:
-    """What else was measured, each with its interval."""
-    found = [
-        f"{label} {unit(cell.metrics[key], sign)} "
-        + interval((cell.metrics[f"{key}_ci95_low"], cell.metrics[f"{key}_ci95_high"]), sign, unit)
-        for key, (label, sign, unit) in _OTHERS.items()
-        if key in cell.metrics
-    ]
+    """What else was measured, each with its interval; what a later version measures by the name that it gives it."""
+    ends = ("_ci95_low", "_ci95_high")
+    named = [key for key in cell.metrics if not key.endswith(ends) and key not in _LEFT_OUT]
+    found = []
+    for key in sorted(named, key=lambda key: list(_OTHERS).index(key) if key in _OTHERS else len(_OTHERS)):
+        label, sign, unit = _OTHERS.get(key, (key.replace("_", " "), "", number))
+        low, high = (cell.metrics.get(f"{key}{end}") for end in ends)
+        ci95 = None if low is None or high is None else (low, high)
+        found.append(f"{label} {unit(cell.metrics[key], sign)} {interval(ci95, sign, unit)}".rstrip())
     if cell.spared:
         found.append(f"settled early, {cell.spared} images spared")
     return "; ".join(found)
@@ -121,13 +132,37 @@ def candidates(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.role == "candidate"]
 
 
-def lines(cells: Sequence[Cell]) -> Iterator[str]:
-    """The candidates' rows, aligned; the reason stands under a row that is not a plain pass."""
-    shown = candidates(cells)
-    rows = [HEADINGS, *(columns(cell) for cell in shown)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    for row, cell in zip(rows, [None, *shown], strict=True):
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        if cell and cell.verdict in ("fail", "error", "improved", "not run"):
-            yield f"    {cell.reason}"
-    yield from (f"warning: {warning}" for warning in warnings(cells))
+def counts(cells: Iterable[Cell]) -> dict[str, int]:
+    """Verdict -> how many cells, the worst first; a verdict of a later version last."""
+    found = Counter(cell.verdict for cell in cells)
+    return {verdict: found[verdict] for verdict in (*VERDICTS, *sorted(set(found) - set(VERDICTS))) if found[verdict]}
+
+
+def failing(cells: Iterable[Cell]) -> list[Cell]:
+    """Those whose tests fail, the worst verdict first."""
+    found = [cell for cell in cells if cell.verdict in ("fail", "error", "improved") and not cell.allowed]
+    found += [cell for cell in cells if cell.verdict == "inconclusive" and not cell.allowed]
+    return sorted(found, key=lambda cell: VERDICTS.index(cell.verdict))
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict on a run in a sentence, and the verdicts of its cells counted."""
+
+    holds: bool
+    sentence: str
+    counts: str
+
+
+def headline(results: Results) -> Headline:
+    shown = candidates(results.cells)
+    failed, ran = len(failing(shown)), sum(cell.accuracy is not None for cell in shown)
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts(shown).items())
+    if failed:
+        return Headline(False, f"The gate fails in {failed} of {len(shown)} cells", counted)
+    if not ran:
+        return Headline(False, f"Nothing was measured in {len(shown)} cells", counted)
+    where = "all" if ran == len(shown) else f"the {ran} of"
+    return Headline(
+        True, f"The gate holds in {where} {len(shown)} cells" + (" that ran" if ran < len(shown) else ""), counted
+    )

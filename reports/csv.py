@@ -1,0 +1,40 @@
+"""cells.csv: a row a cell, candidates and baselines alike; shares as shares."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from metrics.results import Cell, properties
+
+_FIRST = ("family", "condition", "params", "role", "model", "n", "correct", "accuracy", "ci_low", "ci_high")
+_LAST = ("seconds", "reason")
+
+
+def render(cells: Iterable[Cell]) -> str:
+    rows = [_row(cell) for cell in cells]
+    names = dict.fromkeys((*_FIRST, *(name for row in rows for name in row if name not in _LAST), *_LAST))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _row(cell: Cell) -> dict[str, str | int | float]:
+    own: dict[str, str | int | float] = {
+        "family": cell.family,
+        "condition": cell.condition,
+        "params": " ".join(f"{key}={value}" for key, value in cell.params.items()),
+        "role": cell.role,
+        "correct": cell.correct,
+        "seconds": cell.seconds,
+        "reason": cell.reason,
+    }
+    return {name: _inert(value) for name, value in (own | dict(properties(cell))).items()}
+
+
+def _inert(value: str | int | float) -> str | int | float:
+    """A text that a spreadsheet would compute gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,81 @@
+"""The table of a run in the terminal: by family, as much as -q and -v ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from metrics.results import Cell, Results
+from reports import table
+from reports.table import candidates, columns, interval, share
+
+Line = tuple[tuple[str, dict[str, bool]], ...]
+"""Pieces of text with their markup."""
+
+_MARKUP = {
+    "pass": {"green": True},
+    "fail": {"red": True, "bold": True},
+    "error": {"red": True, "bold": True},
+    "improved": {"red": True, "bold": True},
+    "inconclusive": {"yellow": True},
+    "known weakness": {"yellow": True},
+}
+_LABEL = 36
+
+
+def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
+    """Compact by default; below 0 what is no plain pass, below -1 the headline; above 0 also the baselines' accuracies,
+    other measures, and every reason."""
+    head = table.headline(results)
+    if verbosity > -2:
+        shown = [cell for cell in candidates(results.cells) if verbosity >= 0 or _notable(cell)]
+        yield from _rows(shown, verbosity)
+        extra = (
+            [*table.spared(results.cells), *table.regressions(results.cells), *table.summaries(results.summaries)]
+            if verbosity >= 0
+            else []
+        )
+        guards = table.guards(results.guards)
+        for line in (*extra, *(guards if verbosity >= 0 else guards[1:])):
+            yield (((line), {"red": line.startswith("guard broken")}),)
+        for warning in table.warnings(results.cells):
+            yield ((f"warning: {warning}", {"yellow": True}),)
+    if results.partial:
+        yield ((f"partial: {results.partial}", {"red": True, "bold": True}),)
+    yield ((f"{head.sentence}: {head.counts}", {"green": head.holds, "red": not head.holds, "bold": True}),)
+
+
+def _notable(cell: Cell) -> bool:
+    return cell.verdict not in ("pass", "not gated", "known weakness") and not cell.allowed
+
+
+def _rows(cells: Sequence[Cell], verbosity: int) -> Iterator[Line]:
+    rows = [_columns(cell, verbosity) for cell in cells]
+    if not rows:
+        return
+    heads = ("condition", "n", "accuracy, 95% interval", "difference") if verbosity < 1 else table.HEADINGS[:6]
+    if verbosity < 1 and len({cell.model for cell in cells}) > 1:
+        heads = (heads[0], "model", *heads[1:])
+        rows = [(row[0], cell.model, *row[1:]) for row, cell in zip(rows, cells, strict=True)]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    titles = "  ".join(part.ljust(width) for part, width in zip(heads, widths, strict=True))
+    yield ((f"  {titles}  verdict", {}),)
+    for family, group in groupby(zip(rows, cells, strict=True), key=lambda pair: pair[1].family):
+        own = list(group)
+        counted = ", ".join(f"{n} {verdict}" for verdict, n in table.counts(cell for _, cell in own).items())
+        yield ((family, {"bold": True}), (f"  {counted}", {}))
+        for row, cell in own:
+            text = "  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True))
+            also = f"  {table.others(cell)}".rstrip() if verbosity > 0 else ""
+            yield ((f"  {text}  ", {}), (cell.verdict, _MARKUP.get(cell.verdict, {})), (also, {}))
+            if cell.reason and (verbosity > 0 or cell.verdict in ("fail", "error", "improved", "not run")):
+                yield ((f"      {cell.reason}", {}),)
+
+
+def _columns(cell: Cell, verbosity: int) -> tuple[str, ...]:
+    if verbosity > 0:
+        return columns(cell)[:6]
+    label = cell.label if len(cell.label) <= _LABEL else f"{cell.label[: _LABEL - 1]}…"
+    d = cell.difference
+    difference = f"{share(d.value, '+')} {interval(d.ci95, '+')}" if d else "-"
+    return label, str(cell.n), f"{share(cell.accuracy)} {interval(cell.ci95)}", difference

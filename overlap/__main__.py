@@ -14,7 +14,7 @@ from models.device import set_up_device
 from models.errors import InputError, nearest
 from models.features import load_encoder
 from models.spec import parse
-from overlap.analysis import GALLERY, RESULT, analyse
+from overlap.analysis import GALLERY, NEIGHBOURS, RESULT, analyse
 from overlap.found import Found
 from overlap.sources import find_all
 from shifts import data_sets
@@ -67,7 +67,9 @@ def _run(options: argparse.Namespace) -> Found:
         sets.append(sample(data_sets.load(name, place, classes), options.samples, 0))
     source = find_all(options.pretraining)
     encoder = load_encoder(parse(options.encoder), classes, device)
-    return analyse(sets, source, encoder, options.out, search=options.search, shown=options.shown)
+    return analyse(
+        sets, source, encoder, options.out, search=options.search, neighbours=options.neighbours, shown=options.shown
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, default=Path("reports/overlap"), metavar="DIR", help="where all is kept")
     parser.add_argument("--search", default="auto", choices=("auto", "exact", "ivfpq"), help="how neighbours are found")
+    parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, metavar="N", help="compared with a test image")
     parser.add_argument("--samples", type=int, metavar="N", help="images per data set (default: all)")
     parser.add_argument("--shown", type=int, default=60, metavar="N", help="pairs of a data set in the gallery")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")

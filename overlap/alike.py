@@ -52,7 +52,8 @@ class Small:
         if key not in self._details:
             image = _resized(self._levels[level], shape).astype(np.float32)
             fine, wide = (cv2.GaussianBlur(image, (0, 0), sigma / 2**level) for sigma in (_FINEST, _WIDEST))
-            self._details[key] = np.asarray(fine - wide, np.float32)
+            detail = np.asarray(fine - wide, np.float32)
+            self._details[key] = detail if detail.std() >= _FLAT else np.zeros_like(detail)
         return self._details[key]
 
 
@@ -75,10 +76,11 @@ def _laid(whole: Small, part: Small, scale: float, *, level: int) -> float:
     room, size = whole.shape(level), part.shape(level)
     fits = scale * min(room[0] / size[0], room[1] / size[1])
     cut = part.detail(level, (max(4, int(fits * size[0] + 1e-6)), max(4, int(fits * size[1] + 1e-6))))
-    if cut.std() < _FLAT:
+    if not cut.any():
         return 0.0
     found = cv2.matchTemplate(whole.detail(level, room), cut, cv2.TM_CCOEFF_NORMED)
-    return float(np.where(np.isfinite(found), found, 0).clip(-1, 1).max())
+    best = cv2.minMaxLoc(found)[1]
+    return min(1.0, best) if np.isfinite(best) else 0.0
 
 
 def _resized(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:

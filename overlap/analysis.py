@@ -19,7 +19,7 @@ from models.features import Encoder, Vectors
 from models.head import progress
 from overlap import gallery
 from overlap.alike import Small, alike
-from overlap.calibration import COPIED, MIRRORED, Scores, by_cosine, by_pixels, chosen, copied
+from overlap.calibration import Scores, by_cosine, by_pixels, copied, to_copy, to_mirror
 from overlap.embeddings import Embedded, embed, embed_all, replace_file
 from overlap.found import Calibration, Found, Overlap, Pair, write
 from overlap.search import Neighbours, nearest
@@ -28,7 +28,7 @@ from shifts.image_set import ImageSet, Item
 
 NEIGHBOURS = 8
 """Of each test image, whose pixels are compared."""
-_KEPT = 4000
+_KEPT = 6000
 """Test images that are kept decoded, at 64 px."""
 RESULT, GALLERY = "overlap.json", "gallery.html"
 
@@ -72,11 +72,13 @@ def analyse(
     out: Path,
     *,
     search: str = "auto",
+    neighbours: int = NEIGHBOURS,
     shown: int = gallery.SHOWN,
 ) -> Found:
     """Write `overlap.json` and `gallery.html` to `out`, where embeddings are kept for a later call, too.
 
-    `shown` pairs of each data set are in the gallery. Raises `InputError` where nothing can be compared.
+    `neighbours` of each test image are compared with it; `shown` pairs of each data set are in the gallery. Raises
+    `InputError` where nothing can be compared.
     """
     kept = out / "embeddings"
     with tqdm(desc="pre-training images", unit="image", delay=1) as bar:
@@ -87,19 +89,18 @@ def analyse(
             "--pretraining: some sources are images, some are embeddings; analyse them one after the other"
         )
     vectors = {s.name: _of_tests(s, encoder, kept) for s in sets}
-    made = {s.name: copied(chosen(s, vectors[s.name], COPIED), vectors[s.name], encoder) for s in sets}
-    in_mirror = {s.name: chosen(s, vectors[s.name], MIRRORED) if pixels else [] for s in sets}
+    made = {s.name: copied(to_copy(s, vectors[s.name]), vectors[s.name], encoder) for s in sets}
     if not pixels:
         limits = {s.name: by_cosine(made[s.name], np.stack(list(vectors[s.name].values()))) for s in sets}
     asked = [
         Asked(s.name, item, vectors[s.name][item.id]) for s in sets for item in s.items if item.id in vectors[s.name]
     ]
-    for s in sets:
-        asked += _mirrored(s.name, in_mirror[s.name], encoder)
+    if pixels:
+        asked += [one for s in sets for one in _mirrored(s.name, to_mirror(s, vectors[s.name]), encoder)]
     total = sum(shard.count for shard in shards)
     queries = np.stack([one.vector for one in asked])
     with progress(total, "search", "vector") as bar:
-        near = nearest(queries, shards, NEIGHBOURS, folder=kept, device=encoder.device, method=search, done=bar.update)
+        near = nearest(queries, shards, neighbours, folder=kept, device=encoder.device, method=search, done=bar.update)
     least = {s.name: made[s.name].cosine_limit if pixels else limits[s.name].cosine for s in sets}
     judged = _compared(_candidates(asked, near, shards, least), shards)
     if pixels:

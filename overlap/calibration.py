@@ -26,7 +26,7 @@ Scores = NDArray[np.float64]
 
 COPIED = 100
 """Images of a data set that a copy of each kind is made of."""
-MIRRORED = 240
+MIRRORED = 480
 """Images of a data set that are also looked for in a mirror."""
 MISSED = 0.01
 """Of the copies, by the cosine where it only chooses whose pixels are compared, and by the lowest limit of these."""
@@ -47,16 +47,24 @@ class Copied:
         return float(np.quantile(self.cosine, MISSED))
 
 
-def chosen(images: ImageSet, vectors: Mapping[str, Vectors], count: int) -> list[Item]:
-    """Images that can be decoded, class by class, of a video set anchors; the classes are the same in both halves.
-
-    Raises `InputError` for less than eight.
-    """
-    wanted = {anchor.id for anchor in images.anchors} or set(vectors)
-    found = [item for item in sample(images, count, 0).items if item.id in vectors and item.id in wanted]
+def to_copy(images: ImageSet, vectors: Mapping[str, Vectors]) -> list[Item]:
+    """Images that can be decoded, class by class, of a video set anchors. Raises `InputError` for less than eight."""
+    anchors = {anchor.id for anchor in images.anchors}
+    found = [i for i in sample(images, COPIED, 0).items if i.id in vectors and (i.id in anchors or not anchors)]
     if len(found) < 8:
         raise InputError(f"data set '{images.name}': {len(found)} images are too few to calibrate a limit on")
-    return [*found[::2], *found[1::2]]
+    return _halved(found)
+
+
+def to_mirror(images: ImageSet, vectors: Mapping[str, Vectors]) -> list[Item]:
+    """Images that can be decoded, from all over the data set."""
+    found = [item for item in images.items if item.id in vectors]
+    return _halved(found[:: -(-len(found) // MIRRORED)])
+
+
+def _halved(items: Sequence[Item]) -> list[Item]:
+    """In an order in which both halves have images of all classes."""
+    return [*items[::2], *items[1::2]]
 
 
 def copied(items: Sequence[Item], vectors: Mapping[str, Vectors], encoder: Encoder) -> Copied:

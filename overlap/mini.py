@@ -21,6 +21,8 @@ from shifts.image_set import ImageSet
 PRETRAINING = "mini:pretraining"
 ENCODER = "mini:filter"
 """Neither the candidate nor its baseline."""
+_NEIGHBOURS = 4
+"""Of a few thousand pictures, where look-alikes are fewer than on the web."""
 
 
 def found(sets: Sequence[ImageSet], device: torch.device) -> Found:
@@ -37,5 +39,5 @@ def found(sets: Sequence[ImageSet], device: torch.device) -> Found:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / RESULT).is_file():
-            analyse(sets, source, encoder, folder)
+            analyse(sets, source, encoder, folder, neighbours=_NEIGHBOURS)
         return read(folder / RESULT)

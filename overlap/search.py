@@ -31,7 +31,7 @@ EXACT_BELOW = 2e13
 """Queries x vectors x width that are compared exactly: some minutes on two cores, seconds on a GPU."""
 _CODE_BYTES = 64
 _PROPOSED = 64
-_TRAINED_ON = 64
+_TRAINED_ON = 40
 """Vectors a cell that the index is trained on."""
 _CHECKED = 500
 """Queries that recall is measured on."""
@@ -57,7 +57,7 @@ def nearest(
     folder: Path,
     device: torch.device,
     method: str = "auto",
-    probes: int = 64,
+    probes: int = 32,
     done: Done = lambda rows: None,
 ) -> Neighbours:
     """`queries` (n, width) have length 1. `method`: auto, exact or ivfpq. An index is kept in `folder`.
@@ -129,7 +129,7 @@ def _index(faiss: Any, shards: Sequence[Embedded], width: int, folder: Path, dev
     if file.is_file():
         return faiss.read_index(str(file))
     total = sum(shard.count for shard in shards)
-    cells = max(1, min(int(4 * np.sqrt(total)), total // 39, 1 << 18))
+    cells = max(1, min(int(2 * np.sqrt(total)), total // 39, 1 << 18))
     index = faiss.index_factory(width, _recipe(width, cells), faiss.METRIC_INNER_PRODUCT)
     on_gpu = device.type == "cuda" and hasattr(faiss, "index_cpu_to_all_gpus")
     working = faiss.index_cpu_to_all_gpus(index) if on_gpu else index

@@ -47,7 +47,7 @@ class Embedded:
         broken = 0
         longest, shortest = 1.0, 1.0
         for start in range(0, self.count, rows):
-            block = np.asarray(vectors[start : start + rows], np.float32)
+            block = np.array(vectors[start : start + rows], np.float32)
             lengths = np.linalg.norm(block, axis=1)
             usable = np.isfinite(lengths) & (lengths > 0)
             broken += int((~usable).sum())

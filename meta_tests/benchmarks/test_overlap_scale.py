@@ -65,8 +65,8 @@ def measure(rows, exactly):
         (index,) = folder.glob("*.faiss")
         copies = (found.rows[::10, 0] == np.arange(len(queries[::10]))).mean()
         print(
-            f"{rows} x {WIDTH}, {len(queries)} queries: {found.how}: {first:.0f} s, {second:.0f} s of it with the index "
-            f"there; index {index.stat().st_size / 1e6:.0f} MB, peak {peak():.1f} GiB (before {before:.1f}); "
+            f"{rows} x {WIDTH}, {len(queries)} queries: {found.how}: {first:.0f} s, {second:.0f} s where the "
+            f"index is there; index {index.stat().st_size / 1e6:.0f} MB, peak {peak():.1f} GiB (before {before:.1f}); "
             f"recall@1 {found.recall:.3f} of {found.checked}, near-duplicates found {copies:.4f}",
             flush=True,
         )

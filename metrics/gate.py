@@ -92,7 +92,7 @@ def corrected(cells: Iterable[Cell], alpha: float, limits: int = 0) -> list[Cell
     checks = [(i, check) for i, cell in enumerate(cells) for check in cell.checks]
     failing = rejected([check.p_worse for _, check in checks], alpha / 2, limits)
     for (i, check), fails in zip(checks, failing, strict=True):
-        if fails and cells[i].verdict == "inconclusive":
+        if fails and cells[i].verdict == "inconclusive" and cells[i].family != "overlap":
             reason = f"{check.limit}: {check.reason.partition(';')[0]}, but fails as others fail (Holm's correction)"
             cells[i] = replace(cells[i], verdict="fail", reason=reason)
     return cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,14 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+def flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """As figures by name, each with the ends of its interval."""
+    found: dict[str, float] = {}
+    for name, e in estimates.items():
+        found |= {name: e.value, f"{name}_ci95_low": e.low, f"{name}_ci95_high": e.high}
+    return found
 
 
 def accuracy(correct: Correct) -> Estimate:

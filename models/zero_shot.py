@@ -38,7 +38,7 @@ _OPENAI_MARKS = ("input_resolution", "context_length", "vocab_size")
 """Entries of OpenAI's own state dicts that are no weights."""
 
 
-class _ZeroShot(nn.Module):
+class ZeroShot(nn.Module):
     """logit scale x cosine between the image's embedding and each class's, plus the bias of sigmoid losses."""
 
     head: Tensor
@@ -48,8 +48,13 @@ class _ZeroShot(nn.Module):
         self.clip = clip
         self.register_buffer("head", head)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Normalised images -> their embeddings, of length 1."""
+        embedded: Tensor = self.clip.encode_image(images, normalize=True)
+        return embedded
+
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.clip.logit_scale.exp() * self.clip.encode_image(images, normalize=True) @ self.head
+        logits = self.clip.logit_scale.exp() * self.embed(images) @ self.head
         bias = self.clip.logit_bias
         return logits if bias is None else logits + bias
 
@@ -83,7 +88,7 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
         if hasattr(clip.net, tower):
             setattr(clip.net, tower, None)
     return Classifier(
-        _ZeroShot(clip.net, head),
+        ZeroShot(clip.net, head),
         name=spec.text,
         classes=classes,
         image_size=config.size if isinstance(config.size, int) else config.size[0],

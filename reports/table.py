@@ -40,6 +40,12 @@ def columns(cell: Cell) -> tuple[str, ...]:
 HEADINGS = ("condition", "model", "n", "accuracy, 95% interval", "supervised", "difference", "verdict", "also")
 _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "pm0": ("pm-0", "", share),
+    "overlap_rate": ("overlap", "", share),
+    "accuracy_all": ("on all", "", share),
+    "accuracy_overlapping": ("on the overlap", "", share),
+    "removed": ("all - clean", "+", share),
+    "familiarity": ("ahead of the baseline on the overlap", "+", share),
+    "effective_robustness_all": ("effective robustness on all", "+", share),
     "effective_robustness": ("effective robustness", "+", share),
     "flip_probability": ("flips", "", share),
     "top5_distance": ("T5D", "", number),

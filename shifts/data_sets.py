@@ -92,7 +92,9 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Image
     keys = tuple(sorted(labels or (*published["classes"], *published.get("other folders", []))))
     names = tuple(labels.get(key, key.replace("_", " ")) for key in keys)
     known = ClassList("objectnet", keys, names, classes.prompts)
-    return known, _each(read_folder("objectnet", folder / "images", known), border=_OBJECTNET_BORDER)
+    images = read_folder("objectnet", folder / "images", known)
+    items = tuple(replace(item, id=f"images/{item.id}", border=_OBJECTNET_BORDER) for item in images.items)
+    return known, replace(images, items=items)
 
 
 def _each(images: ImageSet, **changes: Any) -> ImageSet:

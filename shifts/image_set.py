@@ -154,6 +154,14 @@ def sample(images: ImageSet, count: int | None, seed: int) -> ImageSet:
     return replace(images, items=tuple(items), anchors=kept)
 
 
+def without(images: ImageSet, ids: frozenset[str]) -> ImageSet:
+    """Without the images of these ids; an anchor goes with any of its frames."""
+    kept = tuple(a for a in images.anchors if not ids & {a.id, *(frame for frame, _ in a.near)})
+    needed = {frame for anchor in kept for frame in (anchor.id, *(near for near, _ in anchor.near))}
+    items = tuple(i for i in images.items if i.id not in ids and (i.id in needed or not images.anchors))
+    return replace(images, items=items, anchors=kept)
+
+
 def image_rng(seed: int, purpose: str, image_id: str) -> np.random.Generator:
     """The random generator of one image for one purpose: independent of batches, workers and order."""
     digest = hashlib.sha256(f"{seed}\n{purpose}\n{image_id}".encode()).digest()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice, product
@@ -28,6 +30,8 @@ from shifts.stylized import repainted, stylize
 _MINI = class_list("mini")
 _NUMBERED = ("imagenet-v2",)
 """Sets whose class folders are numbers in the published layout; the others' are wnids."""
+_PAIRS, _A_SHARD = 4800, 1200
+"""Of the pre-training set, so many pairs are written, and so many to a shard."""
 _REACH = 10
 """Videos go from so many frames before the anchor to so many after it."""
 
@@ -36,7 +40,7 @@ def mini_folder(name: str) -> Path:
     """The folder of a drawn test set; drawn on first use, once, whatever the number of processes that ask."""
     from models.mini.sets import TEST_SETS
 
-    known = (*TEST_SETS, *_MADE)
+    known = (*TEST_SETS, *_MADE, "pretraining")
     if name not in known:
         raise InputError(f"data source 'mini:{name}' is unknown; {nearest(name, known)}")
     target = cache_folder() / f"mini-{_version()}" / name
@@ -194,6 +198,29 @@ def _write_cue_conflict(name: str, folder: Path) -> None:
         Image.fromarray(repainted(pixels, painted, np.random.default_rng([2, index]))).save(file)
 
 
+def _write_pretraining(name: str, folder: Path) -> None:
+    """The first pairs of the pre-training set, the near-duplicates of test pictures among them, as img2dataset writes
+    them: a `.png`, a `.txt` and a `.json` a pair in `.tar` shards."""
+    from models.mini.sets import pretraining_pair
+
+    folder.mkdir(parents=True)
+    for start in range(0, _PAIRS, _A_SHARD):
+        with tarfile.open(folder / f"{start // _A_SHARD:05d}.tar", "w") as tar:
+            for index in range(start, start + _A_SHARD):
+                pixels, caption = pretraining_pair(index)
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, "PNG")
+                about = json.dumps({"key": f"{index:09d}", "caption": caption, "status": "success"})
+                for ending, content in (
+                    ("png", buffer.getvalue()),
+                    ("txt", caption.encode()),
+                    ("json", about.encode()),
+                ):
+                    member = tarfile.TarInfo(f"{index:09d}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+
+
 _MADE: dict[str, Callable[[str, Path], None]] = {
     "imagenet-c": _write_imagenet_c,
     "imagenet-p": _write_imagenet_p,
@@ -203,6 +230,7 @@ _MADE: dict[str, Callable[[str, Path], None]] = {
 """Sets whose pictures are made of the clean ones."""
 _WRITERS: dict[str, Callable[[str, Path], None]] = {
     **_MADE,
+    "pretraining": _write_pretraining,
     "objectnet": _write_objectnet,
     "imagenet-vid-robust": _write_vid,
     "ytbb-robust": _write_ytbb,

@@ -36,6 +36,7 @@ from suites.conditions import (
     corruption,
     mean_corruption,
     natural,
+    overlap,
     perturbation,
     reference,
     stylized,
@@ -115,6 +116,8 @@ class Conditions(_Strict):
     stylized: Stylized | None = None
     attacks: tuple[Attacks, ...] = ()
     """One table, or a list of them."""
+    overlap: str | None = None
+    """An overlap.json of `python -m overlap`, or `mini:pretraining`, which is analysed on first use."""
 
     @field_validator("attacks", mode="before")
     @classmethod
@@ -134,6 +137,8 @@ class Conditions(_Strict):
         yield from styles
         for table in self.attacks:
             yield from table.expand()
+        if self.overlap is not None:
+            yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.all_names)
 
 
 class Rule(_Strict):
@@ -261,8 +266,14 @@ class Suite:
         return next(iter(self.matching(condition)), None)
 
     def matching(self, condition: Condition) -> list[Rule]:
-        """The most specific first."""
-        return [rule for rule in self.rules if fnmatch.fnmatchcase(condition.path, rule.match)]
+        """The most specific first. Overlap cells are judged by the rule of what they compare with."""
+        return [rule for rule in self.rules if fnmatch.fnmatchcase(condition.compared.path, rule.match)]
+
+    @property
+    def overlap(self) -> str | None:
+        """Where near-duplicates are named: a file, or `mini:pretraining`."""
+        place = self.settings.conditions.overlap
+        return place if place is None or place.startswith("mini:") else str(self.file.parent / Path(place).expanduser())
 
     @property
     def classes(self) -> str:
@@ -327,12 +338,13 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
                 f"{file}: rule '{rule.match}' matches no condition; {nearest(rule.match, (c.path for c in conditions))}"
             )
     for condition in conditions:
-        _check_rules(suite, condition)
+        if condition.compared == condition:
+            _check_rules(suite, condition)
     return suite
 
 
 def _matches(rule: Rule, conditions: Iterable[Condition]) -> bool:
-    return any(fnmatch.fnmatchcase(condition.path, rule.match) for condition in conditions)
+    return any(fnmatch.fnmatchcase(condition.compared.path, rule.match) for condition in conditions)
 
 
 def _check_rules(suite: Suite, condition: Condition) -> None:

@@ -89,6 +89,9 @@ FROST = "frost-textures"
 CIFAR = "cifar10"
 """What the clean reference is called under [data] where the classes are CIFAR-10's."""
 DATA_SETS = tuple(dict.fromkeys((CLEAN_SET, CIFAR, *_OWN_DATA.values(), FROST)))
+OVERLAP = "overlap-"
+"""What stands before the name of a natural shift, or of the clean images, that is looked at without its images that
+overlap with the pre-training set."""
 _REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLASSES, "cue-conflict")}
 """Conditions on clean images of the classes of a data set -> the data set."""
 
@@ -123,8 +126,18 @@ class Condition:
         return f"{self.family}/{self.id}"
 
     @property
+    def compared(self) -> Condition:
+        """The condition whose verdict an overlap cell looks at once more; of all others the condition itself."""
+        if self.family != "overlap":
+            return self
+        name = self.name.removeprefix(OVERLAP)
+        return CLEAN if name == CLEAN.name else natural(name)
+
+    @property
     def computation(self) -> str:
         """What is computed for it. Sequences with an order have the same frames at every difficulty."""
+        if self.family == "overlap":
+            return self.compared.computation
         if self.is_sequence and self["perturbation"] not in NOISE_SEQUENCES:
             return f"{self.family}/{self.name}-{self['perturbation']}"
         return f"{self.family}/{self.name}" if self.name == "deepfool" else self.path
@@ -132,7 +145,7 @@ class Condition:
     @property
     def data(self) -> str:
         """The data set that it is evaluated on."""
-        return _OWN_DATA.get(self.name, CLEAN_SET)
+        return _OWN_DATA.get(self.compared.name, CLEAN_SET)
 
     @property
     def part(self) -> str:
@@ -224,6 +237,11 @@ def parse_eps(text: str) -> Fraction:
 
 def natural(name: str) -> Condition:
     return Condition("natural", _known(name, NATURAL, "natural shift"))
+
+
+def overlap(shift: Condition) -> Condition:
+    """The same without the images that overlap with the pre-training set."""
+    return Condition("overlap", OVERLAP + shift.name)
 
 
 def reference(shift: Condition) -> Condition:

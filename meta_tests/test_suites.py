@@ -17,7 +17,7 @@ attacks = { names = ["fgsm"], eps = ["8/255"] }
 def test_the_embedded_default():
     suite = suites.load("mini")
     ids = [c.id for c in suite.conditions]
-    assert len(ids) == len(set(ids)) == 74
+    assert len(ids) == len(set(ids)) == 82
     assert ids[:2] == ["clean", "clean-imagenet-r-classes"]
     assert {"bim-8/255", "fgsm-1/255", "imagenet-c-contrast-3"} <= set(ids)
 

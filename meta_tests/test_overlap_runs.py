@@ -135,6 +135,7 @@ def test_other_tests_run_on_the_clean_part(bench, tmp_path):
     clean = Bench(settings(tmp_path, exclude_overlap=file))
     assert len(clean.images(natural("imagenet-v2"))) == 480 - len(ids)
     assert len(clean.images(CLEAN)) == 480
+    assert clean.images(CLEAN).warnings[-1].startswith("data set 'imagenet': --exclude-overlap does not name it")
     cell, _ = clean.measure(CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
     assert (
         cell.metrics["accuracy_all"] == bench.without({}).right(CellSpec(CLIP, natural("imagenet-v2"))).correct.mean()

@@ -50,7 +50,7 @@ def lines(found: Found) -> list[str]:
             f"{100 * rate.high:.1f}]; with these limits {limits.found} of {limits.duplicates} synthetic copies are "
             f"found and {limits.mistaken} of {limits.lookalikes} look-alikes are mistaken for one"
         )
-    return [*said, *(f"left out: {sentence}" for sentence in found.left_out)]
+    return [*said, *(f"warning: {sentence}" for sentence in found.left_out)]
 
 
 def _run(options: argparse.Namespace) -> Found:

@@ -19,7 +19,7 @@ from models.features import Encoder, Vectors
 from models.head import progress
 from overlap import gallery
 from overlap.alike import Small, alike
-from overlap.calibration import Scores, by_cosine, by_pixels, copied, to_copy, to_mirror
+from overlap.calibration import Scores, by_cosine, by_pixels, copied, others, to_copy, to_mirror
 from overlap.embeddings import Embedded, embed, embed_all, replace_file
 from overlap.found import Calibration, Found, Overlap, Pair, write
 from overlap.search import Neighbours, nearest
@@ -91,7 +91,7 @@ def analyse(
     vectors = {s.name: _of_tests(s, encoder, kept) for s in sets}
     made = {s.name: copied(to_copy(s, vectors[s.name]), vectors[s.name], encoder) for s in sets}
     if not pixels:
-        limits = {s.name: by_cosine(made[s.name], np.stack(list(vectors[s.name].values()))) for s in sets}
+        limits = {s.name: by_cosine(made[s.name], others(s, vectors[s.name])) for s in sets}
     asked = [
         Asked(s.name, item, vectors[s.name][item.id]) for s in sets for item in s.items if item.id in vectors[s.name]
     ]
@@ -234,9 +234,9 @@ def _pictures(
         for one in sorted((one for one in judged if one.data == name), key=lambda one: one.closeness):
             closest[one.item.id] = one
         ordered = sorted(closest.values(), key=lambda one: one.closeness)
-        others = [one for one in ordered if not one.is_copy(limits[name])][-(shown // 2) :]
+        apart = [one for one in ordered if not one.is_copy(limits[name])][-(shown // 2) :]
         copies = [one for one in ordered if one.is_copy(limits[name])]
-        chosen += [*others, *copies[: shown - len(others)]]
+        chosen += [*apart, *copies[: shown - len(apart)]]
     wanted: dict[int, list[str]] = defaultdict(list)
     for one in chosen:
         wanted[one.shard].append(one.key)

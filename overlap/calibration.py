@@ -28,6 +28,8 @@ COPIED = 100
 """Images of a data set that a copy of each kind is made of."""
 MIRRORED = 480
 """Images of a data set that are also looked for in a mirror."""
+OTHERS = 4000
+"""Images of a data set whose nearest others are taken for look-alikes where there are no pixels."""
 MISSED = 0.01
 """Of the copies, by the cosine where it only chooses whose pixels are compared, and by the lowest limit of these."""
 MISTAKEN = 0.02
@@ -60,6 +62,13 @@ def to_mirror(images: ImageSet, vectors: Mapping[str, Vectors]) -> list[Item]:
     """Images that can be decoded, from all over the data set."""
     found = [item for item in images.items if item.id in vectors]
     return _halved(found[:: -(-len(found) // MIRRORED)])
+
+
+def others(images: ImageSet, vectors: Mapping[str, Vectors]) -> Vectors:
+    """Embeddings of images that are no copies of each other, (n, width): of a video set its anchors."""
+    anchors = {anchor.id for anchor in images.anchors}
+    found = [i for i in images.items if i.id in vectors and (i.id in anchors or not anchors)]
+    return np.stack([vectors[item.id] for item in _halved(found[:: -(-len(found) // OTHERS)])])
 
 
 def _halved(items: Sequence[Item]) -> list[Item]:
@@ -101,7 +110,10 @@ def by_pixels(found: Copied, mirrored: Scores, asked: Scores) -> Calibration:
 
 
 def by_cosine(found: Copied, vectors: Vectors) -> Calibration:
-    """`vectors`, (n, width): of images whose nearest others are the look-alikes."""
+    """`vectors`, (n, width): of images whose nearest others are the look-alikes.
+
+    The limit lies in the middle between copies and look-alikes, or where it separates them best.
+    """
     cosines = vectors @ vectors.T
     np.fill_diagonal(cosines, -np.inf)
     chosen, *counts = _crossed(best_limit, found.cosine, cosines.max(1).astype(float))

@@ -7,9 +7,13 @@ writes. The reports are written at the end of every run of benchmark tests, comp
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import tempfile
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +43,7 @@ class Recorder:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._began = datetime.now(UTC)
+        self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._rows: dict[str, list[Cell]] = {}
         self._right: list[dict[str, Any]] = []
         self._expected: dict[str, CellSpec] = {}
@@ -47,6 +51,8 @@ class Recorder:
         self._undecided = 0
         self._results: Results | None = None
         self._notes: list[str] = []
+        self._written: Path | None = None
+        self._on_interrupt: Any = None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expect([item.nodeid for item in session.items])
@@ -68,10 +74,27 @@ class Recorder:
             self._right.append(right)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        self._hold_interrupts()
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        settings = self._config.stash[SETTINGS]
-        if not (self._rows or settings.shard) or not runs_benchmark(self._config):
+        if not (self._rows or self._config.stash[SETTINGS].shard) or not runs_benchmark(self._config):
             return
+        self._hold_interrupts()
+        try:
+            self._report(session)
+        finally:
+            if self._on_interrupt is not None:
+                signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def _hold_interrupts(self) -> None:
+        """Who presses Ctrl-C again while the reports are written loses none of them."""
+        if self._on_interrupt is None and threading.current_thread() is threading.main_thread():
+            self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _report(self, session: pytest.Session) -> None:
+        settings = self._config.stash[SETTINGS]
         missing = [
             unmeasured(cell, test, "not run", "the run ended before it, or its worker crashed")
             for test, cell in self._expected.items()
@@ -83,15 +106,17 @@ class Recorder:
         models = self._config.stash.get(MODELS, [])
         summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
         found = guards.of_cells(cells)
-        seconds = round((datetime.now(UTC) - self._began).total_seconds(), 1)
+        seconds = round(time.monotonic() - self._clock, 1)  # the system's time may be set anew during a long run
         times = {"started": self._began.isoformat(timespec="seconds"), "seconds": seconds}
         partial = _partial(session, len(missing), len(self._expected))
         shard, about = self._shard(settings), environment(self._config) | times
-        self._results = Results(settings.suite.name, about, models, cells, summaries, found, shard, partial)
-        write_all(self._results, settings.report_dir, gallery.collect(settings.gallery_dir, cells))
-        if settings.record and self._right:
-            file = history.append(settings.history_dir, settings.record, self._results, self._right)
-            self._notes.append(f"recorded: {os.path.relpath(file)}")
+        results = Results(settings.suite.name, about, models, cells, summaries, found, shard, partial)
+        pictures = gallery.collect(settings.gallery_dir, cells)
+        self._results = results
+        self._written = self._save(session, settings.report_dir, lambda folder: write_all(results, folder, pictures))
+        if (name := settings.record) and self._right:
+            file = self._save(session, settings.history_dir, lambda to: history.append(to, name, results, self._right))
+            self._notes += [f"recorded: {os.path.relpath(file)}"] if file else []
         if settings.update_thresholds:
             self._notes += _tightened(settings, cells)
         measured = {test for test, rows in self._rows.items() if rows[0].accuracy is not None}
@@ -115,11 +140,30 @@ class Recorder:
             terminalreporter.write_line(
                 f"the time limit left {self._undecided} gating cells undecided: not run is no pass"
             )
-        folder = self._config.stash[SETTINGS].report_dir
-        for name in FILES[: 1 if self._config.get_verbosity() < 0 else None]:
-            terminalreporter.write_line(os.path.relpath(folder / name))
+        for name in FILES[: 1 if self._config.get_verbosity() < 0 else None] if self._written else ():
+            terminalreporter.write_line(os.path.relpath(self._written / name))
         for note in self._notes:
             terminalreporter.write_line(note)
+
+    def _save(self, session: pytest.Session, folder: Path, write: Callable[[Path], Path]) -> Path | None:
+        """What `write` wrote to the folder, or to one of its own among the temporary ones: a long run's results are not
+        lost for a full disk, but it does not pass."""
+        try:
+            return write(folder)
+        except OSError as error:
+            said = f"{folder} can't be written ({error.strerror or error})"
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        try:
+            written = write(Path(tempfile.mkdtemp(prefix="robustness-")))
+            self._notes.append(f"{said}: what belongs there is in {written}")
+        except OSError as error:
+            self._notes.append(
+                f"{said}, and neither can {tempfile.gettempdir()} ({error.strerror or error}); the same command with "
+                "another --report-dir computes only what could not be stored"
+            )
+            return None
+        return written
 
     def _expect(self, ids: Sequence[str]) -> None:
         self._expected |= cells_of(self._config.stash[SETTINGS], ids)
@@ -151,7 +195,7 @@ def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
     improved = [by_label[key] for key, found in verdicts.items() if found == {"improved"}]
     try:
         changes = tighten(settings.suite, improved)
-    except InputError as error:
+    except (InputError, OSError) as error:
         return [str(error)]
     file = os.path.relpath(settings.suite.file)
     return [f"{file}: {change}" for change in changes] or [f"{file}: no known weakness is gone, nothing to update"]
@@ -212,10 +256,11 @@ def _processor() -> str:
 FILES = ("report.html", "summary.md", "results.json", "junit.xml", "cells.csv", gallery.NAME)
 
 
-def write_all(results: Results, folder: Path, pictures: Gallery) -> None:
-    """The files of a run; each replaces its predecessor whole."""
+def write_all(results: Results, folder: Path, pictures: Gallery) -> Path:
+    """The files of a run, to the folder that is given back; each replaces its predecessor whole."""
     write(folder, {"results.json": results.to_json(), gallery.NAME: gallery.to_json(pictures)})
     write(folder, views(results, pictures))
+    return folder
 
 
 def views(results: Results, pictures: Gallery, runs: Sequence[tuple[str, Results]] = ()) -> dict[str, str]:
@@ -233,6 +278,10 @@ def views(results: Results, pictures: Gallery, runs: Sequence[tuple[str, Results
 def write(folder: Path, contents: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)
+        partial = folder / f".{name}.{os.getpid()}.partial"
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(folder / name)
+        except OSError:  # half of it takes the room that others need
+            partial.unlink(missing_ok=True)
+            raise

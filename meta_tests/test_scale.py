@@ -136,10 +136,11 @@ def test_one_condition_is_split_by_model_so_that_no_worker_is_idle():
 def test_a_limited_run_begins_with_what_the_gate_decides():
     order = informative_first(cells_in(TWO), Costs(TWO))
     assert sorted(c.id for c in order) == sorted(c.id for c in cells_in(TWO))
-    families = [cell.condition.family for cell in order]
+    families = [cell.condition.compared.family for cell in order]
     clean = families.count("clean")
     assert set(families[:clean]) == {"clean"}
-    assert set(families[clean : clean + 6]) == {"adversarial", "natural", "synthetic"}  # two candidates each
+    # two candidates each, and under a natural shift also without the overlap
+    assert set(families[clean : clean + 8]) == {"adversarial", "natural", "synthetic"}
     decided = {c.condition.computation for c in order if SUITE.rule(c.condition).known_weakness is None}
     decides = [cell.condition.computation in decided for cell in order]
     assert decides == sorted(decides, reverse=True)

@@ -13,12 +13,13 @@ from meta_tests.conftest import ROOT, run_pytest
 from metrics.results import read
 from models.errors import InputError
 from reports.merge import exit_code, merged
+from reports.plugin import FILES
 
 SUITE = """
 classes = "mini"
 candidate = ["mini:clip", "mini:filter"]
 supervised = ["mini:supervised"]
-samples = 16
+samples = 48
 [data]
 imagenet = "mini:imagenet"
 imagenet-v2 = "mini:imagenet-v2"
@@ -97,7 +98,7 @@ def without_seconds(cells):
 def test_merged_shards_give_the_rows_verdicts_guards_and_summaries_of_one_run(whole, shards, tmp_path):
     own = [{c["test"] for c in run.cells if c["role"] == "candidate"} for run in shards]
     assert all(own)
-    assert sum(map(len, own)) == len(set.union(*own)) == 22
+    assert sum(map(len, own)) == len(set.union(*own)) == 24
     command = [sys.executable, "-m", "reports", "merge", *map(str, reversed(files(shards))), "-o", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     raw, expected = (json.loads((f / "results.json").read_text()) for f in (tmp_path, whole.report_dir))
@@ -107,7 +108,7 @@ def test_merged_shards_give_the_rows_verdicts_guards_and_summaries_of_one_run(wh
         assert raw[key] == expected[key]
     assert raw["guards"]
     assert done.returncode == whole.code == 1, done.stderr
-    assert {p.name for p in tmp_path.iterdir()} == {"report.html", "junit.xml", "results.json", "summary.md"}
+    assert {p.name for p in tmp_path.iterdir()} == set(FILES)
 
 
 def test_a_shard_judges_with_the_limits_of_the_whole_run(whole, shards):
@@ -149,8 +150,9 @@ def test_what_can_not_be_merged_is_said_in_a_sentence(whole, shards, tmp_path, s
     other.write_text(json.dumps(raw))
     with pytest.raises(InputError, match="other models, or other weights"):
         merged([first, second, other])
+    other.write_text("no JSON")
     with pytest.raises(InputError, match=r"not a results\.json"):
-        merged([first, tmp_path / "suite.toml"])
+        merged([first, other])
 
 
 def test_more_shards_than_work_leave_empty_ones_that_hold(suite, suite_run):
@@ -175,7 +177,7 @@ def test_workers_share_no_condition_and_give_the_same_rows(whole, suite, suite_r
         if line.startswith("[gw") and "::" in line:
             condition = line.rpartition("[")[2].split("]")[0].removeprefix("mini:clip-").removeprefix("mini:filter-")
             workers.setdefault(condition, set()).add(line[:5])
-    assert len(workers) == 11
+    assert len(workers) == 12
     assert all(len(who) == 1 for who in workers.values()), workers
     assert len(set.union(*workers.values())) == 2
 
@@ -214,12 +216,12 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(suite, tmp_path):
     assert run.code in (0, 5), run.output
     assert not folder.parent.exists()
     line = next(line for line in run.output.splitlines() if line.startswith("adversarial/fgsm-1/255 "))
-    assert line.split()[1:5] == ["3", "48", "0", "192"]
+    assert line.split()[1:5] == ["3", "144", "0", "576"]
     assert "natural/imagenet-r" in run.output
     assert 'not run: no data: add imagenet-r = "/path/to/imagenet-r"' in run.output
     assert "memory: 2 x " in run.output
     assert run_pytest(folder, suite, "-k", "fgsm-1/255").code in (0, 1)
     again = run_pytest(folder, suite, "--dry-run")
     stored = {line.split()[0]: line.split()[3] for line in again.output.splitlines() if line.startswith(("adv", "syn"))}
-    assert stored["adversarial/fgsm-1/255"] == "48"
+    assert stored["adversarial/fgsm-1/255"] == "144"
     assert stored["adversarial/fgsm-8/255"] == "0"

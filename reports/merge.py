@@ -21,11 +21,11 @@ def merged(files: Sequence[Path]) -> Results:
 
     Raises `InputError` where a file is no shard's, or of another run than the first, or two have the same cell.
     """
-    shards = {file: _read(file) for file in files}
-    first_file, first = next(iter(shards.items()))
+    shards = [(file, _read(file)) for file in files]
+    first_file, first = shards[0]
     assert first.shard is not None
     measured: dict[str, tuple[Path, Cell]] = {}
-    for file, results in shards.items():
+    for file, results in shards:
         if difference := _difference(first, results):
             raise InputError(f"{file} is no shard of the same run as {first_file}: {difference}")
         for cell in results.cells:
@@ -37,7 +37,7 @@ def merged(files: Sequence[Path]) -> Results:
                     "same --costs"
                 )
             measured[cell.test] = file, cell
-    present = {results.shard.index for results in shards.values() if results.shard}
+    present = {results.shard.index for _, results in shards if results.shard}
     missing = ", ".join(f"{i}/{first.shard.count}" for i in range(1, first.shard.count + 1) if i not in present)
     reason = f"shard {missing} is missing" if missing else "no shard has it; run all with the same --costs"
     absent = [
@@ -45,7 +45,9 @@ def merged(files: Sequence[Path]) -> Results:
         for planned in first.shard.selected
         if planned["test"] not in measured
     ]
-    in_turn = sorted(shards.values(), key=lambda results: results.shard.index if results.shard else 0)
+    in_turn = sorted(
+        (results for _, results in shards), key=lambda results: results.shard.index if results.shard else 0
+    )
     cells = corrected(in_order([*(cell for r in in_turn for cell in r.cells), *absent]), first.environment["alpha"])
     on_imagenet = first.environment["classes"] == "imagenet"
     return replace(

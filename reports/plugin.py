@@ -140,8 +140,9 @@ class Recorder:
             terminalreporter.write_line(
                 f"the time limit left {self._undecided} gating cells undecided: not run is no pass"
             )
-        for name in FILES[: 1 if self._config.get_verbosity() < 0 else None] if self._written else ():
-            terminalreporter.write_line(os.path.relpath(self._written / name))
+        if folder := self._written:
+            for name in FILES[: 1 if self._config.get_verbosity() < 0 else None]:
+                terminalreporter.write_line(os.path.relpath(folder / name))
         for note in self._notes:
             terminalreporter.write_line(note)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
+from pydantic import TypeAdapter, ValidationError
 
 SCHEMA = 3
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
@@ -179,48 +179,35 @@ class Results:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
 
 
+_CELL, _RESULTS = TypeAdapter(Cell), TypeAdapter(Results)
+
+
 def cell_from(row: dict[str, Any]) -> Cell:
-    """The inverse of `asdict`, for rows that came from a worker or a file."""
-    row = row | {name: tuple(row.get(name) or ()) for name in ("unreadable", "warnings", "smallest_eps")}
-    if row["ci95"] is not None:
-        row["ci95"] = tuple(row["ci95"])
-    if supervised := row.get("supervised"):
-        row["supervised"] = _made(Baseline, supervised | {"ci95": tuple(supervised["ci95"])})
-    row["difference"] = _figure(row.get("difference"))
-    row["checks"] = tuple(_made(Check, check | {"ci95": tuple(check["ci95"])}) for check in row.get("checks", ()))
-    row["confusions"] = tuple(_made(Confusion, confusion) for confusion in row.get("confusions", ()))
-    if regression := row.get("regression"):
-        ids = {name: tuple(regression[name]) for name in ("fixed", "broken")}
-        row["regression"] = _made(Regression, regression | ids | {"difference": _figure(regression["difference"])})
-    return _made(Cell, row)
-
-
-def _made(kind: type[T], raw: dict[str, Any]) -> T:
-    """Without what a later version has added: a newer file can be shown, too."""
-    return kind(**{f.name: raw[f.name] for f in fields(kind) if f.name in raw})  # type: ignore[arg-type]
-
-
-def _figure(raw: dict[str, Any] | None) -> Figure | None:
-    return None if raw is None else Figure(raw["value"], tuple(raw["ci95"]))
+    """The inverse of `asdict`, for rows that came from a worker."""
+    return _CELL.validate_python(row)
 
 
 def from_json(raw: dict[str, Any]) -> Results:
-    """Raises `ValueError`, `KeyError` or `TypeError` where it is not what `to_json` gives."""
+    """The inverse of `to_json`, without what a later version has added. Raises `ValueError`, `KeyError` or `TypeError`
+    for anything else."""
     if raw["schema"] != SCHEMA:
         raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
-    summaries = [_made(Summary, s | {"ci95": s["ci95"] and tuple(s["ci95"])}) for s in raw["summaries"]]
-    cells = [cell_from(cell) for cell in raw["cells"]]
-    guards = [_made(Guard, guard) for guard in raw["guards"]]
-    environment, models, partial = raw["environment"], raw["models"], raw.get("partial", "")
-    shard = _made(Shard, raw["shard"]) if raw.get("shard") else None
-    return Results(raw["suite"], environment, models, cells, summaries, guards, shard, partial)
+    try:
+        found = _RESULTS.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    for model in found.models:
+        if not isinstance(model["model"] + model["role"], str) or not isinstance(model.get("warnings", []), list):
+            raise ValueError("models: each has a name, a role and a list of warnings")
+    return found
 
 
 def read(file: Path) -> Results:
     """Read a results.json. Raises `ValueError` naming the file where it is not one, or of another schema."""
     try:
         return from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
 
 

@@ -84,7 +84,7 @@ def beside(results: Path) -> dict[str, list[Example]]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         return {str(key): [_example(e) for e in examples] for key, examples in raw.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{file}: not a gallery of this suite: {error}; delete it to render without pictures"
         ) from None
@@ -93,7 +93,7 @@ def beside(results: Path) -> dict[str, list[Example]]:
 def _read(file: Path) -> list[Example]:
     try:
         return [_example(raw) for raw in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []  # pictures are an extra: a report without some is better than none
 
 

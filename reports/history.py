@@ -25,6 +25,8 @@ from models.errors import InputError, nearest
 
 SCHEMA = 1
 SUFFIX = ".run.json.gz"
+_LARGEST = 1 << 30
+"""Bytes that are unpacked: ten thousand cells of 50 000 images are far below it, and a malicious file is stopped."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ def packed(right: Right) -> dict[str, Any]:
 
 
 def unpacked(raw: Mapping[str, Any]) -> Right:
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(raw["correct"]), np.uint8), count=len(raw["ids"]))
+    packed_bits = np.frombuffer(base64.b64decode(raw["correct"]), np.uint8)
+    if len(packed_bits) != (len(raw["ids"]) + 7) // 8:
+        raise ValueError(f"{raw['condition']}: what is right is not told for {len(raw['ids'])} images")
+    bits = np.unpackbits(packed_bits, count=len(raw["ids"]))
     images = {name: tuple(raw[name]) for name in ("ids", "sizes")}
     return Right(**dict(raw) | images | {"correct": bits.astype(bool)})
 
@@ -89,7 +94,11 @@ def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[st
 def read(file: Path) -> Run:
     """Raises `InputError` for what is no recorded run, is truncated, or is of another schema."""
     try:
-        raw = json.loads(gzip.decompress(file.read_bytes()))
+        with gzip.open(file) as unpacked_file:
+            content = unpacked_file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise InputError(f"{file}: not a recorded run: it unpacks to more than {_LARGEST >> 20} MB")
+        raw = json.loads(content)
         if raw["schema"] != SCHEMA:
             raise InputError(f"{file}: recorded with schema {raw['schema']}, this version reads {SCHEMA}; update it")
         cells = []
@@ -100,7 +109,9 @@ def read(file: Path) -> Run:
         return Run(raw["name"], raw["recorded"], file, from_json(raw["results"]), right)
     except EOFError:
         raise InputError(f"{file}: truncated; take it from a backup, or record that run again") from None
-    except (OSError, zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+    except InputError:
+        raise
+    except (OSError, zlib.error, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: not a recorded run: {error}") from None
 
 

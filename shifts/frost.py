@@ -14,9 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from models.errors import InputError
+from shifts.image_set import read_image
 from shifts.pixels import Floats, Pixels, Rng
 
 _PUBLISHED = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg", "frost6.jpg")
@@ -54,7 +54,7 @@ def read_textures(folder: Path) -> tuple[Texture, ...]:
     textures = []
     for name in _PUBLISHED:
         try:
-            textures.append(Texture(np.asarray(Image.open(folder / name).convert("RGB"))))
+            textures.append(Texture(np.asarray(read_image(folder / name).convert("RGB"))))
         except OSError:
             raise InputError(
                 f"{folder / name} is missing or not an image; the frost folder needs {', '.join(_PUBLISHED)}"

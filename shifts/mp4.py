@@ -13,16 +13,14 @@ from shifts.pixels import Pixels
 def read_video(path: Path) -> Pixels:
     """All frames of an mp4, uint8 RGB (frames, height, width, 3).
 
-    Raises `OSError` naming a file that is missing, broken or has no frames.
+    Raises `OSError` naming a file that is missing, broken, or has no frames of one size.
     """
     try:
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except (av.FFmpegError, IndexError) as error:  # IndexError: no video stream
+            return np.stack(frames)
+    except (av.FFmpegError, IndexError, ValueError) as error:  # no video stream; no frames, or of several sizes
         raise OSError(f"{path} is not a video that can be decoded: {error}") from error
-    if not frames:
-        raise OSError(f"{path} has no frames")
-    return np.stack(frames)
 
 
 def write_video(path: Path, frames: Pixels) -> None:

@@ -19,6 +19,8 @@ from shifts.image_set import Item
 from shifts.sources import Records, optional, read_json
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
+_DIGITS = 10
+"""No class has such a number."""
 
 
 def read(data: str, urls: str) -> Records:
@@ -28,6 +30,8 @@ def read(data: str, urls: str) -> Records:
     or holds no sample.
     """
     wds = optional("webdataset", data, f"wds:{urls}")
+    if urls.startswith("pipe:"):
+        raise InputError(f"data set '{data}': wds:{urls} would run a command; copy the shards and name the files")
     shards = wds.shardlists.expand_urls(urls)
     if missing := [s for s in shards if _is_local(s) and not Path(s).is_file()]:
         raise InputError(
@@ -45,7 +49,7 @@ def read(data: str, urls: str) -> Records:
 
 
 def _is_local(shard: str) -> bool:
-    return "://" not in shard and not shard.startswith("pipe:")
+    return "://" not in shard
 
 
 def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
@@ -78,7 +82,7 @@ def _unpack(wds: Any, shard: str, folder: Path) -> dict[str, Any]:
     for sample in wds.WebDataset([shard], shardshuffle=False, handler=handler, empty_check=False):
         extension = next((e for e in _IMAGES if e in sample), None)
         label = sample.get("cls", b"").decode(errors="replace").strip()
-        if extension is None or not label.isdecimal():
+        if extension is None or not (label.isdecimal() and len(label) < _DIGITS):
             incomplete.append(sample["__key__"])
             continue
         file = folder / f"{len(samples):06d}.{extension}"

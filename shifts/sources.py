@@ -29,7 +29,7 @@ def read_json(file: Path) -> Any:
     """Raises `InputError` naming the file where it is missing or no JSON."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not a JSON file that can be read: {error}") from None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import reprlib
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -309,14 +310,10 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
             f"--suite {name_or_file}: neither a file nor a shipped suite; {nearest(name_or_file, SHIPPED)}"
         )
     try:
-        settings = SuiteFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        settings = SuiteFile.model_validate(_toml(file))
         found = dict.fromkeys(settings.conditions.expand())
         # mCE is relative to AlexNet's errors, which are known for ImageNet's classes alone
         conditions = tuple(c for c in found if not c.averaged or settings.classes == "imagenet")
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file}: not valid TOML: {error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: not a text file in UTF-8") from None
     except ValidationError as error:
         raise InputError(f"{file}: {_sentence(error)}") from None
     except InputError as error:
@@ -377,11 +374,21 @@ def _profile(name_or_file: str | None, suite: Path) -> Profile:
             f"profile '{name_or_file}': neither a file nor a shipped profile; {nearest(name_or_file, PROFILES)}"
         )
     try:
-        return Profile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not valid TOML: {error}") from None
+        return Profile.model_validate(_toml(file))
     except ValidationError as error:
         raise InputError(f"{file}: {_sentence(error)}") from None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    """Raises `InputError`, which does not name the file."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError("not a text file in UTF-8") from None
+    except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, of thousands of brackets
+        raise InputError(f"not valid TOML: {error}") from None
 
 
 def _sentence(error: ValidationError) -> str:
@@ -395,7 +402,7 @@ def _sentence(error: ValidationError) -> str:
         return f"'{where}': {first['ctx']['error']}"
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
-    return f"'{where}': {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    return f"'{where}': {first['msg'][0].lower()}{first['msg'][1:]}, got {reprlib.repr(first['input'])}"
 
 
 def _keys(model: type[BaseModel], path: list[Any]) -> list[str]:

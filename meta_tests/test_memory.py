@@ -1,0 +1,131 @@
+"""Memory: what does not fit is computed in smaller batches, and more images need no more of it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from fixtures.bench import Bench
+from fixtures.settings import CellSpec, Settings
+from meta_tests.conftest import ROOT
+from models.errors import InputError
+from models.spec import parse
+from suites import load
+from suites.conditions import CLEAN, attack, perturbation
+
+PLAIN = parse("mini:supervised")
+CONDITIONS = [CLEAN, attack("fgsm", "2/255"), perturbation("tilt", 1, on_disk=False, samples=None)]
+SUITE = """
+classes = "mini"
+samples = 12
+[data]
+imagenet = "mini:imagenet"
+[conditions]
+"""
+
+
+def python_memory():
+    np.empty(1 << 60, np.uint8)
+
+
+def cpu_memory():
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def gpu_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def fitting(images_at_a_time, fail, with_gradients=True):
+    """mini:supervised in a memory for so many images."""
+
+    def factory(spec, classes, device):
+        inner = models.load(PLAIN, classes, device)
+        forward = inner.net.forward
+
+        def limited(images):
+            if len(images) > images_at_a_time or (images.requires_grad and not with_gradients):
+                fail()
+            return forward(images)
+
+        inner.net.forward = limited
+        return inner
+
+    return factory
+
+
+python_limited, cpu_limited, gpu_limited = (fitting(4, fail) for fail in (python_memory, cpu_memory, gpu_memory))
+nothing_fits = fitting(99, cpu_memory, with_gradients=False)
+
+
+def measured(tmp_path, spec, condition):
+    (tmp_path / "suite.toml").write_text(SUITE)
+    suite = load(str(tmp_path / "suite.toml"))
+    run = tmp_path / spec.name.replace(":", "-") / "run"
+    bench = Bench(Settings(suite, (spec,), (), None, suite.settings.samples, 0, "cpu", 16, run, False))
+    return bench.measure(CellSpec(spec, condition), "test")[0]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
+@pytest.mark.parametrize("limited", ["python_limited", "cpu_limited", "gpu_limited"])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_cell_says_so(tmp_path, limited, condition):
+    spec = parse(f"python:meta_tests.test_memory:{limited}")
+    cell, plain = (measured(tmp_path, s, condition) for s in (spec, PLAIN))
+    assert (cell.n, cell.correct) == (plain.n, plain.correct)
+    assert plain.warnings == ()
+    said = f"{condition.name} was computed 4 images at a time, 16 do not fit into memory"
+    assert [warning.partition(": ")[2] for warning in cell.warnings] == [said]
+    again = measured(tmp_path, spec, condition)
+    assert (again.seconds, again.warnings) == (0, cell.warnings), "the store keeps what is to be said"
+
+
+def test_what_does_not_fit_at_all_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="fgsm-2/255 does not fit into memory, not even one image at a time"):
+        measured(tmp_path, parse("python:meta_tests.test_memory:nothing_fits"), CONDITIONS[1])
+
+
+GROWTH = r"""
+import json, re, sys
+from pathlib import Path
+import numpy as np, torch
+from PIL import Image
+from fixtures.evaluator import Evaluator
+from fixtures.store import Store
+from models.classes import class_list
+from models.classifier import Classifier
+from shifts.image_set import ImageSet, Item
+from suites.conditions import CLEAN
+
+class Net(torch.nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3)).repeat(1, 8)
+
+folder, limit, counts = Path(sys.argv[1]), int(sys.argv[2]) or None, [int(n) for n in sys.argv[3:]]
+Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "0.png")
+classifier = Classifier(
+    Net(), name="mean", classes=class_list("mini"), image_size=224, mean=(0, 0, 0), std=(1, 1, 1), fingerprint="mean",
+    geometry=lambda image: image.convert("RGB").resize((224, 224)),
+)
+peaks = []
+for count in counts:
+    items = tuple(Item(f"{i:06d}", folder / "0.png", 0) for i in range(count))
+    evaluate = Evaluator(Store(folder / f"store-{count}"), device=torch.device("cpu"), batch_size=32, limit_bytes=limit)
+    outcomes = evaluate(classifier, CLEAN, ImageSet("imagenet", items))
+    assert len(outcomes.correct) == count
+    status = Path("/proc/self/status").read_text()
+    peaks.append(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)
+print(json.dumps(peaks))
+"""
+
+
+def test_peak_memory_depends_on_the_batch_and_not_on_the_images(tmp_path):
+    """Where no pixels may be kept: 2880 more images of 224 px, 434 MB, cost less than a quarter of that."""
+    command = [sys.executable, "-c", GROWTH, str(tmp_path), "1", "320", "3200"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    few, many = json.loads(done.stdout)
+    assert many - few < 434 / 4

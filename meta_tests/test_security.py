@@ -379,7 +379,7 @@ def test_a_bomb_among_images_is_counted_and_the_others_are_measured(suite_run, t
 
 def test_code_is_run_by_specs_that_say_so_alone():
     """`python:` is the one kind of spec that imports what it names, and the documentation says so."""
-    assert re.search(r"python:package.module:factory.*runs your code", (ROOT / "README.md").read_text())
+    assert re.search(r"python:package.module:factory.*runs your code", (ROOT / "docs" / "models.md").read_text())
     assert "`python:`" in (ROOT / "docs" / "long-runs.md").read_text()
 
 

@@ -17,7 +17,7 @@ from reports.table import candidates
 def render(results: Results) -> str:
     root = ET.Element("testsuites", name=f"robustness {results.suite}")
     for family, group in groupby(candidates(results.cells), key=lambda cell: cell.family):
-        started = {"timestamp": str(at)} if (at := results.environment.get("started")) else {}
+        started: dict[str, str] = {"timestamp": str(at)} if (at := results.environment.get("started")) else {}
         suite = ET.SubElement(root, "testsuite", name=family, **started)
         for cell in group:
             _case(suite, cell)

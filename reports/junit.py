@@ -17,8 +17,9 @@ from reports.table import candidates
 def render(results: Results) -> str:
     root = ET.Element("testsuites", name=f"robustness {results.suite}")
     for family, group in groupby(candidates(results.cells), key=lambda cell: cell.family):
-        started: dict[str, str] = {"timestamp": str(at)} if (at := results.environment.get("started")) else {}
-        suite = ET.SubElement(root, "testsuite", name=family, **started)
+        suite = ET.SubElement(root, "testsuite", name=family)
+        if started := results.environment.get("started"):
+            suite.set("timestamp", str(started))
         for cell in group:
             _case(suite, cell)
         suite.set("skipped", str(sum(case.find("skipped") is not None for case in suite)))

@@ -24,7 +24,7 @@ from models.errors import InputError, NotRunError
 from models.spec import parse
 from shifts.image_set import read_folder, sample
 from shifts.mini_data import mini_folder
-from suites.conditions import CLEAN, attack, corruption, natural
+from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, Condition, attack, corruption, natural
 
 SUITE = suites.load("mini")
 
@@ -114,6 +114,20 @@ def test_shards_are_balanced_by_cost():
     dearest = max(unit.cost for unit in units(cells, costs, 4))
     assert max(loads) <= sum(loads) / 4 + dearest
     assert max(loads) < 1.1 * min(loads)
+
+
+@pytest.mark.parametrize(("count", "together"), [(2, True), (40, False)])
+def test_a_mean_runs_where_its_cells_do_if_they_are_a_fair_share(count, together):
+    """Elsewhere it would compute them once more; where they are too much for one shard, it does."""
+    conditions = [corruption(name, severity) for name in CORRUPTIONS for severity in (1, 2, 3, 4, 5)]
+    mean = Condition("synthetic", "imagenet-c-mce")
+    attacks = [attack(name, "8/255") for name in ATTACKS if name != "typographic"]
+    cells = [CellSpec(m, c) for c in (*conditions, mean, *attacks) for m in TWO.candidates]
+    parts = [shard(cells, Costs(TWO), i, count) for i in range(1, count + 1)]
+    assert sum(map(len, parts)) == len(cells)
+    with_mean = [part for part in parts if any(cell.condition == mean for cell in part)]
+    with_cells = [part for part in parts if any(cell.condition.name == "imagenet-c" for cell in part)]
+    assert (with_mean == with_cells) == together
 
 
 def test_candidates_that_share_images_go_together_and_so_do_cells_of_one_computation():

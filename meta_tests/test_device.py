@@ -61,7 +61,7 @@ def test_tf32_is_for_the_forward_pass_of_its_model_alone():
 def test_the_header_names_each_workers_gpu_and_what_to_know_of_a_model(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    settings = SimpleNamespace(suite=SimpleNamespace(name="mine"), device="auto")
+    settings = SimpleNamespace(suite=SimpleNamespace(name="mine", rules=()), device="auto", compare=None)
     model = {
         "role": "candidate",
         "model": "open_clip:X@x.pt",

@@ -46,6 +46,7 @@ def with_statistics(net):
     ids=["timm-resnet", "timm-efficientnet", "torchvision-resnet", "torchvision-vgg", "clip-resnet"],
 )
 def test_folding_takes_all_batch_norms_and_changes_rounding_alone(make, side):
+    torch.manual_seed(0)  # rounding can turn a unit at its kink on or off
     net = with_statistics(make())
     images = torch.rand(2, 3, side, side, requires_grad=True)
     folded = fold_batch_norms(net, images.detach())

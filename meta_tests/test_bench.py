@@ -7,6 +7,7 @@ from PIL import Image
 from torch import nn
 
 from fixtures.bench import Bench, MissingDataError
+from fixtures.measuring import measure
 from fixtures.settings import CellSpec, Settings
 from metrics.corruption import alexnet_errors
 from metrics.trend import published
@@ -68,7 +69,7 @@ def bench(tmp_path):
 
 
 def row(bench, condition):
-    return bench.measure(CellSpec(bench.settings.candidates[0], condition), "test")[0]
+    return measure(bench, CellSpec(bench.settings.candidates[0], condition), "test")[0]
 
 
 def test_the_reference_of_a_subset_predicts_among_its_classes_alone(bench):
@@ -103,12 +104,12 @@ def test_only_zero_shot_models_are_asked_for_names_that_imagenet_lacks(tmp_path)
         Settings(suite, (clip, supervised), (supervised,), supervised, 52, 0, "cpu", 64, tmp_path / "run", False)
     )
     condition = natural("objectnet-all-names")
-    (cell,) = bench.measure(CellSpec(clip, condition), "test")
+    (cell,) = measure(bench, CellSpec(clip, condition), "test")
     found = (cell.n, cell.supervised, cell.verdict)
     assert found == (52, None, "not gated")
     assert cell.accuracy > 2 / 13
     with pytest.raises(MissingDataError, match=r"only a zero-shot model has all the classes: .*mini:supervised"):
-        bench.measure(CellSpec(supervised, condition), "test")
+        measure(bench, CellSpec(supervised, condition), "test")
     bench.check()
 
 

@@ -10,6 +10,7 @@ import torch
 
 import models
 from fixtures.bench import Bench
+from fixtures.measuring import measure
 from fixtures.settings import CellSpec, Settings
 from meta_tests.conftest import ROOT
 from models.errors import InputError
@@ -67,7 +68,7 @@ def measured(tmp_path, spec, condition):
     suite = load(str(tmp_path / "suite.toml"))
     run = tmp_path / spec.name.replace(":", "-") / "run"
     bench = Bench(Settings(suite, (spec,), (), None, suite.settings.samples, 0, "cpu", 16, run, False))
-    return bench.measure(CellSpec(spec, condition), "test")[0]
+    return measure(bench, CellSpec(spec, condition), "test")[0]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)

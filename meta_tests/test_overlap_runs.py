@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from fixtures.bench import Bench, MissingDataError
+from fixtures.measuring import measure
 from fixtures.overlapping import compare
 from fixtures.settings import CellSpec, Settings
 from meta_tests.conftest import run_pytest
@@ -72,7 +73,7 @@ def test_hardly_anything_is_found_where_nothing_was_planted(bench):
 
 @pytest.mark.parametrize("name", OVERLAPPING)
 def test_corrected_accuracies_agree_with_the_truth(bench, name):
-    cell, baseline = bench.measure(CellSpec(CLIP, overlap(natural(name))), "test", 60)
+    cell, baseline = measure(bench, CellSpec(CLIP, overlap(natural(name))), "test", 60)
     everything = bench.without({}).right(CellSpec(CLIP, natural(name)))
     truly = np.array([number(id) in overlapping_indices(name) for id in everything.ids])
     assert cell.accuracy == pytest.approx(everything.correct[~truly].mean(), abs=0.005)
@@ -118,14 +119,14 @@ def test_a_verdict_that_rests_on_remembered_images_fails(bench, tmp_path):
     conditions = suite.settings.conditions.model_copy(update={"overlap": str(tmp_path / "overlap.json")})
     suite = replace(suite, settings=suite.settings.model_copy(update={"conditions": conditions}))
     forged = Bench(settings(tmp_path, suite))
-    cell, _ = forged.measure(CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
+    cell, _ = measure(forged, CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
     assert cell.verdict == "fail"
     assert not cell.holds
     assert "the verdict is 'pass' on all images and 'fail' on the clean ones" in cell.reason
     assert cell.metrics["removed_p"] < 1e-6
     assert "pre-training images: a shard" in cell.warnings
     with pytest.raises(MissingDataError, match="run python -m overlap with --data imagenet-sketch"):
-        forged.measure(CellSpec(CLIP, overlap(natural("imagenet-sketch"))), "test", 1)
+        measure(forged, CellSpec(CLIP, overlap(natural("imagenet-sketch"))), "test", 1)
 
 
 def test_other_tests_run_on_the_clean_part(bench, tmp_path):
@@ -136,7 +137,7 @@ def test_other_tests_run_on_the_clean_part(bench, tmp_path):
     assert len(clean.images(natural("imagenet-v2"))) == 480 - len(ids)
     assert len(clean.images(CLEAN)) == 480
     assert clean.images(CLEAN).warnings[-1].startswith("data set 'imagenet': --exclude-overlap does not name it")
-    cell, _ = clean.measure(CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
+    cell, _ = measure(clean, CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
     assert (
         cell.metrics["accuracy_all"] == bench.without({}).right(CellSpec(CLIP, natural("imagenet-v2"))).correct.mean()
     )

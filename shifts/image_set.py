@@ -79,6 +79,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def counted(self) -> int:
+        """How many outcomes count: images, or anchors of videos."""
+        return len(self.anchors) or len(self.items)
+
 
 def read_folder(
     name: str, folder: Path, classes: ClassList | ClassSpace, extensions: tuple[str, ...] = IMG_EXTENSIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -242,6 +243,11 @@ def natural(name: str) -> Condition:
 def overlap(shift: Condition) -> Condition:
     """The same without the images that overlap with the pre-training set."""
     return Condition("overlap", OVERLAP + shift.name)
+
+
+def averaged_by(mean: Condition, conditions: Iterable[Condition]) -> list[Condition]:
+    """Those of the conditions that a mean over cells is made of."""
+    return [c for c in conditions if c.name == mean.averaged and c["corruption"] in CORRUPTIONS_OF_MCE]
 
 
 def reference(shift: Condition) -> Condition:

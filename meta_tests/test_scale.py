@@ -123,7 +123,8 @@ def test_a_mean_runs_where_its_cells_do_if_they_are_a_fair_share(count, together
     mean = Condition("synthetic", "imagenet-c-mce")
     attacks = [attack(name, "8/255") for name in ATTACKS if name != "typographic"]
     cells = [CellSpec(m, c) for c in (*conditions, mean, *attacks) for m in TWO.candidates]
-    parts = [shard(cells, Costs(TWO), i, count) for i in range(1, count + 1)]
+    costs = Costs(replace(TWO, suite=replace(SUITE, conditions=(*conditions, mean, *attacks))))
+    parts = [shard(cells, costs, i, count) for i in range(1, count + 1)]
     assert sum(map(len, parts)) == len(cells)
     with_mean = [part for part in parts if any(cell.condition == mean for cell in part)]
     with_cells = [part for part in parts if any(cell.condition.name == "imagenet-c" for cell in part)]

@@ -49,6 +49,12 @@ KILLED = "SCALE_TEST_KILLED"
 """Where a worker notes that it was killed."""
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """As Ray gives a task of one CPU: another number of threads rounds otherwise."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 def rows(run):
     return [{key: value for key, value in cell.items() if key != "seconds"} for cell in run.cells]
 

@@ -146,6 +146,11 @@ def test_what_can_not_be_merged_is_said_in_a_sentence(whole, shards, tmp_path, s
         with pytest.raises(InputError, match=f"{other} is no shard of the same run as {first}: {said}"):
             merged([first, second, other])
     raw = json.loads(third.read_text())
+    del raw["environment"]["alpha"]
+    other.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match=f"{other}: its environment says nothing of alpha; run that shard once more"):
+        merged([other, first])
+    raw = json.loads(third.read_text())
     raw["models"][0]["fingerprint"] = "0"
     other.write_text(json.dumps(raw))
     with pytest.raises(InputError, match="other models, or other weights"):
@@ -182,6 +187,17 @@ def test_workers_share_no_condition_and_give_the_same_rows(whole, suite, suite_r
     assert len(set.union(*workers.values())) == 2
 
 
+def test_cells_end_as_early_in_workers_and_in_shards(suite, tmp_path):
+    whole, workers, *shards = (
+        run_pytest(tmp_path / str(i) / "run", suite, "--stop-early", *how)
+        for i, how in enumerate([(), ("-n", "2"), ("--shard=1/2",), ("--shard=2/2",)])
+    )
+    assert sum(cell["spared"] for cell in whole.cells) > 0
+    assert without_seconds(workers.cells) == without_seconds(whole.cells)
+    merged_rows = json.loads(merged(files(shards)).to_json())["cells"]
+    assert without_seconds(merged_rows) == without_seconds(whole.cells)
+
+
 def test_a_cell_that_kills_its_worker_is_reported_and_not_tried_for_ever(toml, suite_run):
     deadly = FEW.replace("mini:clip", "python:meta_tests.test_scale_runs:deadly")
     suite = deadly.replace("[[rules]]", 'attacks = { names = ["fgsm"], eps = ["8/255"] }\n[[rules]]')
@@ -216,7 +232,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(suite, tmp_path):
     assert run.code in (0, 5), run.output
     assert not folder.parent.exists()
     line = next(line for line in run.output.splitlines() if line.startswith("adversarial/fgsm-1/255 "))
-    assert line.split()[1:5] == ["3", "144", "0", "576"]
+    assert line.split()[1:5] == ["3", "144", "0", "288"]
     assert "natural/imagenet-r" in run.output
     assert 'not run: no data: add imagenet-r = "/path/to/imagenet-r"' in run.output
     assert "memory: 2 x " in run.output

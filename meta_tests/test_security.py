@@ -302,6 +302,22 @@ def test_names_and_links_in_shards_lead_nowhere(tmp_path, monkeypatch):
     assert not {item.id.rpartition("/")[2] for item in found.items} & {"link", "device"}
 
 
+def test_a_file_of_a_shard_that_would_fill_the_memory_is_not_unpacked(tmp_path, monkeypatch):
+    pytest.importorskip("webdataset")
+    monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path / "cache"))
+    size = (1 << 28) + 1
+    with tarfile.open(tmp_path / "0.tar.gz", "w:gz", compresslevel=1) as tar:
+        for name, content in (("a.png", png()), ("a.cls", b"0"), ("b.png", b"")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content) or size
+            with io.BytesIO(content) if content else Path("/dev/zero").open("rb") as source:
+                tar.addfile(info, source)
+    assert (tmp_path / "0.tar.gz").stat().st_size < 5e6
+    found = data_sets.load("imagenet", f"wds:{tmp_path / '0.tar.gz'}", MINI)
+    assert len(found.items) == 1
+    assert f"has a file of {size} bytes, b.png, which is left out" in " ".join(found.warnings)
+
+
 def bomb_of_pixels():
     """A small file that says it has so many pixels."""
     content = bytearray(png())

@@ -83,7 +83,7 @@ def test_a_damaged_file_is_set_aside_and_the_sound_blocks_are_kept(store):
     with store.file("cell").open("ab") as file:
         file.write(b"nonsense\n")
     assert store.known("cell", {"a": "s"}, lambda _: "").damaged == 1
-    assert "1 of 2 blocks" in store.mend("cell")
+    assert "1 of 2 blocks" in store.mend("cell")[0]
     assert store.known("cell", {"a": "s"}, lambda _: "").damaged == 0
     assert predictions(store) == {"a": 7}
     assert b"nonsense" in (store.folder / "cell.damaged").read_bytes()
@@ -132,6 +132,30 @@ def test_old_blocks_and_those_of_other_code_are_removed(store):
     assert gc(store, lambda about: about.code == "newer") == 2
     assert predictions(store) == {"b": 7}
     assert store.cells() == ["cell"]
+
+
+def test_locks_and_pictures_go_with_their_cells(store):
+    store.add("cell", block("a", about=replace(ABOUT, code="newer")))
+    for cell in ("cell", "gone"):
+        with store.claimed(cell):
+            pass
+    (store.folder / "gallery").mkdir()
+    for name in ("c0de-1.json", "newer-2.json"):
+        (store.folder / "gallery" / name).write_text("[]")
+    assert gc(store, lambda about: about.code == "newer") == 0
+    assert [file.name for file in store.locks.iterdir()] == ["cell"]
+    assert [file.name for file in (store.folder / "gallery").iterdir()] == ["newer-2.json"]
+
+
+def test_whoever_reads_a_mended_cell_learns_of_it_until_the_damaged_file_is_removed(store):
+    store.add("cell", block("a"))
+    with store.file("cell").open("ab") as file:
+        file.write(b"nonsense\n")
+    (said,) = store.mend("cell")
+    other = Store(store.folder)
+    assert other.known("cell", {"a": "s"}, lambda _: "").notes == (said,)
+    gc(store, lambda _: True)
+    assert other.known("cell", {"a": "s"}, lambda _: "").notes == ()
 
 
 def test_what_list_show_and_export_tell(store):

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.cache import cache_folder
+from models.files import whole
 from models.templates import Prompts, Tokenizer
 
 _CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
@@ -102,7 +103,6 @@ def cached_class_embeddings(
             return load_file(file)["head"].clone().to(device)  # a copy: the loaded tensor is a view of the file
         except (FileNotFoundError, SafetensorError):
             head = class_embeddings(clip, tokenizer, names, prompts)
-            partial = file.with_suffix(".partial")
-            save_file({"head": head.cpu()}, partial)
-            partial.replace(file)
+            with whole(file) as partial:
+                save_file({"head": head.cpu()}, partial)
             return head.clone()  # not the inference tensor that it was made as

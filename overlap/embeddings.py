@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from PIL import Image
 
 from models.errors import InputError
 from models.features import Encoder, Vectors
+from models.files import whole
 from overlap.sources import Shard, keys_of, parquet, shard_errors
 from shifts.image_set import read_image
 
@@ -207,6 +207,5 @@ def _notes_of(file: Path) -> Path:
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    unfinished.write_bytes(content)
-    unfinished.replace(file)
+    with whole(file) as partial:
+        partial.write_bytes(content)

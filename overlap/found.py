@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
+from models.files import whole
 
 SCHEMA = 1
 
@@ -79,10 +80,9 @@ class Found:
 
 def write(found: Found, file: Path) -> None:
     data = {name: {"ids": sorted(found.ids[name]), **asdict(one)} for name, one in found.data.items()}
-    partial = file.with_name(f".{file.name}.partial")
     content = {"schema": SCHEMA, **asdict(found), "data": data}
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(file)
+    with whole(file) as partial:
+        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read(file: Path) -> Found:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from metrics.intervals import accuracy
+from models.files import whole
 from overlap.found import Found
 
 SHOWN = 60
@@ -44,9 +45,8 @@ def write(found: Found, pairs: Sequence[Shown], file: Path) -> None:
     environment.filters |= {"share": _share}
     by_set = {name: [pair for pair in pairs if pair.data == name] for name in found.data}
     text = environment.get_template("gallery.html.j2").render(found=found, by_set=by_set)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    with whole(file) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def picture(image: Image.Image) -> str:

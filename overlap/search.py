@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from models.features import Vectors
+from models.files import whole
 from overlap.embeddings import Embedded
 
 Rows = NDArray[np.int64]
@@ -139,9 +139,8 @@ def _index(faiss: Any, shards: Sequence[Embedded], width: int, folder: Path, dev
             working.add(block)
             done(len(block))
     index = faiss.index_gpu_to_cpu(working) if on_gpu else working
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    faiss.write_index(index, str(unfinished))
-    unfinished.replace(file)
+    with whole(file) as partial:
+        faiss.write_index(index, str(partial))
     return index
 
 

@@ -7,12 +7,12 @@ collects them, as far as a budget of bytes goes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from metrics.results import Cell
+from models.files import whole
 
 BUDGET = 1_600_000
 """Bytes of all pictures in a report."""
@@ -46,9 +46,8 @@ Gallery = Mapping[str, Sequence[Example]]
 def keep(folder: Path, key: str, examples: Iterable[Example]) -> None:
     """Write the examples of a cell, whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{key}.{os.getpid()}.partial"
-    partial.write_text(json.dumps([asdict(example) for example in examples]), encoding="utf-8")
-    partial.replace(folder / f"{key}.json")
+    with whole(folder / f"{key}.json") as partial:
+        partial.write_text(json.dumps([asdict(example) for example in examples]), encoding="utf-8")
 
 
 def collect(folder: Path, cells: Iterable[Cell], budget: int = BUDGET) -> dict[str, list[Example]]:

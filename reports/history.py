@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from metrics.intervals import Correct
 from metrics.results import Results, from_json
 from models.errors import InputError, nearest
+from models.files import whole
 
 SCHEMA = 1
 SUFFIX = ".run.json.gz"
@@ -85,9 +85,8 @@ def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[st
     }
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{now:%Y%m%dT%H%M%S%f}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}{SUFFIX}"
-    partial = folder / f".{file.name}.{os.getpid()}.partial"
-    partial.write_bytes(gzip.compress(json.dumps(content, ensure_ascii=False).encode()))
-    partial.replace(file)
+    with whole(file) as partial:
+        partial.write_bytes(gzip.compress(json.dumps(content, ensure_ascii=False).encode()))
     return file
 
 

@@ -76,6 +76,8 @@ def _read(file: Path) -> Results:
         raise InputError(str(error)) from None
     if results.shard is None:
         raise InputError(f"{file}: not of a shard; run with --shard K/N")
+    if lacking := [key for key in _SAME if key not in results.environment]:
+        raise InputError(f"{file}: its environment says nothing of {lacking[0]}; run that shard once more")
     return results
 
 
@@ -86,8 +88,8 @@ def _difference(first: Results, other: Results) -> str:
     if first.suite != other.suite:
         return f"suite {other.suite}, not {first.suite}"
     for key in _SAME:
-        if first.environment.get(key) != other.environment.get(key):
-            return f"{key} {other.environment.get(key)}, not {first.environment.get(key)}"
+        if first.environment[key] != other.environment[key]:
+            return f"{key} {other.environment[key]}, not {first.environment[key]}"
     if first.shard.count != other.shard.count:
         return f"one of {other.shard.count} shards, not of {first.shard.count}"
     if first.shard.selected != other.shard.selected:

@@ -28,6 +28,7 @@ from metrics.gate import corrected
 from metrics.results import Cell, Results, Shard, cell_from, in_order
 from metrics.summary import of_cells
 from models.errors import InputError
+from models.files import whole
 from reports import csv, gallery, history, junit, markdown, progress, table, terminal
 from reports.gallery import Gallery
 
@@ -279,10 +280,5 @@ def views(results: Results, pictures: Gallery, runs: Sequence[tuple[str, Results
 def write(folder: Path, contents: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
-        partial = folder / f".{name}.{os.getpid()}.partial"
-        try:
+        with whole(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
-            partial.replace(folder / name)
-        except OSError:  # half of it takes the room that others need
-            partial.unlink(missing_ok=True)
-            raise

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from fixtures.progress import Progress
+from models.files import whole
 
 WATCH: pytest.StashKey[Callable[[Progress], None]] = pytest.StashKey()
 """What the evaluator tells how far it is."""
@@ -49,10 +50,8 @@ class _Sender:
         if time.monotonic() - self._last < 1 and progress.done < progress.total:
             return
         self._last = time.monotonic()
-        partial = self._file.with_suffix(".partial")
-        with suppress(OSError):  # a worker on another machine, or the run has ended
+        with suppress(OSError), whole(self._file) as partial:  # a worker on another machine, or the run has ended
             partial.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            partial.replace(self._file)
 
 
 class ProgressLine:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from filelock import FileLock
 
 from models.cache import cache_folder
 from models.errors import InputError
+from models.files import whole
 from shifts.image_set import Item
 from shifts.sources import Records, optional, read_json
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
+_LARGEST = 1 << 28
+"""Bytes of a file that is unpacked: no image comes near."""
 _DIGITS = 10
 """No class has such a number."""
 
@@ -64,9 +69,8 @@ def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
         if not (folder / "index.json").is_file():
             folder.mkdir(exist_ok=True)
             index = _unpack(wds, shard, folder)
-            partial = folder / "index.partial"
-            partial.write_text(json.dumps(index), encoding="utf-8")
-            partial.rename(folder / "index.json")
+            with whole(folder / "index.json") as partial:
+                partial.write_text(json.dumps(index), encoding="utf-8")
     return folder, read_json(folder / "index.json")
 
 
@@ -75,11 +79,13 @@ def _unpack(wds: Any, shard: str, folder: Path) -> dict[str, Any]:
     samples: list[tuple[str, str, int]] = []
     incomplete: list[str] = []
 
-    def handler(error: Exception) -> bool:
-        faults.append(f"can't be read to its end after {len(samples)} images ({str(error).partition(' @ ')[0]})")
-        return False
+    def found() -> Iterator[dict[str, Any]]:
+        try:
+            yield from wds.tariterators.group_by_keys(_files(wds, shard, faults))
+        except Exception as error:  # of tar, of gzip, of whatever else it may be compressed by, of the address
+            faults.append(f"can't be read to its end after {len(samples)} images ({error})")
 
-    for sample in wds.WebDataset([shard], shardshuffle=False, handler=handler, empty_check=False):
+    for sample in found():
         extension = next((e for e in _IMAGES if e in sample), None)
         label = sample.get("cls", b"").decode(errors="replace").strip()
         if extension is None or not (label.isdecimal() and len(label) < _DIGITS):
@@ -94,6 +100,20 @@ def _unpack(wds: Any, shard: str, folder: Path) -> dict[str, Any]:
     if incomplete:
         faults.append(f"has {len(incomplete)} samples without an image or a .cls number (first: {incomplete[0]})")
     return {"samples": samples, "faults": faults}
+
+
+def _files(wds: Any, shard: str, faults: list[str]) -> Iterator[dict[str, Any]]:
+    """Those that samples may have, none too large to hold: a small archive can unpack to more than the memory."""
+    with wds.gopen(shard) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+        for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+            if not member.isreg() or member.name.rpartition(".")[2].lower() not in (*_IMAGES, "cls"):
+                continue
+            content = tar.extractfile(member)
+            if content is None or member.size > _LARGEST:
+                faults.append(f"has a file of {member.size} bytes, {member.name}, which is left out")
+                continue
+            yield {"fname": member.name, "data": content.read(), "__url__": shard}
 
 
 def _classnames(shard: str) -> tuple[str, ...]:

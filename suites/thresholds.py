@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Collection
 from typing import Any
 
@@ -11,6 +10,7 @@ import tomlkit
 from tomlkit.items import AoT
 
 from models.errors import InputError
+from models.files import whole
 from suites import Rule, Suite
 from suites.conditions import Condition
 
@@ -52,9 +52,8 @@ def _table(rule: Rule, condition: Condition, *, inline: bool) -> Any:
 
 
 def _replace(suite: Suite, text: str) -> None:
-    partial = suite.file.with_name(f".{suite.file.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(suite.file)
+        with whole(suite.file) as file:
+            file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--update-thresholds: {suite.file} can't be written: {error}") from error

@@ -21,6 +21,7 @@ from models import InputError, parse
 from models.classes import ClassList, class_list
 from models.classifier import fingerprint_of
 from models.device import set_up_device
+from models.files import whole
 from models.head import class_embeddings, progress
 from models.prompts.search import Budget, Found, Task, search, weights_of
 from models.templates import SCHEMA, Prompts, TokenTemplate, bpe_of, read_prompts
@@ -170,10 +171,9 @@ def _save(file: Path, settings: dict[str, Any], found: Sequence[Found], vocabula
         | {"weight": weight, "text": f"{vocabulary.decode(template.before)}{{}} {vocabulary.decode(template.after)}"}
         for template, weight in weights_of(found).items()
     ]
-    partial = file.with_name(f"{file.name}.partial")
     content = {"schema": SCHEMA, "settings": settings, "restarts": restarts, "prompts": prompts}
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(file)
+    with whole(file) as partial:
+        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binom, norm, ttest_1samp
+from scipy.special import betaincinv, ndtri, stdtr
 
+from metrics.binomial import at_most, exactly, more_than
 from metrics.intervals import Correct, Estimate
 from metrics.trend import Trend, redrawn_robustness
 
 _LEFT_OUT = 1e-5
 """Of the probability, what a nuisance parameter may lie outside its interval with (Berger & Boos 1994); it is added to
 the p-value."""
+_UNLIKELY = 1e-9
 _GRID = 48
 
 
@@ -35,7 +37,7 @@ class Tail:
 def share(correct: Correct, bound: float) -> Tail:
     """Of an accuracy that is to be at least `bound`: the exact binomial test."""
     n, right = len(correct), int(correct.sum())
-    return Tail(float(binom.cdf(right, n, bound)), float(binom.sf(right - 1, n, bound)))
+    return Tail(float(at_most(right, n, bound)), float(more_than(right - 1, n, bound)))
 
 
 def paired(first: Correct, second: Correct, bound: float) -> Tail:
@@ -59,16 +61,17 @@ def mean_at_most(scores: NDArray[np.float64], bound: float) -> Tail:
     """Of a mean of per-image scores (n,) that is to be at most `bound`: Student's t test."""
     if np.ptp(scores) == 0:  # nothing to estimate an error from: as if one image were at the bound's other side
         scores = np.append(scores, 1.0 if scores[0] <= bound else 0.0)
-    worse = float(ttest_1samp(scores, bound, alternative="greater").pvalue)
-    return Tail(worse, 1 - worse)
+    n = len(scores)
+    t = (scores.mean() - bound) / scores.std(ddof=1) * np.sqrt(n)
+    return Tail(float(stdtr(n - 1, -t)), float(stdtr(n - 1, t)))
 
 
 def median_at_least(values: NDArray[np.float64], bound: float) -> Tail:
     """Of a median of values (n,) that is to be at least `bound`: the exact sign test."""
     n = len(values)
     return Tail(
-        float(binom.sf(int((values < bound).sum()) - 1, n, 0.5)),
-        float(binom.sf(int((values > bound).sum()) - 1, n, 0.5)),
+        float(more_than(int((values < bound).sum()) - 1, n, 0.5)),
+        float(more_than(int((values > bound).sum()) - 1, n, 0.5)),
     )
 
 
@@ -98,11 +101,11 @@ def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0) -> li
 def images_to_decide(estimate: Estimate, n: int, bound: float, alpha: float, power: float = 0.8) -> int | None:
     """How many images would settle on which side of `bound` the figure is, with probability `power`, if it is what it
     seems; by the normal approximation. None where it seems to be at the bound, or beyond ten million."""
-    deviation = (estimate.high - estimate.low) / (2 * norm.isf(0.025)) * np.sqrt(n)
+    deviation = (estimate.high - estimate.low) / (2 * ndtri(0.975)) * np.sqrt(n)
     away = abs(estimate.value - bound)
     if away == 0 or deviation == 0:
         return None
-    needed = float(((norm.isf(alpha) + norm.isf(1 - power)) * deviation / away) ** 2)
+    needed = float(((ndtri(1 - alpha) + ndtri(power)) * deviation / away) ** 2)
     return max(n + 1, int(np.ceil(needed))) if needed < 1e7 else None
 
 
@@ -111,15 +114,15 @@ def _paired(won: int, lost: int, n: int, bound: float) -> float:
     if not -1 < bound < 1:
         return 1.0 if bound <= -1 else 0.0
     if bound == 0:
-        return float(binom.cdf(won, won + lost, 0.5))
+        return float(at_most(won, won + lost, 0.5))
     observed = _tango(np.array([won]), np.array([lost]), n, bound)[0] + 1e-9
     discordant = _nuisance(won + lost, n, low=abs(bound), high=1.0)
     counts = _likely(n, discordant)
     # Per number of discordant images, the fewest lost ones that are as strong evidence: the statistic falls with them.
     least = _first(lambda c: _tango(counts - c, c, n, bound) <= observed, counts)
     lost_share = (discordant - bound) / 2 / discordant
-    tails = binom.sf(least - 1, counts, lost_share[:, None])
-    return _worst((binom.pmf(counts, n, discordant[:, None]) * tails).sum(1))
+    tails = more_than(least - 1, counts, lost_share[:, None])
+    return _worst((exactly(counts, n, discordant[:, None]) * tails).sum(1))
 
 
 def _tango(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, bound: float) -> NDArray[np.float64]:
@@ -135,21 +138,23 @@ def _unpaired(right: int, n: int, other_right: int, other_n: int, bound: float) 
     counts = _likely(n, np.clip(others + bound, 0, 1))
     observed = right / n - other_right / other_n
     least = np.ceil((counts / n - observed) * other_n - 1e-9)
-    tails = binom.sf(least - 1, other_n, others[:, None])
-    return _worst((binom.pmf(counts, n, np.clip(others + bound, 0, 1)[:, None]) * tails).sum(1))
+    tails = more_than(least - 1, other_n, others[:, None])
+    return _worst((exactly(counts, n, np.clip(others + bound, 0, 1)[:, None]) * tails).sum(1))
 
 
 def _nuisance(count: int, n: int, low: float, high: float) -> NDArray[np.float64]:
     """Shares that are plausible where `count` of n were seen, within [low, high]."""
-    least = beta.ppf(_LEFT_OUT / 2, count, n - count + 1) if count else 0.0
-    most = beta.isf(_LEFT_OUT / 2, count + 1, n - count) if count < n else 1.0
+    least = betaincinv(count, n - count + 1, _LEFT_OUT / 2) if count else 0.0
+    most = 1 - betaincinv(n - count, count + 1, _LEFT_OUT / 2) if count < n else 1.0
     return np.clip(np.linspace(least, most, _GRID), low, high)
 
 
 def _likely(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Counts of n that are not all but impossible for any of the shares."""
-    low, high = binom.ppf(1e-9, n, shares.min()), binom.isf(1e-9, n, shares.max())
-    return np.arange(max(0, int(low)), min(n, int(high)) + 1)
+    """Counts of n that are not all but impossible for any of the shares, by Bernstein's inequality."""
+    p = np.array([shares.min(), shares.max()])
+    rare = -np.log(_UNLIKELY)
+    away = rare / 3 + np.sqrt(rare * rare / 9 + 2 * rare * n * p * (1 - p))
+    return np.arange(max(0, int(n * p[0] - away[0])), min(n, int(n * p[1] + away[1]) + 1) + 1)
 
 
 def _first(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], most: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
-from scipy.stats import binom
+
+from metrics.binomial import at_most
 
 _TAIL = 0.025
 """What each end of an interval leaves out."""
@@ -62,7 +63,7 @@ def median(values: NDArray[np.float64]) -> Estimate:
     """The median of values (n,), with the interval between order statistics that the binomial distribution gives."""
     ordered = np.sort(values)
     n = len(ordered)
-    below = int(binom.ppf(0.025, n, 0.5))
+    below = int((at_most(np.arange(n // 2 + 1), n, 0.5) < _TAIL).sum())
     low, high = ordered[max(below - 1, 0)], ordered[min(n - below, n - 1)]
     return Estimate(float(np.median(ordered)), float(low), float(high))
 

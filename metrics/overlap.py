@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact
 
 from metrics.intervals import Correct, Estimate, accuracy, paired_difference, unpaired_difference
 
@@ -39,6 +38,8 @@ class Split:
 
 def split(correct: Correct, overlapping: Overlapping) -> Split:
     """`correct`, bool (n,), of images some of which overlap, but not all."""
+    from scipy.stats import fisher_exact  # heavy, and nothing else needs it
+
     inside, outside = correct[overlapping], correct[~overlapping]
     gap, rate = unpaired_difference(inside, outside), accuracy(overlapping)
     table = [[int(part.sum()), int((~part).sum())] for part in (inside, outside)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 SCHEMA = 3
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
@@ -176,14 +177,20 @@ class Results:
     """Why cells are missing that were asked for; '' for a complete run."""
 
     def to_json(self) -> str:
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
+        return to_json({"schema": SCHEMA, **vars(self)}, indent=1, inf_nan_mode="constants").decode()
 
 
 _CELL, _RESULTS = TypeAdapter(Cell), TypeAdapter(Results)
 
 
+def as_row(cell: Cell) -> dict[str, Any]:
+    """As plain data, for the process that writes the reports."""
+    row: dict[str, Any] = _CELL.dump_python(cell, mode="json")
+    return row
+
+
 def cell_from(row: dict[str, Any]) -> Cell:
-    """The inverse of `asdict`, for rows that came from a worker."""
+    """The inverse of `as_row`."""
     return _CELL.validate_python(row)
 
 

@@ -32,6 +32,7 @@ _MARKERS = {"candidate": "oD^vPX", "supervised": "sdph*8"}
 _EDGE = 0.004
 """Of the logit axes: shares nearer to 0 or 1 are drawn there."""
 _NEVER = 255.0
+_TICKS_OF_EPS = 8
 
 
 @dataclass(frozen=True)
@@ -283,10 +284,10 @@ def _security(results: Results, models: _Models) -> Panels:
                 line = "-" if curve[0].role == "candidate" else "--"
                 values = [100 * (c.accuracy or 0) for _, c in points]
                 ax.plot([x for x, _ in points], values, line + marker, color=colour, label=plain(curve[0].model, 28))
-                for x, c in points:
-                    assert c.ci95 is not None
-                    ax.plot([x, x], [100 * c.ci95[0], 100 * c.ci95[1]], color=colour, linewidth=0.8)
-            ax.set_xticks([origin, *np.log2(grid)], ["0", *(f"{e:g}" for e in grid)])
+                ends = np.array([c.ci95 for _, c in points if c.ci95 is not None]) * 100
+                ax.vlines([x for x, _ in points], *ends.T, color=colour, linewidth=0.8)
+            shown = grid[:: -(-len(grid) // _TICKS_OF_EPS)]
+            ax.set_xticks([origin, *np.log2(shown)], ["0", *(f"{e:g}" for e in shown)])
             _percent(ax, attack)
             ax.set_xlabel("eps, 1/255")
             _legend(ax)

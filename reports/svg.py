@@ -81,6 +81,7 @@ def plain(text: str, most: int = 40) -> str:
 
 def panel(draw: Callable[[Axes], None], alt: str, key: str, size: tuple[float, float] = (3.3, 2.4)) -> Panel:
     """Draw on axes of this size in inches. `key` keeps ids apart that stand in one page."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -89,7 +90,8 @@ def panel(draw: Callable[[Axes], None], alt: str, key: str, size: tuple[float, f
     axes.patch.set_alpha(0)
     draw(axes)
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    # `savefig` would draw twice, once for the layout, which drawing does anyway
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Panel(Markup(_inlined(file.getvalue(), alt, key)), alt)  # matplotlib has escaped all texts
 
 

@@ -14,6 +14,7 @@ import suites
 from fixtures.budget import Deadline, parse_shard, parse_time
 from fixtures.costs import Costs, images, passes, read_costs
 from fixtures.evaluator import Evaluator
+from fixtures.needs import needs
 from fixtures.plan import dearest_first, informative_first, shard, units
 from fixtures.settings import CellSpec, Settings, cells_of
 from fixtures.store import Store
@@ -116,7 +117,7 @@ def test_shards_are_balanced_by_cost():
     assert max(loads) < 1.1 * min(loads)
 
 
-@pytest.mark.parametrize(("count", "together"), [(2, True), (40, False)])
+@pytest.mark.parametrize(("count", "together"), [(2, True), (80, False)])
 def test_a_mean_runs_where_its_cells_do_if_they_are_a_fair_share(count, together):
     """Elsewhere it would compute them once more; where they are too much for one shard, it does."""
     conditions = [corruption(name, severity) for name in CORRUPTIONS for severity in (1, 2, 3, 4, 5)]
@@ -137,6 +138,9 @@ def test_candidates_that_share_images_go_together_and_so_do_cells_of_one_computa
     deepfool = [unit for unit in found if unit.cells[0].condition.name == "deepfool"]
     assert len(deepfool) == 1
     assert len(deepfool[0].cells) == 6
+    assert sorted(u.cost for u in found) == sorted(u.cost for u in units(cells_in(TWO)[::-1], Costs(TWO), 2))
+    ((condition, _),) = ((c, m) for c, m in needs(TWO, deepfool[0].cells[::-1]).items() if c.name == "deepfool")
+    assert condition.samples == 120, "the cells with fewer images have theirs from these"
     assert all(len(unit.cells) % 2 == 0 for unit in found)
     costs = [unit.cost for unit in dearest_first(found)]
     assert costs == sorted(costs, reverse=True)

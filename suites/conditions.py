@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -248,6 +249,11 @@ def overlap(shift: Condition) -> Condition:
 def averaged_by(mean: Condition, conditions: Iterable[Condition]) -> list[Condition]:
     """Those of the conditions that a mean over cells is made of."""
     return [c for c in conditions if c.name == mean.averaged and c["corruption"] in CORRUPTIONS_OF_MCE]
+
+
+def largest(conditions: Iterable[Condition]) -> Condition:
+    """Of conditions of one computation the one on the most images: it has the outcomes of all."""
+    return max(conditions, key=lambda condition: math.inf if condition.samples is None else condition.samples)
 
 
 def reference(shift: Condition) -> Condition:

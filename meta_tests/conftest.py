@@ -1,6 +1,7 @@
 """What the suite's own tests share."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what is run here would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

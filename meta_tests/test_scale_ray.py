@@ -3,11 +3,16 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import models
+from fixtures.cluster import Cluster
 from meta_tests.conftest import run_pytest
+from models.spec import parse
+from suites.conditions import CLEAN
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -92,6 +97,16 @@ def broken(spec, classes, device):
     return changed(models.load("mini:clip", classes, device), refuse)
 
 
+def hungry(spec, classes, device):
+    """mini:clip, for which there is memory for eight images."""
+
+    def refuse(images):
+        if len(images) > 8:
+            raise torch.OutOfMemoryError("out of memory")
+
+    return changed(models.load("mini:clip", classes, device), refuse)
+
+
 def deadly(spec, classes, device):
     """mini:clip, which always takes its worker along."""
 
@@ -142,6 +157,24 @@ def test_what_a_model_raises_on_a_worker_is_its_tests_error(tmp_path):
     assert local.code == ray.code == 1, ray.output
     assert rows(ray) == rows(local)
     assert ray.cells[0]["reason"] == "too many for me"
+
+
+def test_a_batch_that_a_node_halves_is_noted(tmp_path):
+    local, ray = runs(tmp_path, ONE.replace("CANDIDATE", "hungry"), "--batch-size=16")
+    assert rows(ray) == rows(local), ray.output
+    assert "computed 8 images at a time, 16 do not fit into memory" in " ".join(ray.cell("imagenet-v2")["warnings"])
+
+
+def test_a_node_without_the_images_is_named(tmp_path):
+    """What is missing here, too, is a matter of the data set."""
+    here, gone = tmp_path / "here.png", tmp_path / "gone.png"
+    here.touch()
+    key = ("mini:clip", CLEAN.computation)
+    cluster = object.__new__(Cluster)
+    cluster._tasks, cluster._open, cluster._seconds = {"task": (CLEAN, [parse("mini:clip")])}, {key: 1}, {key: 0.0}
+    cluster._failed, cluster._ray = {}, SimpleNamespace(get=lambda task: ("node7", [gone, here], [([], 1.0)]))
+    cluster._store("task")
+    assert f"node node7 lacks 1 images that are here (first: {here})" in str(cluster._failed[key])
 
 
 def test_a_task_that_takes_its_workers_along_is_given_up(tmp_path):

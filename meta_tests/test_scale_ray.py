@@ -129,7 +129,9 @@ def test_a_run_on_ray_gives_the_rows_of_a_local_one(tmp_path):
     assert local.code in (0, 1), local.output
     assert rows(ray) == rows(local), ray.output
     assert ray.code == local.code
-    assert all(cell["seconds"] > 0 for cell in ray.cells if cell["accuracy"] is not None)
+    took = [[cell["seconds"] > 0 for cell in run.cells] for run in (local, ray)]
+    assert took[0] == took[1]  # what cells share is counted once
+    assert any(took[1])
     again = run_pytest(tmp_path / "ray" / "run", f"--suite={tmp_path / 'suite.toml'}")  # the store has it all
     assert rows(again) == rows(ray)
     assert all(cell["seconds"] == 0 for cell in again.cells)

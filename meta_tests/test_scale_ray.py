@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,3 +191,12 @@ def test_ray_has_workers_of_its_own(suite_run):
     run = suite_run("--engine=ray", "-n", "2")
     assert run.code == 4
     assert "--engine ray has workers of its own; leave out -n" in run.output
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(suite_run, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    run = suite_run("--engine=ray")
+    assert run.code == 4
+    assert f"--engine ray: the cluster of RAY_ADDRESS={address} can't be reached: " in run.output

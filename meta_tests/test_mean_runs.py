@@ -99,4 +99,5 @@ def test_alone_it_computes_its_cells_and_says_so_before(whole, suite, suite_run)
     run = suite_run(suite, "-k", MEAN)
     assert run.code == 0, run.output
     assert rows(run.cells) == mean_of(whole.cells)
+    assert run.cell(MEAN)["seconds"] > 0
     assert "300 images, 300 of them stored" in suite_run(suite, "--dry-run", "-k", MEAN).output

@@ -1,11 +1,48 @@
-"""Files that are there whole or not at all."""
+"""Paths as users write them, and files that are there whole or not at all."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from models.errors import InputError
+
+_HERE = Path()
+
+
+def expanded(text: str, folder: Path = _HERE) -> Path:
+    """A path with `$VAR`, `${VAR}` and a leading `~` or `~user` replaced; a relative one is relative to `folder`.
+
+    What exists as it is written is meant as it is written. Raises `InputError` for a variable that is not set and for a
+    home that is not known.
+    """
+    if "$" in text and (folder / text).exists():
+        return folder / text
+    try:
+        return folder / Path(re.sub(r"\$(?:(\w+)|\{(\w+)\})", _variable, text)).expanduser()
+    except (KeyError, RuntimeError) as error:
+        reason = f"${error.args[0]} is not set" if isinstance(error, KeyError) else "there is no such home"
+        raise InputError(f"path '{text}': {reason}; write the path in full") from None
+
+
+def _variable(named: re.Match[str]) -> str:
+    """Raises `KeyError` where it is empty, too: '$DATA/val' is never meant to be '/val'."""
+    name = named[1] or named[2]
+    if not os.environ[name]:
+        raise KeyError(name)
+    return os.environ[name]
+
+
+def argument(text: str) -> Path:
+    """`expanded`, as a type of `argparse`."""
+    try:
+        return expanded(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from urllib.parse import unquote
 
 from models.errors import InputError, nearest
+from models.files import expanded
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
@@ -92,7 +93,7 @@ def _read(key: str, value: str, folder: Path) -> object:
             raise InputError(f"the option '{key}={value}' should be one of {', '.join(_CHOICES[key])}")
         return value
     if key in _NAMES_OR_FILES:
-        file = folder / Path(value).expanduser()
+        file = expanded(value, folder)
         if value not in _NAMES_OR_FILES[key] and not file.is_file():
             raise InputError(
                 f"the option '{key}={value}': there is no such file; {nearest(value, _NAMES_OR_FILES[key])}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import InputError, nearest
+from models.files import expanded
 from models.options import Options, read_options, split_options
 
 KINDS = ("open_clip", "timm", "torchvision", "python", "mini")
@@ -107,7 +108,7 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         if kind == "open_clip" and not tag and not at:
             raise InputError(f"name the weights as {kind}:{name}/TAG or {kind}:{name}@FILE")
     if rest.startswith("local-dir:"):
-        directory = folder / Path(rest.removeprefix("local-dir:")).expanduser()
+        directory = expanded(rest.removeprefix("local-dir:"), folder)
         if not (directory / "open_clip_config.json").is_file():
             raise InputError(f"there is no {directory / 'open_clip_config.json'}; give the folder that holds it")
         name = f"local-dir:{directory}"
@@ -115,7 +116,7 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         raise InputError("the embedded models are mini:clip and mini:supervised")
     if kind == "python" and rest.count(":") != 1:
         raise InputError("write python:MODULE:FACTORY")
-    file = folder / Path(file_name).expanduser() if at else None
+    file = expanded(file_name, folder) if at else None
     if file is not None:
         if kind not in ("open_clip", "timm", "torchvision") or (tag and kind == "open_clip") or has_schema:
             raise InputError("@FILE goes with open_clip:ARCH, timm:NAME and torchvision:NAME[/TAG] alone")

@@ -13,6 +13,7 @@ from models.classes import class_list
 from models.device import set_up_device
 from models.errors import InputError, nearest
 from models.features import load_encoder
+from models.files import argument
 from models.spec import parse
 from overlap.analysis import GALLERY, NEIGHBOURS, RESULT, analyse
 from overlap.found import Found
@@ -88,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--encoder", required=True, metavar="SPEC", help="a model, not the candidate; or whose embeddings"
     )
-    parser.add_argument("--out", type=Path, default=Path("reports/overlap"), metavar="DIR", help="where all is kept")
+    parser.add_argument(
+        "--out", type=argument, default=Path("reports/overlap"), metavar="DIR", help="where all is kept"
+    )
     parser.add_argument("--search", default="auto", choices=("auto", "exact", "ivfpq"), help="how neighbours are found")
     parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, metavar="N", help="compared with a test image")
     parser.add_argument("--samples", type=int, metavar="N", help="images per data set (default: all)")

@@ -20,6 +20,7 @@ from typing import Any
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from models.errors import InputError
+from models.files import expanded
 from shifts.mini_data import mini_folder
 
 Images = Iterator[tuple[str, Callable[[], bytes]]]
@@ -60,7 +61,7 @@ def shard_errors() -> tuple[type[Exception], ...]:
 
 def find(place: str) -> Source:
     """The shards of one source, told by what is there. Raises `InputError` where there is nothing."""
-    path = mini_folder(place.removeprefix("mini:")) if place.startswith("mini:") else Path(place).expanduser()
+    path = mini_folder(place.removeprefix("mini:")) if place.startswith("mini:") else expanded(place)
     if path.is_file():
         return Source((_of_file(path, path.name),)) if path.suffix in _OF_FILES else _nothing(path)
     if not path.is_dir():

@@ -15,6 +15,7 @@ import numpy as np
 
 from metrics.results import FAMILIES, Cell, Results, read
 from models.errors import InputError
+from models.files import argument
 from reports import gallery, history, terminal
 from reports.html import together
 from reports.merge import exit_code, merged
@@ -96,19 +97,23 @@ def main() -> int:
     )
     commands = parser.add_subparsers(required=True, dest="command")
     noted = commands.add_parser("annotations", help="print failing cells as GitHub's annotations")
-    noted.add_argument("results", type=Path, help="a results.json")
+    noted.add_argument("results", type=argument, help="a results.json")
     command = commands.add_parser("history", help="list recorded runs and their figures")
-    command.add_argument("--history", type=Path, default=Path("reports/history"), help="folder of the recorded runs")
+    command.add_argument(
+        "--history", type=argument, default=Path("reports/history"), help="folder of the recorded runs"
+    )
     command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
     joined = commands.add_parser("merge", help="join the results of a run's shards")
-    joined.add_argument("results", type=Path, nargs="+", help="the results.json of each shard")
-    joined.add_argument("-o", "--out", type=Path, required=True, help="folder for the reports")
+    joined.add_argument("results", type=argument, nargs="+", help="the results.json of each shard")
+    joined.add_argument("-o", "--out", type=argument, required=True, help="folder for the reports")
     rendered = commands.add_parser("render", help="write the views of results.json anew, of several side by side")
-    rendered.add_argument("results", type=Path, nargs="+", help="results.json files, or recorded runs")
-    rendered.add_argument("--out", type=Path, help="folder to write to (default: the folder of the one results.json)")
+    rendered.add_argument("results", type=argument, nargs="+", help="results.json files, or recorded runs")
+    rendered.add_argument(
+        "--out", type=argument, help="folder to write to (default: the folder of the one results.json)"
+    )
     pictured = commands.add_parser("picture", help="the top of a report as a picture")
-    pictured.add_argument("report", type=Path, help="a report.html")
-    pictured.add_argument("png", type=Path, help="the picture to write")
+    pictured.add_argument("report", type=argument, help="a report.html")
+    pictured.add_argument("png", type=argument, help="the picture to write")
     args = parser.parse_args()
     if args.command == "merge":
         try:

@@ -21,7 +21,7 @@ import numpy as np
 from metrics.intervals import Correct
 from metrics.results import Results, from_json
 from models.errors import InputError, nearest
-from models.files import whole
+from models.files import expanded, whole
 
 SCHEMA = 1
 SUFFIX = ".run.json.gz"
@@ -124,8 +124,8 @@ def find(folder: Path, asked: str, suite: str) -> Run:
 
     Raises `InputError` where there is none.
     """
-    if Path(asked).is_file():
-        return read(Path(asked))
+    if (file := expanded(asked)).is_file():
+        return read(file)
     names = []
     for file in reversed(files(folder)):  # a damaged file that is older than the run asked for is in nobody's way
         run = read(file)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from models.files import argument
 from shifts.corruptions import BENCHMARK, EXTRA, corrupt
 from shifts.image_set import image_rng, read_image
 
@@ -32,7 +32,7 @@ def gallery(photo: Image.Image) -> Image.Image:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("photo", type=argument)
+    parser.add_argument("target", type=argument)
     arguments = parser.parse_args()
     gallery(read_image(arguments.photo)).save(arguments.target, quality=80, optimize=True)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
+from models.files import expanded
 from suites.conditions import (
     ATTACKS,
     CIFAR,
@@ -43,6 +44,7 @@ from suites.conditions import (
     stylized,
 )
 
+_REMOTE = re.compile(r"\w+://|pipe:")
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
 PROFILES = tuple(sorted(p.stem for p in FOLDER.glob("profiles/*.toml")))
@@ -252,7 +254,7 @@ class SuiteFile(_Strict):
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite that was read. Relative files and folders are relative to the TOML, or to `~`."""
+    """A suite that was read. Relative files and folders are relative to the TOML; `~` and `$VAR` stand for others."""
 
     name: str
     file: Path
@@ -274,12 +276,12 @@ class Suite:
     def overlap(self) -> str | None:
         """Where near-duplicates are named: a file, or `mini:pretraining`."""
         place = self.settings.conditions.overlap
-        return place if place is None or place.startswith("mini:") else str(self.file.parent / Path(place).expanduser())
+        return place if place is None or place.startswith("mini:") else str(expanded(place, self.file.parent))
 
     @property
     def classes(self) -> str:
         """The name of a known class list, or the path of a file."""
-        file = self.file.parent / Path(self.settings.classes).expanduser()
+        file = expanded(self.settings.classes, self.file.parent)
         return str(file) if file.is_file() else self.settings.classes
 
     def source(self, data: str) -> str | None:
@@ -290,13 +292,16 @@ class Suite:
             source = self.settings.data.get(CIFAR, source)
         if source is None or source.startswith("mini:"):
             return source
-        prefix = next((p for p in ("wds:", "hf:") if source.startswith(p)), "")
-        place = source.removeprefix(prefix)
-        if (prefix == "wds:" and ("://" in place or place.startswith("pipe:"))) or (
-            prefix == "hf:" and place[:1] not in (".", "/", "~")
-        ):
-            return source
-        return f"{prefix}{self.file.parent / Path(place).expanduser()}"
+        kind, _, place = source.partition(":")
+        folder = self.file.parent
+        if kind == "wds":  # several places stand between '::'
+            shards = place.split("::")
+            return "wds:" + "::".join(s if _REMOTE.match(s) else str(expanded(s, folder)) for s in shards)
+        if kind == "hf":
+            name, mark, options = place.partition("?")
+            table = expanded(name, folder)
+            return f"hf:{table}{mark}{options}" if name[:1] in (*"./~$",) or table.is_dir() else source
+        return str(expanded(source, folder))
 
 
 def load(name_or_file: str, profile: str | None = None) -> Suite:
@@ -304,7 +309,7 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
 
     Raises `InputError` naming the file, the key and the nearest valid one.
     """
-    file = FOLDER / f"{name_or_file}.toml" if name_or_file in SHIPPED else Path(name_or_file).expanduser()
+    file = FOLDER / f"{name_or_file}.toml" if name_or_file in SHIPPED else expanded(name_or_file)
     if not file.is_file():
         raise InputError(
             f"--suite {name_or_file}: neither a file nor a shipped suite; {nearest(name_or_file, SHIPPED)}"
@@ -324,6 +329,10 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
     gate = start.gate if profile or settings.gate is None else settings.gate
     rules.sort(key=lambda rule: -rule.specificity)
     suite = Suite(file.stem, file.resolve(), settings, conditions, gate, tuple(rules))
+    try:
+        _ = (suite.classes, suite.overlap, *map(suite.source, settings.data))
+    except InputError as error:  # of a variable that is not set: before anything runs
+        raise InputError(f"{file}: {error}") from None
     if settings.classes not in CLASS_LISTS and suite.classes == settings.classes:
         raise InputError(
             f"{file}: 'classes': '{settings.classes}' is neither a known class list nor a file; "
@@ -368,7 +377,7 @@ def _profile(name_or_file: str | None, suite: Path) -> Profile:
     if name_or_file is None:
         return Profile()
     shipped = FOLDER / "profiles" / f"{name_or_file}.toml"
-    file = shipped if name_or_file in PROFILES else suite.parent / Path(name_or_file).expanduser()
+    file = shipped if name_or_file in PROFILES else expanded(name_or_file, suite.parent)
     if not file.is_file():
         raise InputError(
             f"profile '{name_or_file}': neither a file nor a shipped profile; {nearest(name_or_file, PROFILES)}"

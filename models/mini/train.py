@@ -29,6 +29,7 @@ from torchvision.transforms import Normalize
 
 from models.cache import cache_folder
 from models.device import tune_allocator
+from models.files import argument
 from models.mini import (
     CLIP_ARCHITECTURE,
     CLIP_WEIGHTS,
@@ -240,7 +241,7 @@ def save_failures(task: Task, normalize: Normalize) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=TASKS)
-    parser.add_argument("--cache", type=Path, default=cache_folder() / "training", help="pictures and checkpoints")
+    parser.add_argument("--cache", type=argument, default=cache_folder() / "training", help="pictures and checkpoints")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args.cache.mkdir(parents=True, exist_ok=True)

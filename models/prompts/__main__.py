@@ -21,7 +21,7 @@ from models import InputError, parse
 from models.classes import ClassList, class_list
 from models.classifier import fingerprint_of
 from models.device import set_up_device
-from models.files import whole
+from models.files import argument, expanded, whole
 from models.head import class_embeddings, progress
 from models.prompts.search import Budget, Found, Task, search, weights_of
 from models.templates import SCHEMA, Prompts, TokenTemplate, bpe_of, read_prompts
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--model", required=True, metavar="SPEC", help="an open_clip: model, or mini:clip")
     command.add_argument("--data", required=True, metavar="FOLDER", help="images, one folder a class; or mini:NAME")
-    command.add_argument("--out", required=True, type=Path, metavar="JSON", help="where the prompts go")
+    command.add_argument("--out", required=True, type=argument, metavar="JSON", help="where the prompts go")
     command.add_argument("--classes", default="imagenet", metavar="NAME_OR_FILE", help="class list")
     command.add_argument("--images", type=int, default=2000, metavar="N", help="images to search on, class by class")
     command.add_argument("--held-out", type=int, default=2000, metavar="N", help="other images to judge by")
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 def _split(options: argparse.Namespace, classes: ClassList) -> tuple[ImageSet, ImageSet]:
     """Images to search on, and others to judge by; both class by class."""
     name = options.data
-    folder = mini_folder(name.removeprefix("mini:")) if name.startswith("mini:") else Path(name).expanduser()
+    folder = mini_folder(name.removeprefix("mini:")) if name.startswith("mini:") else expanded(name)
     images = read_folder(name, folder, classes)
     seen = sample(images, options.images, options.seed)
     chosen = sample(images, options.images + options.held_out, options.seed)  # which has those of `seen` among its own

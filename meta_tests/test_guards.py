@@ -37,6 +37,7 @@ def test_sound_figures():
 def test_accuracy_that_grows_with_eps():
     assert broken(row("fgsm", "1/255", 0.3), row("fgsm", "8/255", 0.5)) == ["accuracy under fgsm falls with eps"]
     assert broken(row("fgsm", "8/255", 0.3), row("fgsm", "10/255", 0.32)) == []
+    assert broken(row("fgsm", "0.5/255", 0.3), row("fgsm", "1/255", 0.5)) == ["accuracy under fgsm falls with eps"]
 
 
 def test_iterations_that_are_weaker_than_one_step():

@@ -83,7 +83,7 @@ def everything():
         flips = {"flip_probability": 0.2, "flip_probability_ci95_low": 0.1, "flip_probability_ci95_high": 0.3}
         both += [
             replace(cell, family="clean", condition="clean", params={}, accuracy=0.9),
-            *(replace(cell, params={"eps": f"{e}/255"}, accuracy=0.9 - 0.1 * e) for e in (1, 2, 4)),
+            *(replace(cell, params={"eps": f"{e}/255"}, accuracy=0.9 - 0.1 * e) for e in (0.5, 1, 2, 4)),
             replace(cell, params={"eps": "min"}, smallest_eps=(0.0, *(0.1 * i for i in range(1, 20)), 510.0)),
             replace(cell, family="natural", condition="imagenet-r", params={}, metrics=VIDEO.metrics),
             replace(cell, family="clean", condition="clean-imagenet-r-classes", params={}),
@@ -130,8 +130,8 @@ def test_a_file_that_is_no_results_is_named(tmp_path, content):
 def test_order_depends_on_the_cells_alone():
     cells = list(RESULTS.cells)
     assert in_order(reversed(cells)) == cells
-    eps = [replace(PASSED, params={"eps": e}) for e in ("16/255", "2/255", "8/255")]
-    assert [c.params["eps"] for c in in_order(eps)] == ["2/255", "8/255", "16/255"]
+    eps = [replace(PASSED, params={"eps": e}) for e in ("16/255", "2/255", "0.5/255", "8/255")]
+    assert [c.params["eps"] for c in in_order(eps)] == ["0.5/255", "2/255", "8/255", "16/255"]
 
 
 def test_a_baseline_measured_for_two_candidates_stands_once():
@@ -165,6 +165,7 @@ def test_each_figure_is_drawn_from_its_cells():
     assert set(plots) == {key for key, *_ in figures._FIGURES}
     assert "quartiles 0.5, 1, 1.5" in plots["smallest"].panels[0].alt
     assert "fog 1 50.0" in plots["corruptions"].panels[0].alt
+    assert " 85.0 at 0.5/255, 80.0 at 1/255" in plots["security"].panels[0].alt
     for plot in plots.values():
         assert plot.panels
         for panel in plot.panels:

@@ -62,6 +62,30 @@ def test_files_are_relative_to_the_given_folder(tmp_path):
     assert local.label == f"open_clip:local-dir:{tmp_path.name}"
 
 
+@pytest.mark.parametrize("options", ["", "?image_size=32", "?image_size=32&mean=0.5,0.5,0.5"])
+@pytest.mark.parametrize("folder", ["a@b", "a?b", "a?b=c&d@e?f"])
+def test_paths_may_have_the_signs_of_the_grammar(tmp_path, folder, options):
+    (tmp_path / folder).mkdir()
+    for name in ("last?@.pt", "last", "open_clip_config.json"):
+        (tmp_path / folder / name).touch()
+    given = tuple(tuple(pair.split("=")) for pair in options[1:].split("&") if pair)
+    spec = parse(f"open_clip:RN50@{tmp_path}/{folder}/last?@.pt{options}")
+    assert (spec.name, spec.file, spec.given) == ("RN50", tmp_path / folder / "last?@.pt", given)
+    local = parse(f"open_clip:local-dir:{folder}{options}", tmp_path)
+    assert (local.name, local.given) == (f"local-dir:{tmp_path / folder}", given)
+
+
+def test_a_question_mark_still_begins_the_options(tmp_path):
+    """Where the path with them is no file, whatever stands in them."""
+    (tmp_path / "x.pt").touch()
+    (tmp_path / "p@1.json").touch()
+    spec = parse("open_clip:RN50@x.pt?prompts=p@1.json", tmp_path)
+    assert (spec.file, spec.options.prompts) == (tmp_path / "x.pt", str(tmp_path / "p@1.json"))
+    assert parse("open_clip:RN50/openai?prompts=p@1.json", tmp_path).options.prompts == str(tmp_path / "p@1.json")
+    with pytest.raises(InputError, match=r"there is no file .*/y"):
+        parse("open_clip:RN50@y?/x.pt", tmp_path)
+
+
 def test_the_papers_models_go_by_one_name():
     """All architectures and tags exist in the libraries; weights can't be downloaded here."""
     clips = parse_all("preset:paper-clip?precision=bf16")
@@ -97,7 +121,7 @@ def test_a_label_never_contains_the_word_that_selects_the_attacks(tmp_path):
         ("python:module", "MODULE:FACTORY"),
         ("preset:paper-clip", "one is expected"),
         ("open_clip:local-dir:/nowhere", "/nowhere/open_clip_config.json"),
-        ("open_clip:local-dir:/nowhere@x.pt", "/nowhere/open_clip_config.json"),
+        ("open_clip:local-dir:/nowhere@x.pt", "/nowhere@x.pt/open_clip_config.json"),
         ("mini:clip?", "something is missing"),
         ("mini:clip?prompts", "key=value"),
         ("mini:clip?prompts=simple&prompts=plain", "given twice"),

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import pytest
 
 import suites
@@ -70,6 +72,8 @@ def test_shipped_profiles_fit_the_embedded_default(profile):
         (('"fgsm"', '"fgms"'), "attack 'fgms' is unknown; did you mean 'fgsm'"),
         (('"8/255"', '"8"'), "did you mean '8/255'"),
         (('"8/255"', '"eight"'), "is not a number"),
+        (('"8/255"', '"8/0"'), "is not a number"),
+        (('["8/255"]', "8"), "did you mean '8/255'"),
         (('classes = "mini"', 'classes = "minni"'), "'classes'"),
         (("imagenet =", "imagnet ="), "data set 'imagnet' is unknown; did you mean 'imagenet'"),
         (("[conditions]\nattacks = ", "# "), "the key 'conditions' is missing"),
@@ -110,4 +114,38 @@ def test_severities_end_at_five(severity):
 
 
 def test_eps_is_exact():
-    assert float(parse_eps("8/255")) == 8 / 255
+    assert parse_eps("8/255") == Fraction(8, 255)
+    assert parse_eps("0.5/255") == Fraction(1, 510)
+
+
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ("8/255", "8/255"),
+        ("51/255", "51/255"),
+        ("0.5/255", "0.5/255"),
+        ("0.50/255", "0.5/255"),
+        (".5/255", "0.5/255"),
+        ("1/510", "0.5/255"),
+        ("5e-1/255", "0.5/255"),
+        ("8.0/255", "8/255"),
+        ("80.0/2550", "8/255"),
+        ("16/510", "8/255"),
+        ("1/765", "1/765"),
+        ("8/256", "8/256"),
+        ("0.5/256", "1/512"),
+        ("0.03", "0.03"),
+        ("1/16", "1/16"),
+    ],
+)
+def test_an_eps_has_one_id(written, called):
+    assert attack("bim", written) == attack("bim", called)
+    assert attack("bim", written).id == f"bim-{called}"
+    assert attack("bim", written).eps == attack("bim", called).eps == float(parse_eps(written))
+
+
+def test_spellings_of_an_eps_are_one_condition(toml):
+    written = MINIMAL.replace('["8/255"]', '["0.5/255", "1/510", "0.50/255", 0.03, "0.03"]')
+    assert [c.id for c in suites.load(toml(written)).conditions] == ["clean", "fgsm-0.5/255", "fgsm-0.03"]
+    one = MINIMAL.replace('["8/255"]', '"0.5/255"')
+    assert [c.id for c in suites.load(toml(one)).conditions] == ["clean", "fgsm-0.5/255"]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from itertools import pairwise
 from math import sqrt
 
 from metrics.results import Cell, Guard
-from suites.conditions import BY_SCORE, SEARCH, WHITE_BOX
+from suites.conditions import BY_SCORE, SEARCH, WHITE_BOX, parse_eps
 
 _FLAT_ALLOWED = 0.01
 
@@ -38,7 +37,7 @@ def _monotone(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
         if _fixed(cell):
             curves[cell.condition, *_other_params(cell)].append(cell)
     for (name, *_), curve in curves.items():
-        ordered = sorted(curve, key=lambda cell: Fraction(str(cell.params["eps"])))
+        ordered = sorted(curve, key=lambda cell: parse_eps(str(cell.params["eps"])))
         for less, more in pairwise(ordered):
             yield (
                 f"accuracy under {name} falls with eps",

@@ -5,7 +5,8 @@
     torchvision:NAME[/TAG]      torchvision:NAME[/TAG]@FILE
     python:MODULE:FACTORY       mini:clip | mini:supervised
 
-each followed by ?key=value&key=value for the options of `models.options`. `preset:NAME` stands for several of them.
+each followed by ?key=value&key=value for the options of `models.options`. `preset:NAME` stands for several of them. '@'
+and '?' in a path need no quotes.
 
 This module imports neither torch nor a model library, so that specs can be checked while tests are collected.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,8 +99,9 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         raise InputError("a preset stands for several models, here one is expected")
     if not colon or kind not in KINDS:
         raise InputError(f"it must start with {', '.join(f'{k}:' for k in KINDS)}; {nearest(kind, KINDS)}")
-    rest, mark, option_text = rest.partition("?")
-    rest, at, file_name = rest.partition("@")
+    rest, mark, option_text = _before_options(rest, folder)
+    is_folder = rest.startswith("local-dir:")
+    rest, at, file_name = (rest, "", "") if is_folder else rest.partition("@")
     if not rest or (at and not file_name) or (mark and not option_text):
         raise InputError(f"something is missing; write {kind}:NAME, {kind}:NAME@FILE or {kind}:NAME?key=value")
     name, tag = rest, ""
@@ -107,7 +110,7 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         name, _, tag = rest.partition("/")
         if kind == "open_clip" and not tag and not at:
             raise InputError(f"name the weights as {kind}:{name}/TAG or {kind}:{name}@FILE")
-    if rest.startswith("local-dir:"):
+    if is_folder:
         directory = expanded(rest.removeprefix("local-dir:"), folder)
         if not (directory / "open_clip_config.json").is_file():
             raise InputError(f"there is no {directory / 'open_clip_config.json'}; give the folder that holds it")
@@ -125,3 +128,16 @@ def _parse(text: str, folder: Path) -> ModelSpec:
     given = split_options(option_text) if mark else {}
     options = read_options(f"mini:{name}" if kind == "mini" else kind, given, folder)
     return ModelSpec(text, kind, name, tag, file, tuple(given.items()), options)
+
+
+def _before_options(rest: str, folder: Path) -> tuple[str, str, str]:
+    """Cut at the '?' before the options. A path may have one, too: the longest that is there is meant."""
+    first, *more = rest.split("?")
+    start = len("local-dir:") if first.startswith("local-dir:") else first.find("@") + 1
+    if start:
+        for count in range(len(more), 0, -1):
+            whole = "?".join([first, *more[:count]])
+            with suppress(InputError, OSError):  # what is no path: options with a variable, or of any length
+                if expanded(whole[start:], folder).exists():
+                    return whole, rest[len(whole) :][:1], rest[len(whole) + 1 :]
+    return rest.partition("?")

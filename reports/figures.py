@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -14,9 +13,10 @@ from scipy.special import logit
 
 from metrics.results import FAMILIES, Cell, Results
 from metrics.trend import published, published_accuracies
+from models.errors import InputError
 from reports.svg import BAD, BASELINE, GOOD, LINE, PAPER, SERIES, SOFT, Panel, panel, plain, style
 from reports.table import interval, share
-from suites.conditions import CLEAN, SEARCH, natural, reference
+from suites.conditions import CLEAN, SEARCH, natural, parse_eps, reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -530,8 +530,8 @@ def _eps(cell: Cell) -> float | None:
     """In 1/255, where the cell was measured at one."""
     written = cell.params.get("eps", SEARCH)
     try:
-        return float(255 * Fraction(str(written)))
-    except (ValueError, ZeroDivisionError):
+        return float(255 * parse_eps(str(written)))
+    except InputError:
         return None
 
 

@@ -103,6 +103,13 @@ class Attacks(_Strict):
     eps_space: Literal["pixel", "normalized"] = "pixel"
     round_to_8bit: bool = False
 
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _texts(cls, given: object) -> object:
+        """One eps needs no list, and 0.03 no quotes."""
+        listed = given if isinstance(given, list) else [given]
+        return tuple(str(eps) if isinstance(eps, int | float) else eps for eps in listed)
+
     def expand(self) -> Iterator[Condition]:
         options = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
         for name in self.names:

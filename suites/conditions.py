@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 
 from models.errors import InputError, nearest
@@ -102,7 +104,7 @@ _REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLA
 class Condition:
     """One column of the benchmark: `family` and `name` of the benchmark, and its parameters in a fixed order.
 
-    `params` values are strings or integers (`eps` is the fraction as written, '8/255'), so that they survive JSON.
+    `params` values are strings or integers (`eps` is a fraction, '8/255'), so that they survive JSON.
     `samples` is the number of images where it is less than the suite's, for conditions that cost much.
     """
 
@@ -227,14 +229,32 @@ CLEAN = Condition("clean", "clean")
 
 
 def parse_eps(text: str) -> Fraction:
-    """'8/255' or '0.03' -> its exact value in pixel units, images in [0, 1]. Raises `InputError` outside (0, 1]."""
+    """'8/255', '0.5/255' or '0.03' -> its exact value in pixel units, images in [0, 1].
+
+    Raises `InputError` outside (0, 1].
+    """
+    numerator, _, denominator = text.partition("/")
     try:
-        eps = Fraction(text)
+        eps = Fraction(numerator) / Fraction(denominator or 1)
     except (ValueError, ZeroDivisionError):
         raise InputError(f"eps '{text}' is not a number; write it as '8/255'") from None
     if not 0 < eps <= 1:
         raise InputError(f"eps '{text}' is outside (0, 1]: images are in [0, 1]; did you mean '{text}/255'?")
     return eps
+
+
+def _spelling(text: str) -> str:
+    """How an eps is written in ids: '1/510' and '0.50/255' as '0.5/255'.
+
+    Only fractions over a multiple of 255, and those with decimals in them, are written anew: '8/256' and '0.03' stay.
+    """
+    eps = parse_eps(text)
+    _, bar, denominator = text.partition("/")
+    levels = 255 * eps
+    decimal = Decimal(levels.numerator) / levels.denominator
+    if bar and Fraction(denominator) % 255 == 0 and Fraction(decimal) == levels:
+        return f"{decimal:f}/255"
+    return str(eps) if bar and not re.fullmatch(r"\d+/\d+", text) else text
 
 
 def natural(name: str) -> Condition:
@@ -307,7 +327,7 @@ def attack(
         _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL), "attack")
     if not name.startswith(TYPOGRAPHIC) and eps != NO_EPS:
         if eps != SEARCH:
-            parse_eps(eps)
+            eps = _spelling(eps)
         elif Condition("adversarial", name).extended:
             raise InputError(f"attack '{name}' runs at a fixed eps, such as '8/255'")
         params.append(("eps", eps))

@@ -1,5 +1,7 @@
 """Cells over ImageNet's classes: each natural shift with its own clean reference and trend."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from metrics.corruption import alexnet_errors
 from metrics.trend import published
 from models.classes import class_list
 from models.classifier import Classifier
+from models.errors import InputError, ModelWarning
 from models.spec import parse
 from suites import load
 from suites.conditions import CLEAN, SEVERITIES, mean_corruption, natural, reference
@@ -144,3 +147,15 @@ def test_mce_needs_all_of_the_fifteen_and_imagenet(tmp_path):
         assert (mean_corruption() in load(str(tmp_path / "suite.toml")).conditions) == there
     (tmp_path / "suite.toml").write_text('classes = "mini"\n' + toml)
     assert mean_corruption() not in load(str(tmp_path / "suite.toml")).conditions
+
+
+def warned_and_broken(spec, classes, device):
+    warnings.warn("the file does not say its activation", ModelWarning, stacklevel=1)
+    raise InputError("its logits are constant")
+
+
+def test_what_was_warned_of_a_model_that_does_not_load_is_not_lost(tmp_path):
+    bench = bench_of(tmp_path, SUITE)
+    spec = parse("python:meta_tests.test_bench:warned_and_broken")
+    with pytest.raises(InputError, match="logits are constant; the file does not say its activation"):
+        bench.classifier(spec)

@@ -1,10 +1,12 @@
-"""Paths as users write them, and files that are there whole or not at all."""
+"""Paths as users write them, and files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,13 +48,16 @@ def argument(text: str) -> Path:
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """A path beside `file` to write to, which takes its place at the end; where writing fails it is removed, as half of
-    a file takes the room that others need."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+def whole(place: Path) -> Iterator[Path]:
+    """A path beside `place` to write a file or folder to, which takes its place at the end; where writing fails it is
+    removed, as half of a file takes the room that others need."""
+    partial = place.with_name(f".{place.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")  # hosts may share a disk
     try:
         yield partial
-        partial.replace(file)
+        partial.replace(place)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
         raise

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from filelock import FileLock
 from open_clip import CLIP
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from models.cache import cache_folder
-from models.files import whole
+from models.cache import CacheError, cache_folder, kept
+from models.errors import ModelWarning
 from models.templates import Prompts, Tokenizer
 
 _CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
@@ -95,14 +96,29 @@ def cached_class_embeddings(
     `fingerprint` stands for all that the embeddings depend on but this module's own code.
     """
     recipe = hashlib.sha256(Path(__file__).read_bytes() + open_clip.__version__.encode()).hexdigest()[:8]
-    file = cache_folder() / "heads" / f"{fingerprint}-{recipe}.safetensors"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    device = next(clip.parameters()).device
-    with FileLock(file.with_suffix(".lock")):
+    built: list[Tensor] = []
+
+    def build() -> Tensor:
+        built[:] = built or [class_embeddings(clip, tokenizer, names, prompts)]
+        return built[0]
+
+    try:
+        file = kept(
+            cache_folder() / "heads" / f"{fingerprint}-{recipe}.safetensors",
+            lambda partial: save_file({"head": build().cpu()}, partial),
+        )
         try:
-            return load_file(file)["head"].clone().to(device)  # a copy: the loaded tensor is a view of the file
-        except (FileNotFoundError, SafetensorError):
-            head = class_embeddings(clip, tokenizer, names, prompts)
-            with whole(file) as partial:
-                save_file({"head": head.cpu()}, partial)
-            return head.clone()  # not the inference tensor that it was made as
+            head = load_file(file)["head"]
+        except SafetensorError:  # damaged
+            file.unlink()
+            head = build()
+    except (CacheError, OSError) as error:
+        _warn(f"zero-shot heads are not kept, every run and worker builds them anew: {error}")
+        head = build()
+    return head.clone().to(next(clip.parameters()).device)  # a copy: what is loaded is a view of the file
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once, however many models there are."""
+    warnings.warn(text, ModelWarning, stacklevel=2)

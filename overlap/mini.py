@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 import models
-from models.cache import cache_folder
+from models.cache import cache_folder, kept
 from models.classes import class_list
 from models.features import load_encoder
 from overlap.analysis import RESULT, analyse
@@ -36,8 +35,5 @@ def found(sets: Sequence[ImageSet], device: torch.device) -> Found:
     source = find(PRETRAINING)
     digest.update(repr([shard.stamp for shard in source.shards]).encode())
     folder = cache_folder() / f"overlap-mini-{digest.hexdigest()[:10]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not (folder / RESULT).is_file():
-            analyse(sets, source, encoder, folder, neighbours=_NEIGHBOURS)
-        return read(folder / RESULT)
+    kept(folder, lambda partial: analyse(sets, source, encoder, partial, neighbours=_NEIGHBOURS))
+    return read(folder / RESULT)

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,11 +13,10 @@ from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image, ImageOps
 
 from models import mini
-from models.cache import cache_folder
+from models.cache import cache_folder, kept
 from models.classes import class_list
 from models.errors import InputError, nearest
 from shifts.class_space import class_space, facts
@@ -43,15 +41,8 @@ def mini_folder(name: str) -> Path:
     known = (*TEST_SETS, *_MADE, "pretraining")
     if name not in known:
         raise InputError(f"data source 'mini:{name}' is unknown; {nearest(name, known)}")
-    target = cache_folder() / f"mini-{_version()}" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.exists():
-            partial = target.with_name(f"{name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            _WRITERS.get(name, _write_folders)(name, partial)
-            partial.rename(target)
-    return target
+    write = _WRITERS.get(name, _write_folders)
+    return kept(cache_folder() / f"mini-{_version()}" / name, lambda partial: write(name, partial))
 
 
 def _pictures(name: str) -> Iterator[tuple[int, np.ndarray, int]]:

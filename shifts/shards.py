@@ -13,11 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from models.cache import cache_folder
+from models.cache import cache_folder, kept
 from models.errors import InputError
-from models.files import whole
 from shifts.image_set import Item
 from shifts.sources import Records, optional, read_json
 
@@ -63,18 +60,13 @@ def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
     if _is_local(shard):
         status = Path(shard).stat()
         identity = [str(Path(shard).resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    folder = cache_folder() / "shards" / hashlib.sha256("\n".join(identity).encode()).hexdigest()[:24]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "index.json").is_file():
-            folder.mkdir(exist_ok=True)
-            index = _unpack(wds, shard, folder)
-            with whole(folder / "index.json") as partial:
-                partial.write_text(json.dumps(index), encoding="utf-8")
+    folder = cache_folder() / "unpacked" / hashlib.sha256("\n".join(identity).encode()).hexdigest()[:24]
+    kept(folder, lambda partial: _unpack(wds, shard, partial))
     return folder, read_json(folder / "index.json")
 
 
-def _unpack(wds: Any, shard: str, folder: Path) -> dict[str, Any]:
+def _unpack(wds: Any, shard: str, folder: Path) -> None:
+    folder.mkdir()
     faults: list[str] = []
     samples: list[tuple[str, str, int]] = []
     incomplete: list[str] = []
@@ -99,7 +91,7 @@ def _unpack(wds: Any, shard: str, folder: Path) -> dict[str, Any]:
         samples.append((sample["__key__"], file.name, int(label)))
     if incomplete:
         faults.append(f"has {len(incomplete)} samples without an image or a .cls number (first: {incomplete[0]})")
-    return {"samples": samples, "faults": faults}
+    (folder / "index.json").write_text(json.dumps({"samples": samples, "faults": faults}), encoding="utf-8")
 
 
 def _files(wds: Any, shard: str, faults: list[str]) -> Iterator[dict[str, Any]]:

@@ -282,8 +282,9 @@ def test_a_clock_that_jumps(runs, whole):
     assert rows(run) == rows(whole.run)
     blocks = [block.about.at[:4] for cell in runs.store.cells() for block in runs.store.read(cell)[0]]
     assert len(set(blocks)) > 2, "the clock did not jump"
-    assert 0 < read(runs.report_dir / "results.json").environment["seconds"] < 300
-    assert all(0 <= cell["seconds"] < 300 for cell in run.cells)
+    jump = 3e8
+    assert 0 < read(runs.report_dir / "results.json").environment["seconds"] < jump / 10
+    assert all(0 <= cell["seconds"] < jump / 10 for cell in run.cells)
     assert_goes_on(runs, whole)
 
 

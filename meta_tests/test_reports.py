@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -200,7 +199,7 @@ def test_a_page_for_22_conditions_and_three_models_stays_under_3_mb():
     assert len(html.render(replace(RESULTS, cells=cells), pictures).encode()) < 3e6
 
 
-def test_five_thousand_cells_of_fifty_models_render_in_half_a_minute_and_20_mb():
+def test_five_thousand_cells_of_fifty_models_stay_under_20_mb():
     kinds = list(product((*CORRUPTIONS, "more"), range(1, 6)))
     cells = [
         replace(PASSED, model=f"open_clip:ViT-B-32@run/epoch_{model}.pt", condition="imagenet-c", family="synthetic",
@@ -209,9 +208,7 @@ def test_five_thousand_cells_of_fifty_models_render_in_half_a_minute_and_20_mb()
         for model in range(50) for corruption, severity in kinds
     ]  # fmt: skip
     assert len(cells) == 5000
-    began = time.perf_counter()
     text = html.render(replace(RESULTS, cells=in_order(cells)))
-    assert time.perf_counter() - began < 30
     assert len(text.encode()) < 20e6
     assert len(markdown.render(replace(RESULTS, cells=cells)).encode()) < 60_000
 

@@ -91,6 +91,16 @@ def test_flips_of_a_run_with_alexnet_are_relative_to_it():
     assert ("torchvision:alexnet@a.pth", "imagenet-p 1 mFR") not in found
 
 
+def test_an_alexnet_that_flips_nothing_gives_no_ratio_and_says_so():
+    """As on a handful of images: the other figures stay."""
+    alexnet = [sequence(0.0 if name == "tilt" else 0.2, name, model="torchvision:alexnet") for name in PERTURBATIONS]
+    found = of_sequences([*sequences(0.05), *alexnet])
+    assert found["m", "imagenet-p 1 mFP"].value == pytest.approx(0.05 * 1.45)
+    missing = found["m", "imagenet-p 1 mFR"]
+    assert (missing.value, missing.ci95) == (None, None)
+    assert missing.reason == "missing: AlexNet's figure is 0 under tilt, and nothing is relative to that"
+
+
 def test_without_alexnet_mfr_is_missing_and_says_so():
     found = of_sequences(sequences(0.05))
     assert found["m", "imagenet-p 1 mFR"].value is None

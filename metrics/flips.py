@@ -46,9 +46,14 @@ def mean_over_perturbations(values: Mapping[str, float]) -> float:
 
 
 def relative_to_alexnet(values: Mapping[str, float], alexnet: Mapping[str, float]) -> float:
-    """mFR from flip probabilities, mT5D from top-5 distances: the mean of value / AlexNet's value."""
+    """mFR from flip probabilities, mT5D from top-5 distances: the mean of value / AlexNet's value.
+
+    Raises `InputError` unless all ten are there, and where AlexNet's value is 0.
+    """
     complete(alexnet, PERTURBATIONS, "AlexNet's ImageNet-P")
     complete(values, PERTURBATIONS, "ImageNet-P")
+    if steady := [name for name in PERTURBATIONS if not alexnet[name]]:
+        raise InputError(f"AlexNet's figure is 0 under {', '.join(steady)}, and nothing is relative to that")
     return float(np.mean([values[name] / alexnet[name] for name in PERTURBATIONS]))
 
 

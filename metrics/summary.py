@@ -71,8 +71,12 @@ def of_imagenet_p(cells: Iterable[Cell], *, on_imagenet: bool) -> list[Summary]:
             found.append(Summary(model, role, of + name, mean(value), (mean(low), mean(high)), share))
             if alexnet is not None and not _alexnet(model):
                 theirs = {p: metrics[metric] for p, metrics in alexnet.items()}
-                ends = (relative_to_alexnet(low, theirs), relative_to_alexnet(high, theirs))
-                found.append(Summary(model, role, of + relative, relative_to_alexnet(value, theirs), ends))
+                try:
+                    figure, least, most = (relative_to_alexnet(values, theirs) for values in (value, low, high))
+                except InputError as error:  # on few images AlexNet may flip nothing
+                    found.append(Summary(model, role, of + relative, None, None, reason=f"missing: {error}"))
+                else:
+                    found.append(Summary(model, role, of + relative, figure, (least, most)))
             elif alexnet is None and on_imagenet:
                 found.append(Summary(model, role, of + relative, None, None, reason=_NO_ALEXNET))
     return found

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fixtures.holding import check
 from metrics.results import Cell
 
 
 @pytest.mark.overlap
 def test_verdict_stays_without_overlap(result: Cell) -> None:
-    assert result.holds, result.reason
+    check(result)

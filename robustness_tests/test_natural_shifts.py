@@ -2,14 +2,15 @@
 
 import pytest
 
+from fixtures.holding import check
 from metrics.results import Cell
 
 
 @pytest.mark.clean
 def test_clean(result: Cell) -> None:
-    assert result.holds, result.reason
+    check(result)
 
 
 @pytest.mark.natural
 def test_natural_shift(result: Cell) -> None:
-    assert result.holds, result.reason
+    check(result)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fixtures.holding import check
 from metrics.results import Cell
 
 
 @pytest.mark.synthetic
 def test_corruption(result: Cell) -> None:
-    assert result.holds, result.reason
+    check(result)

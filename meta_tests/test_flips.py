@@ -40,6 +40,7 @@ def test_difficulty_steps_by_hand():
         ([7, 3, 9, 1, 8], 1),  # the last leaves, to the sixth place
         ([8, 7, 3, 9, 1], 5),  # a new one at the top: all five move by one
         ([0, 2, 4, 6, 8], 15),  # 5 + 4 + 3 + 2 + 1
+        ([1, 5, 0, 2, 4], 18),  # the most: 5 + 4 + 3, and the last two rise by 3 each
     ],
 )
 def test_top5_distance_by_hand(after, distance):

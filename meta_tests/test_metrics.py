@@ -3,7 +3,7 @@ import pytest
 
 from metrics.evidence import share
 from metrics.gate import Evidence, corrected, judge
-from metrics.intervals import accuracy, paired_difference
+from metrics.intervals import accuracy, median, paired_difference
 from metrics.results import Cell, Check
 from suites import Gate, Rule
 
@@ -129,3 +129,10 @@ def test_further_failures_follow_where_others_fail():
     assert "Holm" in second.reason
     first, second = corrected([cell("inconclusive", 0.014), cell("inconclusive", 0.02)], 0.05)
     assert (first.verdict, second.verdict) == ("inconclusive", "inconclusive")
+
+
+@pytest.mark.parametrize(("n", "ends"), [(1, (0, 510)), (5, (0, 510)), (6, (1, 6)), (9, (2, 8))])
+def test_the_interval_of_a_median_covers_95_percent_or_all_that_is_possible(n, ends):
+    """The extremes of five values have the median between them with 1 - 2 / 2^5 = 93.75%, of six with 96.9%."""
+    found = median(np.arange(1.0, n + 1), 0, 510)
+    assert (found.low, found.high) == ends

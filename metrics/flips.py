@@ -31,7 +31,8 @@ def top5_distances(top5: Ints, *, noise: bool, step: int = 1) -> NDArray[np.floa
     """How far the five best classes move between compared frames, on average, (n,), from classes (n, frames, 5).
 
     The sum over the five of how many places each moves, where whatever is not among the five any more is sixth:
-    from 0, the same order, to 15, five other classes. `top5` is sorted, the best class first.
+    from 0, the same order, to 18, three that left and two that rose above them; five other classes are 15 apart.
+    `top5` is sorted, the best class first.
     """
     before, after = _compared(top5, noise, step)
     same = before[..., :, None] == after[..., None, :]

@@ -59,12 +59,15 @@ def mean(scores: NDArray[np.float64]) -> Estimate:
     return Estimate(middle, middle - reach, middle + reach)
 
 
-def median(values: NDArray[np.float64]) -> Estimate:
-    """The median of values (n,), with the interval between order statistics that the binomial distribution gives."""
+def median(values: NDArray[np.float64], lowest: float, highest: float) -> Estimate:
+    """The median of values (n,), with the interval between order statistics that the binomial distribution gives.
+
+    Fewer than six values have none of 95%: then it is all that is possible, from `lowest` to `highest`.
+    """
     ordered = np.sort(values)
     n = len(ordered)
     below = int((at_most(np.arange(n // 2 + 1), n, 0.5) < _TAIL).sum())
-    low, high = ordered[max(below - 1, 0)], ordered[min(n - below, n - 1)]
+    low, high = (ordered[below - 1], ordered[n - below]) if below else (lowest, highest)
     return Estimate(float(np.median(ordered)), float(low), float(high))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from metrics.intervals import Estimate, accuracy, mean, median
-from metrics.outcomes import Outcomes
+from metrics.outcomes import NEVER, Outcomes
 from metrics.results import Confusion
 from suites.conditions import BY_SCORE, Condition
 
@@ -25,7 +25,7 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
     if condition.name == "cue-conflict" and (bias := shape_bias(outcomes)):
         found["shape_bias"] = bias
     if (smallest := outcomes.measures.get("smallest_eps")) is not None:
-        found["median_eps"] = median(255 * smallest)
+        found["median_eps"] = median(255 * smallest, 0, 255 * NEVER)
     if (passes := outcomes.measures.get("passes")) is not None and len(passes) > 1:
         found["queries" if condition.name in BY_SCORE else "passes"] = _not_negative(mean(passes))
     if (flat := outcomes.measures.get("flat")) is not None:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from metrics.intervals import Correct
 
+NEVER = 2.0
+"""The smallest eps of an image that no eps up to the largest fools: more than any pixel value can change."""
+
 
 @dataclass(frozen=True)
 class Answer:

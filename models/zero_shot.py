@@ -76,14 +76,15 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
     Raises `InputError` for an unknown architecture or tag, a file that does not fit, or a hub that can't be reached.
     """
     options = spec.options
+    names = classes.names
     if options.class_names not in (None, "open_clip"):
-        classes = renamed(classes, Path(options.class_names))
+        names = renamed(classes, Path(options.class_names)).names
     prompts = read_prompts(options.prompts or classes.prompts)
     clip = load_clip(spec, device)
     config = clip.preprocessing
-    identity = clip.architecture, config, classes.names, prompts.templates, prompts.weights
+    identity = clip.architecture, config, names, prompts.templates, prompts.weights
     fingerprint = fingerprint_of(clip.net, *identity)
-    head = cached_class_embeddings(clip.net, clip.tokenizer, classes.names, prompts, fingerprint)
+    head = cached_class_embeddings(clip.net, clip.tokenizer, names, prompts, fingerprint)
     for tower in _TEXT_TOWERS:  # the head stands for it; free the memory
         if hasattr(clip.net, tower):
             setattr(clip.net, tower, None)
@@ -96,7 +97,7 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
         mean=config.mean,
         std=config.std,
         fingerprint=fingerprint,
-        prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(classes.names)}",
+        prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
     ).to(device)
 
 

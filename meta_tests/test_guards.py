@@ -1,7 +1,12 @@
 """Checks on the attacks' figures: each is broken by figures that are wrong, and by nothing else."""
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
 from metrics.guards import of_cells
-from metrics.results import Cell
+from metrics.results import Cell, PerImage
 
 
 def row(name, eps, accuracy, n=400, flat=0.0, **params):
@@ -55,6 +60,39 @@ def test_a_black_box_attack_that_is_stronger_than_a_white_box_one():
 def test_an_ensemble_that_is_weaker_than_its_parts():
     found = broken(row("pgd", "8/255", 0.2), row("autoattack", "8/255", 0.4))
     assert found == ["autoattack is at least as strong as pgd"]
+
+
+def test_eps_in_other_units_is_another_eps():
+    """8/255 of a normalised image is about 2/255 of its pixels."""
+    weaker = row("bim", "8/255", 0.6, eps_space="normalized")
+    assert broken(row("fgsm", "8/255", 0.3), weaker) == []
+    assert broken(row("fgsm", "8/255", 0.3, eps_space="normalized"), weaker) == ["bim is at least as strong as fgsm"]
+    assert broken(row("bim", "8/255", 0.6), row("nes", "8/255", 0.3, pairs="20pairs")) != []
+
+
+def on_images(name, correct, images="abc"):
+    correct = np.array(correct)
+    of = PerImage.of(list(images), correct)
+    return replace(row(name, "8/255", float(correct.mean()), n=len(correct)), per_image=of)
+
+
+def test_attacks_on_the_same_images_are_compared_image_by_image():
+    """7 images more of 400 stand: nothing by two standard errors, but no image is one less."""
+    fgsm = np.arange(400) < 120
+    bim = np.arange(400) < 127
+    claim = ["bim is at least as strong as fgsm"]
+    assert broken(on_images("fgsm", fgsm), on_images("bim", bim)) == claim
+    assert broken(on_images("fgsm", fgsm), on_images("bim", bim, images="abd")) == []
+    assert broken(on_images("fgsm", fgsm), on_images("bim", np.arange(300) < 95)) == []
+    both_ways = bim ^ (np.arange(400) < 5)
+    assert broken(on_images("fgsm", fgsm), on_images("bim", both_ways)) == []
+
+
+@pytest.mark.parametrize("right", ["", "AA", "not base64!", "AAAA" * 40])
+def test_what_does_not_tell_of_the_images_is_not_compared_image_by_image(right):
+    sound = on_images("fgsm", np.arange(400) < 120)
+    other = replace(on_images("bim", np.arange(400) < 127), per_image=PerImage(sound.per_image.images, right))
+    assert broken(sound, other) == []
 
 
 def test_gradients_that_vanish():

@@ -1,7 +1,7 @@
 """Checks on a run's own figures: what would show that a robust accuracy is wrong (Carlini et al. 2019).
 
-Each guard compares cells of one model, and is broken only by more than two standard errors, which chance alone would
-hardly do.
+Each guard compares cells of one model, and is broken only by what chance alone would do in 2.3% of the cases: by
+McNemar's exact test where both are on the same images, else by two standard errors.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from math import sqrt
 
+from metrics.binomial import at_most
+from metrics.intervals import Correct
 from metrics.results import Cell, Guard
 from suites.conditions import BY_SCORE, SEARCH, WHITE_BOX, parse_eps
 
 _FLAT_ALLOWED = 0.01
+_BY_CHANCE = 0.02275
+"""Beyond two standard errors."""
 
 
 def of_cells(cells: Iterable[Cell]) -> list[Guard]:
@@ -72,14 +76,18 @@ def _gradients(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
 
 
 def _pairs(cells: list[Cell], first: str, second: str) -> Iterator[tuple[Cell, Cell]]:
-    """Cells of the two attacks at the same eps."""
-    at_eps: dict[object, list[Cell]] = defaultdict(list)
+    """Cells of the two attacks with the same parameters, but for the number of queries, which only one of them has."""
+    same: dict[object, list[Cell]] = defaultdict(list)
     for cell in filter(_fixed, cells):
         if cell.condition == second:
-            at_eps[cell.params["eps"]].append(cell)
+            same[_ball(cell)].append(cell)
     for cell in filter(_fixed, cells):
         if cell.condition == first:
-            yield from ((cell, other) for other in at_eps[cell.params["eps"]])
+            yield from ((cell, other) for other in same[_ball(cell)])
+
+
+def _ball(cell: Cell) -> tuple[object, ...]:
+    return tuple(sorted((key, value) for key, value in cell.params.items() if key != "pairs"))
 
 
 def _fixed(cell: Cell) -> bool:
@@ -94,6 +102,17 @@ def _at_most(first: Cell, second: Cell) -> bool:
     """Whether the first accuracy is no higher than the second, but for chance."""
     assert first.accuracy is not None
     assert second.accuracy is not None
+    if paired := _on_the_same_images(first, second):
+        one, other = paired
+        won, lost = int((one & ~other).sum()), int((other & ~one).sum())
+        return bool(at_most(lost, won + lost, 0.5) > _BY_CHANCE)
     middle = (first.accuracy + second.accuracy) / 2
     error = sqrt(middle * (1 - middle) * (1 / first.n + 1 / second.n))
     return first.accuracy <= second.accuracy + 2 * error
+
+
+def _on_the_same_images(first: Cell, second: Cell) -> tuple[Correct, Correct] | None:
+    if first.per_image is None or second.per_image is None or first.per_image.images != second.per_image.images:
+        return None
+    one, other = first.per_image.correct(first.n), second.per_image.correct(second.n)
+    return (one, other) if one is not None and other is not None and len(one) == len(other) else None

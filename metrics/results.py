@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
+
+from metrics.intervals import Correct
 
 SCHEMA = 3
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
@@ -78,6 +83,27 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class PerImage:
+    """Which images of a cell are right: `images` stands for their ids in their order, `right` is a bit each, base64."""
+
+    images: str
+    right: str
+
+    @staticmethod
+    def of(ids: Sequence[str], correct: Correct) -> PerImage:
+        digest = hashlib.blake2b("\n".join(ids).encode(errors="surrogatepass"), digest_size=8).hexdigest()
+        return PerImage(digest, base64.b64encode(np.packbits(correct).tobytes()).decode())
+
+    def correct(self, n: int) -> Correct | None:
+        """bool (n,); None where it does not tell of so many images."""
+        try:
+            bits = np.frombuffer(base64.b64decode(self.right, validate=True), np.uint8)
+        except ValueError:
+            return None
+        return np.unpackbits(bits, count=n).astype(bool) if len(bits) == (n + 7) // 8 else None
+
+
+@dataclass(frozen=True)
 class Cell:
     """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
 
@@ -112,6 +138,8 @@ class Cell:
     """The most frequent ones."""
     smallest_eps: tuple[float, ...] = ()
     """Of a search: the 0%, 5%, ... 100% quantiles over its images, in 1/255; more than 255 where an image stood."""
+    per_image: PerImage | None = None
+    """Of attacks, which the guards compare image by image."""
     gallery: str = ""
     """The key of its pictures in gallery.json, beside results.json."""
     seconds: float = 0.0

@@ -16,13 +16,19 @@ from models.errors import InputError
 ABOUT = About("mini:clip", "clean/clean", "imagenet", 0, "c0de", "2026-01-02T03:04:05+00:00")
 
 
-def block(*ids, prediction=7, about=ABOUT, stamp="s"):
+def block(*ids, prediction=7, about=ABOUT, stamp="s", asked="0 7"):
     n = len(ids)
-    return Block(about, ids, (stamp,) * n, ("d",) * n, (prediction,) * n, {"smallest_eps": (float("inf"),) * n})
+    return Block(
+        about, ids, (stamp,) * n, ("d",) * n, (asked,) * n, (prediction,) * n, {"smallest_eps": (float("inf"),) * n}
+    )
 
 
-def predictions(store, cell="cell", ids="abcdef", stamp="s", digest="other"):
-    known = store.known(cell, dict.fromkeys(ids, stamp), lambda _: digest)
+def known_of(store, cell="cell", ids="abcdef", stamp="s", digest="other", asked="0 7"):
+    return store.known(cell, dict.fromkeys(ids, stamp), lambda _: digest, dict.fromkeys(ids, asked))
+
+
+def predictions(store, **options):
+    known = known_of(store, **options)
     return {id: answer.prediction for id, answer in known.answers.items()}
 
 
@@ -33,7 +39,7 @@ def store(tmp_path):
 
 def test_what_is_added_is_known_again_with_its_measures(store):
     store.add("cell", block("a", "b"))
-    known = store.known("cell", {"b": "s", "c": "s"}, lambda _: "")
+    known = known_of(store, ids="bc")
     assert list(known.answers) == ["b"]
     assert known.answers["b"].measures == {"smallest_eps": float("inf")}
     assert predictions(store, cell="another") == {}
@@ -43,6 +49,14 @@ def test_an_image_counts_by_the_stamp_of_its_file_or_else_by_its_content(store):
     store.add("cell", block("a"))
     assert predictions(store, stamp="t") == {}
     assert predictions(store, stamp="t", digest="d") == {"a": 7}
+
+
+def test_an_answer_counts_for_what_was_asked_alone(store):
+    """A label that is corrected: the answer to the one before stays, for whoever has that one."""
+    store.add("cell", block("a", prediction=1, asked="0 7"))
+    assert predictions(store, asked="0 8") == {}
+    store.add("cell", block("a", prediction=2, asked="0 8"))
+    assert [predictions(store, asked=asked) for asked in ("0 7", "0 8")] == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -57,7 +71,7 @@ def test_a_flipped_bit_costs_its_block_alone(store, seed):
     found = predictions(store)
     assert found.items() < {id: i for i, id in enumerate("abcdef")}.items()
     assert len(found) >= 4, "a line end that is flipped joins two blocks"
-    assert store.known("cell", {}, lambda _: "").damaged
+    assert known_of(store, ids="").damaged
 
 
 @pytest.mark.parametrize("left", [0, 1, 100, 250])
@@ -82,9 +96,9 @@ def test_a_damaged_file_is_set_aside_and_the_sound_blocks_are_kept(store):
     store.add("cell", block("a"))
     with store.file("cell").open("ab") as file:
         file.write(b"nonsense\n")
-    assert store.known("cell", {"a": "s"}, lambda _: "").damaged == 1
+    assert known_of(store).damaged == 1
     assert "1 of 2 blocks" in store.mend("cell")[0]
-    assert store.known("cell", {"a": "s"}, lambda _: "").damaged == 0
+    assert known_of(store).damaged == 0
     assert predictions(store) == {"a": 7}
     assert b"nonsense" in (store.folder / "cell.damaged").read_bytes()
 
@@ -153,9 +167,9 @@ def test_whoever_reads_a_mended_cell_learns_of_it_until_the_damaged_file_is_remo
         file.write(b"nonsense\n")
     (said,) = store.mend("cell")
     other = Store(store.folder)
-    assert other.known("cell", {"a": "s"}, lambda _: "").notes == (said,)
+    assert known_of(other).notes == (said,)
     gc(store, lambda _: True)
-    assert other.known("cell", {"a": "s"}, lambda _: "").notes == ()
+    assert known_of(other).notes == ()
 
 
 def test_what_list_show_and_export_tell(store):

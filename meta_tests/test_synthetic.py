@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision.transforms import CenterCrop, Compose, Lambda, Resize
 
 from fixtures.evaluator import Evaluator
+from fixtures.kept import Kept, geometry_key
 from fixtures.pixels import PixelSource
 from fixtures.store import Store
 from metrics.measures import figures, shape_bias
@@ -15,6 +17,7 @@ from metrics.outcomes import Outcomes
 from models import InputError
 from models.classes import ClassList, class_list
 from models.classifier import Classifier
+from models.loading import ToRGB
 from shifts import data_sets
 from shifts.corruptions import corrupt
 from shifts.frost import read_textures
@@ -184,12 +187,57 @@ def test_images_are_corrupted_once_for_all_models(monkeypatch, image_folder, tmp
 
 def test_no_more_pixels_are_kept_than_allowed(image_folder):
     images = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI)
-    source = PixelSource(0, limit_bytes=3 * 32 * 32 * 3)
+    kept = Kept(3 * 32 * 32 * 3)
+    source = PixelSource(0, kept)
     for condition in (CLEAN, corruption("fog", 1), corruption("fog", 2)):
         of = source.of(condition, brightness())
         for item in images.items:
             of(item)
-        assert len(source._clean) + len(source._changed) <= 3
+            assert sum(array.nbytes for array in (*kept._clean.values(), *kept._made.values())) <= kept.limit_bytes
+
+
+def test_clean_pixels_make_room_for_corrupted_ones(monkeypatch, image_folder):
+    """With room for the images once they are corrupted once for three models, not three times."""
+    from fixtures import pixels
+
+    images = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 6})), MINI)
+    made = []
+    monkeypatch.setattr(pixels, "corrupt", lambda *args: (made.append(1), corrupt(*args))[1])
+    source, models = PixelSource(0, Kept(6 * 32 * 32 * 3)), [brightness(), brightness(), brightness()]
+    for condition in (CLEAN, corruption("fog", 1), corruption("fog", 2)):
+        for classifier in models:
+            of = source.of(condition, classifier)
+            seen = [of(item) for item in images.items]
+            assert all(np.array_equal(of(item), pixels) for item, pixels in zip(images.items, seen, strict=True))
+    assert len(made) == 12
+
+
+def test_geometries_are_the_same_where_all_that_they_do_shows():
+    def upside_down(image):
+        return image.rotate(180)
+
+    def inverted(image):
+        return ImageOps.invert(image)
+
+    def geometry(*steps):
+        return geometry_key(Compose([ToRGB(), Resize(40), *steps]))
+
+    assert geometry(CenterCrop(32)) == geometry(CenterCrop(32))
+    assert geometry(CenterCrop(32)) != geometry(CenterCrop(30))
+    assert repr(Lambda(upside_down)) == repr(Lambda(inverted))
+    assert geometry(Lambda(upside_down)) != geometry(Lambda(inverted))
+    assert geometry(upside_down) == geometry(upside_down) != geometry(inverted)
+
+
+def test_pixels_of_geometries_with_one_repr_are_kept_apart(image_folder):
+    (item,) = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
+    source, flips = PixelSource(0, Kept(1 << 20)), (Image.Transpose.ROTATE_180, Image.Transpose.FLIP_LEFT_RIGHT)
+    models = [brightness(), brightness()]
+    for classifier, flip in zip(models, flips, strict=True):
+        classifier.geometry = Compose([crop, Lambda(lambda image, flip=flip: image.transpose(flip))])
+    for condition in (CLEAN, corruption("fog", 1)):
+        one, other = (source.of(condition, classifier)(item) for classifier in models)
+        assert not np.array_equal(one, other)
 
 
 def test_frost_of_the_published_pictures_is_another_computation(tmp_path, image_folder):
@@ -198,7 +246,7 @@ def test_frost_of_the_published_pictures_is_another_computation(tmp_path, image_
     for i, ending in enumerate(("png", "png", "png", "jpg", "jpg", "jpg"), 1):
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "frost" / f"frost{i}.{ending}")
     textures = read_textures(tmp_path / "frost")
-    drawn, published = PixelSource(0, 0), PixelSource(0, 0, textures)
+    drawn, published = PixelSource(0, Kept(0)), PixelSource(0, Kept(0), textures)
     condition = corruption("frost", 3)
     assert drawn.made_with(condition) != published.made_with(condition)
     assert drawn.made_with(corruption("fog", 3)) == published.made_with(corruption("fog", 3))

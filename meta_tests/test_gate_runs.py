@@ -147,14 +147,16 @@ def test_a_weakness_that_is_gone_is_written_into_the_suite(gate, tmp_path):
 
 
 def test_the_gate_is_explained_without_running(gate):
-    run, cells = gate("mini:clip", "--explain-gate", "-k", "contrast")
+    rules = '[[rules]]\nmatch = "synthetic/*"\nmax_drop_vs_supervised = 0.1\n'
+    rules += '[[rules]]\nmatch = "clean/*"\noff = ["max_drop_vs_supervised"]\n'
+    run, cells = gate("mini:clip", "--explain-gate", "-k", "contrast or clean", suite=SUITE + rules)
     assert run.code == 0
     assert not cells
-    assert "2 limits share alpha = 0.05" in run.output
-    assert (
-        "synthetic/imagenet-c-contrast-2: max_drop_vs_supervised = 0.05, max_regression = 0.02, by rule '*'"
-        in run.output
-    )
+    assert "1 limits share alpha = 0.05" in run.output
+    shown = "synthetic/imagenet-c-contrast-2: max_drop_vs_supervised = 0.1, by rule 'synthetic/*' of the suite, before "
+    assert shown + "rule '*' of profile 'release'\n" in run.output
+    assert "max_regression = 0.02, by rule '*' of profile 'release'; not checked: no --compare names a" in run.output
+    assert "clean/clean: not gated: max_drop_vs_supervised is switched off by rule 'clean/*' of the suite" in run.output
 
 
 def a_run(tmp_path, name="one"):

@@ -160,7 +160,7 @@ def test_a_limited_run_begins_with_what_the_gate_decides():
     assert set(families[:clean]) == {"clean"}
     # two candidates each, and under a natural shift also without the overlap
     assert set(families[clean : clean + 8]) == {"adversarial", "natural", "synthetic"}
-    decided = {c.condition.computation for c in order if SUITE.rule(c.condition).known_weakness is None}
+    decided = {c.condition.computation for c in order if TWO.firm(c.condition)}
     decides = [cell.condition.computation in decided for cell in order]
     assert decides == sorted(decides, reverse=True)
     assert not all(decides)

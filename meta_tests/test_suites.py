@@ -14,6 +14,11 @@ imagenet = "mini:imagenet"
 [conditions]
 attacks = { names = ["fgsm"], eps = ["8/255"] }
 """
+FGSM = attack("fgsm", "8/255")
+
+
+def limits(suite, condition):
+    return {limit.name: limit.value for limit in suite.deciding(condition) if not limit.off}
 
 
 def test_the_embedded_default():
@@ -37,23 +42,69 @@ def test_the_most_specific_rule_decides_wherever_it_stands(toml):
     )
     for rules in (special + general, general + special):
         suite = suites.load(toml(MINIMAL + rules))
-        assert suite.rule(CLEAN).min_accuracy == 0.1
-        assert suite.rule(attack("fgsm", "8/255")).min_accuracy == 0.2
+        assert limits(suite, CLEAN) == {"min_accuracy": 0.1}
+        assert limits(suite, FGSM) == {"min_accuracy": 0.2}
 
 
 def test_rules_that_are_equally_specific_contradict_each_other(toml):
     first = '[[rules]]\nmatch = "adversarial/f*"\nmin_accuracy = 0.2\n'
     second = '[[rules]]\nmatch = "*dversarial/fg*"\nmin_accuracy = 0.1\n'
-    with pytest.raises(InputError, match=r"'adversarial/f\*' and '\*dversarial/fg\*' contradict each other"):
+    with pytest.raises(InputError, match=r"'adversarial/f\*' and '\*dversarial/fg\*' contradict each other in min_acc"):
         suites.load(toml(MINIMAL + first + second))
+    suite = suites.load(toml(MINIMAL + first + second.replace("min_accuracy", "max_drop_vs_clean")))
+    assert limits(suite, FGSM) == {"min_accuracy": 0.2, "max_drop_vs_clean": 0.1}
 
 
-def test_a_profile_gives_what_the_suite_does_not(toml):
-    rule = '[[rules]]\nmatch = "clean/*"\nmin_accuracy = 0.9\n'
-    suite = suites.load(toml('profile = "release"\n' + MINIMAL + rule))
-    assert suite.gate.on_inconclusive == "fail"
-    assert suite.rule(CLEAN).min_accuracy == 0.9
-    assert suite.rule(attack("fgsm", "8/255")).max_drop_vs_supervised == 0.05
+def test_a_more_specific_rule_changes_the_limits_that_it_sets_and_no_others(toml):
+    general = '[[rules]]\nmatch = "*"\nmin_accuracy = 0.1\nmax_drop_vs_supervised = 0.05\n'
+    special = '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.2\nknown_weakness = "undefended"\n'
+    suite = suites.load(toml(MINIMAL + general + special))
+    assert limits(suite, FGSM) == {"min_accuracy": 0.2, "max_drop_vs_supervised": 0.05}
+    assert {limit.name for limit in suite.deciding(FGSM) if limit.weak} == {"min_accuracy"}
+
+
+def test_a_rule_switches_off_limits_of_less_specific_ones_that_it_names(toml):
+    general = '[[rules]]\nmatch = "*"\nmin_accuracy = 0.1\nmax_drop_vs_supervised = 0.05\n'
+    special = '[[rules]]\nmatch = "adversarial/*"\noff = ["min_accuracy"]\n'
+    most = '[[rules]]\nmatch = "adversarial/fgsm-*"\nmin_accuracy = 0.3\n'
+    assert limits(suites.load(toml(MINIMAL + general + special)), FGSM) == {"max_drop_vs_supervised": 0.05}
+    suite = suites.load(toml(MINIMAL + general + special + most))
+    assert limits(suite, FGSM) == {"min_accuracy": 0.3, "max_drop_vs_supervised": 0.05}
+    assert limits(suite, CLEAN) == {"min_accuracy": 0.1, "max_drop_vs_supervised": 0.05}
+
+
+def test_a_profile_gives_limit_by_limit_what_the_suite_does_not(toml):
+    """A suite's own rule of the same `match`, or a more specific one, hides no other limit of the profile's rule."""
+    rules = '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.1\n[[rules]]\nmatch = "clean/*"\nmin_accuracy = 0.9\n'
+    suite = suites.load(toml('profile = "release"\n' + MINIMAL + rules))
+    assert limits(suite, CLEAN) == {"min_accuracy": 0.9, "max_drop_vs_supervised": 0.1, "max_regression": 0.02}
+    assert limits(suite, FGSM) == {"max_drop_vs_supervised": 0.1, "max_regression": 0.02}
+    whose = {limit.name: suite.whose(limit.rule) for limit in suite.deciding(CLEAN)}
+    assert whose["max_drop_vs_supervised"] == "rule '*' of the suite"
+    assert whose["max_regression"] == "rule '*' of profile 'release'"
+
+
+def test_a_more_specific_rule_of_the_profile_comes_before_the_suite_s(toml, tmp_path):
+    (tmp_path / "own.toml").write_text('[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.3\n')
+    suite = suites.load(toml('profile = "own.toml"\n' + MINIMAL + '[[rules]]\nmatch = "*"\nmin_accuracy = 0.1\n'))
+    assert limits(suite, FGSM) == {"min_accuracy": 0.3}
+    assert limits(suite, CLEAN) == {"min_accuracy": 0.1}
+
+
+def test_a_profile_s_gate_is_merged_key_by_key(toml):
+    own = MINIMAL + '[gate]\nalpha = 0.01\non_inconclusive = "warn"\n'
+    suite = suites.load(toml('profile = "release"\n' + own))
+    assert (suite.gate.alpha, suite.gate.on_inconclusive, suite.gate.require_all) == (0.01, "warn", True)
+    asked = suites.load(toml(own), profile="release")
+    assert (asked.gate.alpha, asked.gate.on_inconclusive, asked.gate.require_limits) == (0.01, "fail", True)
+
+
+def test_a_claim_of_the_paper_takes_the_place_of_the_suite_s_requirement(toml):
+    suite = suites.load(toml(MINIMAL + '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.05\n'), profile="paper")
+    assert limits(suite, FGSM) == {"min_drop_vs_supervised": 0.0}
+
+
+def test_profiles_are_known_by_their_names(toml):
     assert suites.load(toml('profile = "release"\n' + MINIMAL), profile="research").gate.report_only
     with pytest.raises(InputError, match="neither a file nor a shipped profile; did you mean 'release'"):
         suites.load(toml(MINIMAL), profile="relaese")
@@ -61,7 +112,8 @@ def test_a_profile_gives_what_the_suite_does_not(toml):
 
 @pytest.mark.parametrize("profile", suites.PROFILES)
 def test_shipped_profiles_fit_the_embedded_default(profile):
-    assert suites.load("mini", profile).rules
+    suite = suites.load("mini", profile)
+    assert all(limits(suite, condition) for condition in suite.conditions if not condition.zero_shot_only)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +141,19 @@ def test_shipped_profiles_fit_the_embedded_default(profile):
         (
             ("", '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.1\nmin_drop_vs_supervised = 0.2\n'),
             "no drop is at least 0.2 and at most 0.1",
+        ),
+        (
+            (
+                "",
+                '[[rules]]\nmatch = "clean/*"\nmin_drop_vs_supervised = 0.2\n[[rules]]\nmatch = "*"\n'
+                "max_drop_vs_supervised = 0.1\n",
+            ),
+            "rules 'clean/*' and '*' contradict each other for 'clean/clean': no drop is at least 0.2 and at most 0.1",
+        ),
+        (("", '[[rules]]\nmatch = "*"\noff = ["max_regresion"]\n'), "did you mean 'max_regression'"),
+        (
+            ("", '[[rules]]\nmatch = "*"\nmin_accuracy = 0.5\noff = ["min_accuracy"]\n'),
+            "rule '*' sets min_accuracy and switches it off",
         ),
         (("", '[[rules]]\nmatch = "*"\nmin_accuracy = 50\n'), "less than or equal to 1"),
     ],

@@ -14,9 +14,10 @@ from typing import Literal
 from metrics.evidence import Tail, images_to_decide, rejected
 from metrics.intervals import Estimate
 from metrics.results import Cell, Check
-from suites import Gate, Rule
+from suites import Gate
+from suites.rules import Limit, Rule
 
-Status = Literal["pass", "fail", "inconclusive", "not gated"]
+Status = Literal["pass", "fail", "inconclusive", "improved", "known weakness", "not gated"]
 _WORST_FIRST: tuple[Status, ...] = ("fail", "inconclusive", "pass")
 
 
@@ -37,31 +38,57 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
+    """`settled`: more images would not change it."""
+
     status: Status
     reason: str
     checks: tuple[Check, ...] = ()
+    settled: bool = False
 
 
-def judge(rule: Rule | None, found: Sequence[Evidence | str], gate: Gate, limits: int) -> Verdict:
-    """Apply a rule to what was measured; a string says why a limit could not be checked, which fails.
+def judge(
+    limits: Sequence[Limit], found: Sequence[Evidence | str], gate: Gate, of: int, ungated: str = "no rule has a limit"
+) -> Verdict:
+    """What was measured of each limit against it; a string says why it could not be checked, which fails.
 
-    `limits` is how many the run checks: all share one probability of a false alarm (Holm's correction, whose first step
-    this is; `corrected` does the others once all are known).
+    `of` is how many limits the run checks: all share one probability of a false alarm (Holm's correction, whose first
+    step this is; `corrected` does the others once all are known). A known weakness excuses the limits of its own rule
+    alone: what fails of the others fails. `ungated` says why there are no limits.
     """
-    if rule is None:
-        return Verdict("not gated", "no rule of the suite matches")
-    missing = [reason for reason in found if isinstance(reason, str)]
-    if missing:
-        return Verdict("fail", "; ".join(missing))
-    weak = limits if rule.known_weakness is not None else 1  # a weakness that is gone by chance is a false alarm, too
-    checks = tuple(_check(e, gate.alpha / 2 / limits, gate.alpha / 2 / weak) for e in found if isinstance(e, Evidence))
-    if not checks:
-        return Verdict("not gated", f"rule '{rule.match}' asserts nothing here")
+    if not limits:
+        return Verdict("not gated", ungated)
+    alpha = gate.alpha / 2
+    parts: dict[Rule | None, list[Check | str]] = {}  # those of each known weakness, and the others
+    for limit, e in zip(limits, found, strict=True):
+        # a weakness that is gone by chance is a false alarm, too
+        checked = e if isinstance(e, str) else _check(e, alpha / of, alpha / of if limit.weak else alpha, limit.weak)
+        parts.setdefault(limit.rule if limit.weak else None, []).append(checked)
+    checks = tuple(check for part in parts.values() for check in part if isinstance(check, Check))
+    said = {rule: _worst(part) for rule, part in parts.items()}
+    settled = all(status != "inconclusive" for status, _ in said.values())
+    status, reason = said.pop(None, ("pass", ""))
+    weak = {rule: why for rule, (_, why) in said.items() if rule}
+    gone = {rule: why for rule, why in weak.items() if said[rule][0] == "pass"}
+    if status == "fail":
+        settled = True
+    elif gone:
+        named = "; ".join(f"{why}; remove known_weakness from rule '{rule.match}'" for rule, why in gone.items())
+        status, reason = "improved", f"declared as a known weakness, but {named}"
+    elif weak and status == "pass":
+        status, reason = "known weakness", "; ".join(f"{rule.known_weakness}: {why}" for rule, why in weak.items())
+    return Verdict(status, reason, checks, settled)
+
+
+def _worst(part: Sequence[Check | str]) -> tuple[Status, str]:
+    """The worst status of limits that stand together, and why."""
+    if missing := [reason for reason in part if isinstance(reason, str)]:
+        return "fail", "; ".join(missing)
+    checks = [check for check in part if isinstance(check, Check)]
     status = next(status for status in _WORST_FIRST if status in {check.status for check in checks})
-    return Verdict(status, "; ".join(c.reason for c in checks if c.status == status), checks)
+    return status, "; ".join(check.reason for check in checks if check.status == status)
 
 
-def _check(e: Evidence, alpha_fail: float, alpha_pass: float) -> Check:
+def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Check:
     sign = "+" if e.signed else ""
     numbers = f"{e.what} {e.estimate.value:{sign}.3f} [{e.estimate.low:{sign}.3f}, {e.estimate.high:{sign}.3f}]"
     bound, inside, outside = f"{e.bound:{sign}.3f}", "at least", "below"
@@ -79,20 +106,21 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float) -> Check:
         status, reason = "inconclusive", f"{numbers} may be on either side of {bound}; {more}"
     more_images = needed - e.n if needed else None
     interval = (e.estimate.low, e.estimate.high)
-    return Check(e.limit, e.bound, e.estimate.value, interval, e.tail.worse, e.tail.holds, status, reason, more_images)
+    p_values = e.tail.worse, e.tail.holds
+    return Check(e.limit, e.bound, e.estimate.value, interval, *p_values, status, reason, more_images, weak)
 
 
-def corrected(cells: Iterable[Cell], alpha: float, limits: int = 0) -> list[Cell]:
+def corrected(cells: Iterable[Cell], alpha: float, limits: int = 0, *, report_only: bool = False) -> list[Cell]:
     """The other steps of Holm's correction: where some limits fail, the remaining ones share what is left of alpha.
 
-    Only a run that fails anyway gets more failures by it, so no test's outcome has to be taken back. `limits` is how
-    many there are where the cells are a part of a run.
+    `limits` is how many there are where the cells are a part of a run.
     """
     cells = list(cells)
     checks = [(i, check) for i, cell in enumerate(cells) for check in cell.checks]
     failing = rejected([check.p_worse for _, check in checks], alpha / 2, limits)
     for (i, check), fails in zip(checks, failing, strict=True):
-        if fails and cells[i].verdict == "inconclusive" and cells[i].family != "overlap":
+        open_still = cells[i].verdict in ("inconclusive", "improved") and check.status == "inconclusive"
+        if fails and open_still and not check.weak and cells[i].family != "overlap":
             reason = f"{check.limit}: {check.reason.partition(';')[0]}, but fails as others fail (Holm's correction)"
-            cells[i] = replace(cells[i], verdict="fail", reason=reason)
+            cells[i] = replace(cells[i], verdict="fail", reason=reason, allowed=report_only)
     return cells

@@ -43,6 +43,7 @@ class Check:
 
     `p_worse` is the probability of evidence as strong against the limit if the figure were just at `bound`, `p_holds`
     of evidence as strong for it; `more_images` would decide an inconclusive one, None where no number is likely to.
+    `weak`: a known weakness, which is expected to fail.
     """
 
     limit: str
@@ -54,6 +55,7 @@ class Check:
     status: str
     reason: str
     more_images: int | None = None
+    weak: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class Cell:
     """Images that were not looked at, because the verdict was settled without them."""
     supervised: Baseline | None = None
     difference: Figure | None = None
+    limits: int = 0
+    """How many the gate has for it, measured or not, known weaknesses aside."""
     checks: tuple[Check, ...] = ()
     regression: Regression | None = None
     allowed: bool = False
@@ -149,6 +153,25 @@ class Cell:
         """What a test asserts. Improved holds, too, which makes the strict xfail of a known weakness fail, so that
         somebody takes notice."""
         return self.allowed or self.verdict in ("pass", "not gated", "improved")
+
+    @property
+    def fails(self) -> bool:
+        """Whether its test fails, or should: what the gate does not let pass."""
+        return self.verdict in ("fail", "error", "improved", "inconclusive") and not self.allowed
+
+    @property
+    def gated(self) -> int:
+        """How many limits count. Files of earlier versions tell it of measured cells alone."""
+        weak = self.verdict in ("known weakness", "improved")
+        return self.limits or (0 if weak else sum(not check.weak for check in self.checks))
+
+    @property
+    def kept(self) -> int:
+        """How many limits were shown to hold. Those of a cell that is open or failed are not all of them."""
+        if self.verdict in ("pass", "known weakness"):
+            return self.gated
+        shown = sum(check.status == "pass" and not check.weak for check in self.checks)
+        return shown if self.verdict == "improved" else min(shown, max(0, self.gated - 1))
 
     @property
     def label(self) -> str:

@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from fixtures.plan import gating
 from fixtures.plugin import MODELS, SELECTED, SELECTION, limits, runs_benchmark, unmeasured
 from fixtures.settings import SETTINGS, CellSpec, Settings, cells_of
 from metrics import guards
@@ -97,13 +96,14 @@ class Recorder:
     def _report(self, session: pytest.Session) -> None:
         settings = self._config.stash[SETTINGS]
         missing = [
-            unmeasured(cell, test, "not run", "the run ended before it, or its worker crashed")
+            unmeasured(settings, cell, test, "not run", "the run ended before it, or its worker crashed")
             for test, cell in self._expected.items()
             if test not in self._rows
         ]
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
-        shared = limits(settings.suite, self._selected.values()) if settings.shard else 0
-        cells = corrected(cells, settings.suite.gate.alpha, shared)
+        shared = limits(settings, self._selected.values()) if settings.shard else 0
+        gate = settings.suite.gate
+        cells = corrected(cells, gate.alpha, shared, report_only=gate.report_only)
         models = self._config.stash.get(MODELS, [])
         summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
         found = guards.of_cells(cells)
@@ -121,7 +121,7 @@ class Recorder:
         if settings.update_thresholds:
             self._notes += _tightened(settings, cells)
         measured = {test for test, rows in self._rows.items() if rows[0].accuracy is not None}
-        decided = [test in measured for test, cell in self._expected.items() if gating(settings.suite, cell)]
+        decided = [test in measured for test, cell in self._expected.items() if settings.limits(cell.condition)]
         self._undecided = decided.count(False) if settings.deadline else 0
         nothing_measured = not measured or (settings.deadline and decided and not any(decided))
         if settings.shard and not self._expected:  # there are more shards than work
@@ -190,11 +190,16 @@ def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
     """Rewrites the suite for the conditions whose known weakness is gone with every candidate."""
     from suites.thresholds import tighten
 
-    verdicts: dict[tuple[str, str], set[str]] = defaultdict(set)
+    shown: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
     for cell in table.candidates(cells):
-        verdicts[cell.family, cell.label].add(cell.verdict)
-    by_label = {(c.family, c.label): c for c in settings.suite.conditions}
-    improved = [by_label[key] for key, found in verdicts.items() if found == {"improved"}]
+        shown[cell.family, cell.label].append({c.limit for c in cell.checks if c.weak and c.status == "pass"})
+    weak = {
+        (condition, rule): {limit.name for limit in settings.limits(condition) if limit.rule == rule}
+        for condition in settings.suite.conditions
+        for rule in (limit.rule for limit in settings.limits(condition) if limit.weak)
+    }
+    by_label = {key: shown.get((key[0].family, key[0].label), []) for key in weak}
+    improved = [key for key, names in weak.items() if by_label[key] and all(names <= own for own in by_label[key])]
     try:
         changes = tighten(settings.suite, improved)
     except (InputError, OSError) as error:

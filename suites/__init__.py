@@ -5,16 +5,15 @@ Light to import: no torch, no numpy; a suite is read before every collection of 
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import reprlib
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
@@ -29,7 +28,6 @@ from suites.conditions import (
     DATA_SETS,
     PAIRS,
     PERTURBATIONS,
-    SEARCH,
     SEVERITIES,
     STYLIZED,
     TYPOGRAPHIC,
@@ -43,13 +41,13 @@ from suites.conditions import (
     reference,
     stylized,
 )
+from suites.rules import Limit, Rule, check, deciding
 
 _REMOTE = re.compile(r"\w+://|pipe:")
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
 PROFILES = tuple(sorted(p.stem for p in FOLDER.glob("profiles/*.toml")))
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Samples = Annotated[int, Field(ge=1)]
 
 
@@ -151,86 +149,25 @@ class Conditions(_Strict):
             yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.all_names)
 
 
-class Rule(_Strict):
-    """What is asserted of the conditions whose `family/id` matches `match` (a glob); the most specific one decides.
-
-    Limits are shares, 0.05 is five points, but for `min_median_eps`, which is in units of 1/255. `known_weakness` gives
-    the reason why the rule is expected to fail: the test is then a strict xfail.
-    """
-
-    match: str
-    min_accuracy: Share | None = None
-    max_drop_vs_supervised: Share | None = None
-    min_drop_vs_supervised: Share | None = None
-    """That the candidate is worse: no requirement, but a claim to check."""
-    max_drop_vs_clean: Share | None = None
-    min_effective_robustness: Annotated[float, Field(ge=-1, le=1)] | None = None
-    max_mce: Annotated[float, Field(ge=0, le=3)] | None = None
-    """Relative to AlexNet's 1, not percent."""
-    max_flip_rate: Share | None = None
-    min_median_eps: Annotated[float, Field(ge=0, le=255)] | None = None
-    max_regression: Share | None = None
-    known_weakness: str | None = None
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Name -> value of those that are set."""
-        given = {name: getattr(self, name) for name in LIMITS}
-        return {name: value for name, value in given.items() if value is not None}
-
-    @property
-    def specificity(self) -> int:
-        """Characters of `match` that are no wildcards."""
-        return len(re.sub(r"\[.*?\]|[*?]", "", self.match))
-
-    def applies(self, condition: Condition) -> dict[str, float]:
-        """The limits that can be checked under a condition: the clean images are not compared with themselves, nor
-        zero-shot models with supervised ones where these can't be asked."""
-        left_out = set()
-        if condition.family == "clean":
-            left_out |= {"max_drop_vs_clean"}
-        if condition.averaged:
-            left_out |= set(LIMITS) - {"max_mce"}
-        if condition.zero_shot_only:
-            left_out |= {"max_drop_vs_supervised", "min_drop_vs_supervised"}
-        return {name: value for name, value in self.limits.items() if name not in left_out}
-
-    @model_validator(mode="after")
-    def _weak_in_something(self) -> Rule:
-        if self.known_weakness is not None and not self.limits:
-            raise ValueError(f"known_weakness needs a limit, {', '.join(LIMITS)}: what is expected to fail?")
-        most, least = self.max_drop_vs_supervised, self.min_drop_vs_supervised
-        if most is not None and least is not None and least > most:
-            raise ValueError(f"rule '{self.match}': no drop is at least {least} and at most {most}")
-        return self
-
-
-LIMITS = tuple(name for name in Rule.model_fields if name.startswith(("min_", "max_")))
-_ONLY_FOR: dict[str, Callable[[Condition], bool]] = {
-    "min_effective_robustness": lambda condition: condition.family == "natural",
-    "max_mce": lambda condition: bool(condition.averaged),
-    "max_flip_rate": lambda condition: condition.is_sequence,
-    "min_median_eps": lambda condition: dict(condition.params).get("eps") == SEARCH,
-}
-"""Limits -> the conditions that have such a figure."""
-
-
 class Gate(_Strict):
     """How verdicts are reached, and what they do.
 
     `alpha` is the probability that a run fails although all limits are kept, or passes a cell although one is not, half
     of it each. `report_only`: no verdict fails a test. `stop_early`: a cell ends as soon as its verdict is settled.
+    `require_limits`: a run that no limit decides does not pass.
     """
 
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     on_inconclusive: Literal["warn", "fail"] = "warn"
     require_all: bool = False
+    require_limits: bool = False
     stop_early: bool = False
     report_only: bool = False
 
 
 class Profile(_Strict):
-    """What a suite starts from: a way to reach verdicts, and rules; the suite's of the same `match` replace them."""
+    """What a suite starts from: a way to reach verdicts, and rules. The suite's rules come before equally specific
+    ones, limit by limit."""
 
     gate: Gate = Gate()
     rules: tuple[Rule, ...] = ()
@@ -268,16 +205,23 @@ class Suite:
     settings: SuiteFile
     conditions: tuple[Condition, ...]
     gate: Gate
-    rules: tuple[Rule, ...]
-    """The most specific first."""
+    profile: Profile
+    """What the suite starts from."""
+    profile_name: str = ""
 
-    def rule(self, condition: Condition) -> Rule | None:
-        """The most specific rule whose pattern matches; None asserts nothing."""
-        return next(iter(self.matching(condition)), None)
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The suite's own, then those of the profile."""
+        return (*self.settings.rules, *self.profile.rules)
 
-    def matching(self, condition: Condition) -> list[Rule]:
-        """The most specific first. Overlap cells are judged by the rule of what they compare with."""
-        return [rule for rule in self.rules if fnmatch.fnmatchcase(condition.compared.path, rule.match)]
+    def deciding(self, condition: Condition) -> list[Limit]:
+        """As `rules.deciding`: the suite's rules come before equally specific ones of the profile."""
+        return deciding(self.rules, condition)
+
+    def whose(self, rule: Rule) -> str:
+        """What to call a rule: by its pattern, and where it stands."""
+        place = "the suite" if rule in self.settings.rules else f"profile '{self.profile_name}'"
+        return f"rule '{rule.match}' of {place}"
 
     @property
     def overlap(self) -> str | None:
@@ -331,11 +275,9 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     start = _profile(profile or settings.profile, file)
-    own = {rule.match for rule in settings.rules}
-    rules = [*settings.rules, *(rule for rule in start.rules if rule.match not in own and _matches(rule, conditions))]
-    gate = start.gate if profile or settings.gate is None else settings.gate
-    rules.sort(key=lambda rule: -rule.specificity)
-    suite = Suite(file.stem, file.resolve(), settings, conditions, gate, tuple(rules))
+    given, own = start.gate.model_dump(exclude_unset=True), (settings.gate or Gate()).model_dump(exclude_unset=True)
+    gate = Gate(**(own | given if profile else given | own))
+    suite = Suite(file.stem, file.resolve(), settings, conditions, gate, start, profile or settings.profile or "")
     try:
         _ = (suite.classes, suite.overlap, *map(suite.source, settings.data))
     except InputError as error:  # of a variable that is not set: before anything runs
@@ -346,38 +288,15 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
             f"{nearest(settings.classes, CLASS_LISTS)}"
         )
     for rule in settings.rules:
-        if not _matches(rule, conditions):
+        if not any(rule.matches(condition) for condition in conditions):
             raise InputError(
                 f"{file}: rule '{rule.match}' matches no condition; {nearest(rule.match, (c.path for c in conditions))}"
             )
-    for condition in conditions:
-        if condition.compared == condition:
-            _check_rules(suite, condition)
+    try:
+        check(settings.rules, start.rules, [c for c in conditions if c.compared == c])
+    except InputError as error:
+        raise InputError(f"{suite.file}: {error}") from None
     return suite
-
-
-def _matches(rule: Rule, conditions: Iterable[Condition]) -> bool:
-    return any(fnmatch.fnmatchcase(condition.compared.path, rule.match) for condition in conditions)
-
-
-def _check_rules(suite: Suite, condition: Condition) -> None:
-    """Raises `InputError` where two rules decide a condition, or one limits what it does not have."""
-    matching = suite.matching(condition)
-    if not matching:
-        return
-    first, second = matching[0], (matching[1] if len(matching) > 1 else None)
-    if second and first.specificity == second.specificity and first != second:
-        raise InputError(
-            f"{suite.file}: rules '{first.match}' and '{second.match}' contradict each other for '{condition.path}': "
-            "they are equally specific; make one of them longer, or drop it"
-        )
-    for limit in first.limits:
-        if limit in _ONLY_FOR and not _ONLY_FOR[limit](condition):
-            having = [c.path for c in suite.conditions if _ONLY_FOR[limit](c)]
-            raise InputError(
-                f"{suite.file}: rule '{first.match}' sets {limit}, which '{condition.path}' does not "
-                f"have; {f'match such as {having[0]!r} alone' if having else 'no condition of the suite does'}"
-            )
 
 
 def _profile(name_or_file: str | None, suite: Path) -> Profile:

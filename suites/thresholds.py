@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tomlkit
@@ -11,43 +11,42 @@ from tomlkit.items import AoT
 
 from models.errors import InputError
 from models.files import whole
-from suites import Rule, Suite
+from suites import Suite
 from suites.conditions import Condition
+from suites.rules import Rule
 
 
-def tighten(suite: Suite, improved: Collection[Condition]) -> list[str]:
-    """Known weaknesses that are gone are none any more: the suite's own rule drops `known_weakness` where all of the
-    conditions that it decides improved; else these get a rule of their own, with the same limits.
+def tighten(suite: Suite, improved: Collection[tuple[Condition, Rule]]) -> list[str]:
+    """Known weaknesses that are gone are none any more: the suite's own rule drops `known_weakness` where it improved
+    under all of the conditions that it decides; else these get a rule of their own, with the limits that it decides.
 
     Returns a sentence for each change. Raises `InputError` where the file can't be written.
     """
-    by_rule: dict[str, list[Condition]] = {}
+    decided: dict[Rule, dict[Condition, dict[str, float]]] = {}
     for condition in suite.conditions:
-        rule = suite.rule(condition)
-        if rule and rule.known_weakness is not None and condition in improved:
-            by_rule.setdefault(rule.match, []).append(condition)
-    if not by_rule:
-        return []
+        for limit in suite.deciding(condition) if condition.compared == condition else ():
+            if limit.weak:
+                decided.setdefault(limit.rule, {}).setdefault(condition, {})[limit.name] = limit.value
     document = tomlkit.parse(suite.file.read_text(encoding="utf-8"))
     rules = document.setdefault("rules", tomlkit.aot())
-    own = {table["match"]: table for table in rules}
     changes = []
-    for match, conditions in by_rule.items():
-        rule = next(rule for rule in suite.rules if rule.match == match)
-        if match in own and conditions == [c for c in suite.conditions if suite.rule(c) == rule]:
-            del own[match]["known_weakness"]
-            changes.append(f"rule '{match}': known_weakness removed")
+    for rule, conditions in decided.items():
+        gone = [condition for condition in conditions if (condition, rule) in improved]
+        if gone and gone == [*conditions] and rule in suite.settings.rules:
+            del rules[suite.settings.rules.index(rule)]["known_weakness"]
+            changes.append(f"rule '{rule.match}': known_weakness removed")
             continue
-        for condition in conditions:
-            rules.append(_table(rule, condition, inline=not isinstance(rules, AoT)))
-            changes.append(f"rule '{glob.escape(condition.path)}' added, with the limits of '{match}'")
-    _replace(suite, tomlkit.dumps(document))
+        for condition in gone:
+            rules.append(_table(condition, conditions[condition], inline=not isinstance(rules, AoT)))
+            changes.append(f"rule '{glob.escape(condition.path)}' added, with the limits of '{rule.match}'")
+    if changes:
+        _replace(suite, tomlkit.dumps(document))
     return changes
 
 
-def _table(rule: Rule, condition: Condition, *, inline: bool) -> Any:
+def _table(condition: Condition, limits: Mapping[str, float], *, inline: bool) -> Any:
     table = tomlkit.inline_table() if inline else tomlkit.table()
-    table.update({"match": glob.escape(condition.path), **rule.limits})
+    table.update({"match": glob.escape(condition.path), **limits})
     return table
 
 

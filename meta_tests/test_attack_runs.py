@@ -444,4 +444,5 @@ def test_cifar_from_its_archive(tmp_path, monkeypatch):
 
 def test_cifar_has_a_name_of_its_own_in_a_suite(toml):
     text = 'classes = "cifar10"\ncandidate = ["mini:clip"]\n[data]\ncifar10 = "/data/cifar10"\n[conditions]\n'
-    assert suites.load(toml(text)).source("imagenet") == "/data/cifar10"
+    suite = suites.load(toml(text))
+    assert suite.source(suite.data_of(CLEAN)) == "/data/cifar10"

@@ -159,3 +159,29 @@ def test_what_was_warned_of_a_model_that_does_not_load_is_not_lost(tmp_path):
     spec = parse("python:meta_tests.test_bench:warned_and_broken")
     with pytest.raises(InputError, match="logits are constant; the file does not say its activation"):
         bench.classifier(spec)
+
+
+def test_a_shift_of_ones_own_and_a_clean_reference_of_ones_own(tmp_path):
+    """Ten photos that are right, the same at night, three of them wrong."""
+    for i in range(10):
+        write(tmp_path / "photos", i, i, "day")
+        write(tmp_path / "dark", i, i if i >= 3 else 999, "night")
+    own = """
+clean = "photos"
+candidate = ["python:meta_tests.test_bench:brightest"]
+supervised = ["python:meta_tests.test_bench:brightest"]
+[data]
+photos = "photos"
+night = "dark"
+[conditions]
+natural = ["night"]
+[[rules]]
+match = "*"
+max_drop_vs_clean = 0.05
+"""
+    bench = bench_of(tmp_path, own)
+    shift = natural("night")
+    candidate, baseline = measure(bench, CellSpec(bench.settings.candidates[0], shift), "test")
+    assert (candidate.condition, candidate.correct, candidate.n, baseline.correct) == ("night", 7, 10, 7)
+    assert [(c.limit, round(c.value, 2)) for c in candidate.checks] == [("max_drop_vs_clean", -0.3)]
+    assert bench.images(CLEAN).name == "photos"

@@ -127,7 +127,10 @@ def test_shipped_profiles_fit_the_embedded_default(profile):
         (('"8/255"', '"8/0"'), "is not a number"),
         (('["8/255"]', "8"), "did you mean '8/255'"),
         (('classes = "mini"', 'classes = "minni"'), "'classes'"),
-        (("imagenet =", "imagnet ="), "data set 'imagnet' is unknown; did you mean 'imagenet'"),
+        (
+            ("imagenet =", "imagnet ="),
+            "data set 'imagnet' is neither a known one nor named by natural or clean; did you mean 'imagenet'",
+        ),
         (("[conditions]\nattacks = ", "# "), "the key 'conditions' is missing"),
         (("[data]", "[data"), "not valid TOML"),
         (("", '[[rules]]\nmatch = "adversarial/bmi-*"\n'), "matches no condition"),
@@ -214,3 +217,47 @@ def test_spellings_of_an_eps_are_one_condition(toml):
     assert [c.id for c in suites.load(toml(written)).conditions] == ["clean", "fgsm-0.5/255", "fgsm-0.03"]
     one = MINIMAL.replace('["8/255"]', '"0.5/255"')
     assert [c.id for c in suites.load(toml(one)).conditions] == ["clean", "fgsm-0.5/255"]
+
+
+OWN = """
+classes = "mini"
+clean = "photos"
+candidate = ["mini:clip"]
+[data]
+photos = "val"
+night = "wds:night/{0..3}.tar"
+[conditions]
+natural = ["night", "imagenet-v2"]
+attacks = { names = ["fgsm"], eps = ["8/255"] }
+"""
+
+
+def test_data_sets_of_ones_own(toml, tmp_path):
+    suite = suites.load(toml(OWN))
+    assert {c.path: (suite.data_of(c), suite.source(suite.data_of(c))) for c in suite.conditions} == {
+        "clean/clean": ("photos", str(tmp_path / "val")),
+        "natural/night": ("night", f"wds:{tmp_path}/night/{{0..3}}.tar"),
+        "natural/imagenet-v2": ("imagenet-v2", None),
+        "adversarial/fgsm-8/255": ("photos", str(tmp_path / "val")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('clean = "photos"', 'clean = "photo"'), "no data set 'photo' under [data]; did you mean 'photos'"),
+        (('["night", ', '["nigth", '), "no data set 'nigth' under [data]; did you mean 'night'"),
+        (('["night", ', "["), "data set 'night' is neither a known one nor named by natural or clean"),
+        (('["night", "imagenet-v2"]', '["imagenet-c", "night"]'), "'imagenet-c' is no natural shift"),
+        (("night", "by night"), "'by night'"),
+        (("night", "semi-adversarial"), "neither 'clean' nor the word adversarial"),
+        (("night", "clean"), "neither 'clean' nor the word adversarial"),
+    ],
+)
+def test_slips_in_names_of_data_sets(toml, change, says):
+    text = OWN.replace(*change)
+    text = text.replace("by night =", '"by night" =')
+    with pytest.raises(InputError) as error:
+        suites.load(toml(text))
+    assert says in str(error.value)
+    assert "suite.toml: " in str(error.value)

@@ -21,7 +21,7 @@ from overlap.sources import find_all
 from shifts import data_sets
 from shifts.image_set import sample
 from shifts.mini_data import mini_folder
-from suites.conditions import CLEAN_SET
+from suites.conditions import CLEAN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,8 +57,8 @@ def lines(found: Found) -> list[str]:
 def _run(options: argparse.Namespace) -> Found:
     suite = suites.load(options.suite)
     classes, device = class_list(suite.classes), set_up_device(options.device)
-    natural = (c.data for c in suite.conditions if c.family == "natural")
-    names = options.data or [n for n in dict.fromkeys((CLEAN_SET, *natural)) if suite.source(n) is not None]
+    looked_at = (CLEAN, *(c for c in suite.conditions if c.family == "natural"))
+    names = options.data or [n for n in dict.fromkeys(map(suite.data_of, looked_at)) if suite.source(n) is not None]
     sets = []
     for name in names:
         place = suite.source(name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
@@ -26,6 +26,8 @@ from suites.conditions import (
     CORRUPTIONS,
     CORRUPTIONS_OF_MCE,
     DATA_SETS,
+    NATURAL,
+    NOT_NATURAL,
     PAIRS,
     PERTURBATIONS,
     SEVERITIES,
@@ -43,6 +45,7 @@ from suites.conditions import (
 )
 from suites.rules import Limit, Rule, check, deciding
 
+_SELECTABLE = re.compile(r"[\w.+-]+", re.ASCII)
 _REMOTE = re.compile(r"\w+://|pipe:")
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
@@ -177,6 +180,8 @@ class SuiteFile(_Strict):
     """The schema of a suite's TOML."""
 
     classes: str = "imagenet"
+    clean: str | None = None
+    """Which data set is the clean reference; default: imagenet, or with the classes of CIFAR-10 cifar10."""
     candidate: tuple[str, ...] = ()
     supervised: tuple[str, ...] = ()
     samples: Samples | None = None
@@ -188,12 +193,32 @@ class SuiteFile(_Strict):
     gate: Gate | None = None
     rules: tuple[Rule, ...] = ()
 
-    @field_validator("data")
-    @classmethod
-    def _known(cls, data: dict[str, str]) -> dict[str, str]:
-        if unknown := [name for name in data if name not in DATA_SETS]:
-            raise ValueError(f"data set '{unknown[0]}' is unknown; {nearest(unknown[0], DATA_SETS)}")
-        return data
+    @property
+    def clean_set(self) -> str:
+        """The name of the clean reference under `[data]`."""
+        return self.clean or (CIFAR if self.classes == CIFAR and CIFAR in self.data else CLEAN_SET)
+
+    @model_validator(mode="after")
+    def _names(self) -> SuiteFile:
+        """A data set of the user's own is named under `[data]` and where it is used: slips in either are seen."""
+        used = [self.clean] if self.clean is not None else []
+        used += [name for name in self.conditions.natural if name not in NATURAL]
+        for name in used:
+            if name in NOT_NATURAL and name != self.clean:
+                raise ValueError(f"'{name}' is no natural shift; {nearest(name, NATURAL)}")
+            if name not in self.data:
+                raise ValueError(f"no data set '{name}' under [data]; {nearest(name, (*self.data, *NATURAL))}")
+            if not _SELECTABLE.fullmatch(name) or "adversarial" in name.lower() or name == CLEAN.name:
+                raise ValueError(
+                    f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
+                    "neither 'clean' nor the word adversarial, which selects the attacks"
+                )
+        if unknown := [name for name in self.data if name not in (*DATA_SETS, *used)]:
+            raise ValueError(
+                f"data set '{unknown[0]}' is neither a known one nor named by natural or clean; "
+                f"{nearest(unknown[0], DATA_SETS)}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -235,12 +260,14 @@ class Suite:
         file = expanded(self.settings.classes, self.file.parent)
         return str(file) if file.is_file() else self.settings.classes
 
+    def data_of(self, condition: Condition) -> str:
+        """What the suite calls the data set that a condition is evaluated on."""
+        return self.settings.clean_set if condition.data == CLEAN_SET else condition.data
+
     def source(self, data: str) -> str | None:
         """Where a data set is: a folder, `wds:` shards, an `hf:` data set, or `mini:NAME` for the drawn world; None
         where the suite names none."""
         source = self.settings.data.get(data)
-        if data == CLEAN_SET and self.settings.classes == CIFAR:
-            source = self.settings.data.get(CIFAR, source)
         if source is None or source.startswith("mini:"):
             return source
         kind, _, place = source.partition(":")
@@ -334,7 +361,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(str(key), _keys(SuiteFile, parents))}"
     if first["type"] == "value_error":
-        return f"'{where}': {first['ctx']['error']}"
+        return f"'{where}': {first['ctx']['error']}" if where else str(first["ctx"]["error"])
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
     return f"'{where}': {first['msg'][0].lower()}{first['msg'][1:]}, got {reprlib.repr(first['input'])}"

@@ -77,7 +77,7 @@ SEARCH = "min"
 PAIRS = 100
 """Of queries a step, of the score-based attacks."""
 CLEAN_SET = "imagenet"
-"""The clean reference, which corruptions and attacks start from."""
+"""The clean reference, which corruptions and attacks start from, unless a suite calls it otherwise."""
 _OWN_DATA = {
     **{name: name for name in NATURAL},
     _ALL_NAMES: "objectnet",
@@ -93,6 +93,7 @@ FROST = "frost-textures"
 CIFAR = "cifar10"
 """What the clean reference is called under [data] where the classes are CIFAR-10's."""
 DATA_SETS = tuple(dict.fromkeys((CLEAN_SET, CIFAR, *_OWN_DATA.values(), FROST)))
+NOT_NATURAL = tuple(name for name in DATA_SETS if name not in NATURAL)
 OVERLAP = "overlap-"
 """What stands before the name of a natural shift, or of the clean images, that is looked at without its images that
 overlap with the pre-training set."""
@@ -148,8 +149,9 @@ class Condition:
 
     @property
     def data(self) -> str:
-        """The data set that it is evaluated on."""
-        return _OWN_DATA.get(self.compared.name, CLEAN_SET)
+        """The data set that it is evaluated on; a natural shift that is not the benchmark's has one of its name."""
+        shift = self.compared
+        return _OWN_DATA.get(shift.name, shift.name if shift.family == "natural" else CLEAN_SET)
 
     @property
     def part(self) -> str:
@@ -258,7 +260,8 @@ def _spelling(text: str) -> str:
 
 
 def natural(name: str) -> Condition:
-    return Condition("natural", _known(name, NATURAL, "natural shift"))
+    """A shift of the benchmark, or one of the user's own, whose data set the suite names."""
+    return Condition("natural", name)
 
 
 def overlap(shift: Condition) -> Condition:

@@ -16,6 +16,7 @@ from fixtures.plugin import runs_benchmark
 from fixtures.store import Store
 from fixtures.store.__main__ import exported
 from meta_tests.conftest import ROOT, run_pytest
+from metrics.results import read
 from models import mini
 from models.classes import class_list
 from reports.plugin import FILES
@@ -318,3 +319,21 @@ def test_a_checkout_that_is_named_through_a_link_runs_the_benchmark(tmp_path):
             assert not runs(root, str(place / "meta_tests"))
         assert runs(root, "robustness_tests")
         assert not runs(root, str(tmp_path / "other"))
+
+
+def test_a_named_model_goes_by_its_name(suite_run, toml):
+    run = suite_run(f"--suite={toml(CELLS)}", "--candidate", "epoch=mini:clip", "-k", "epoch-clean", "--gallery", "0")
+    assert run.code == 0, run.output
+    assert {(cell["model"], cell["role"]) for cell in run.cells} == {
+        ("epoch", "candidate"),
+        ("mini:supervised", "supervised"),
+    }
+    candidate, _ = read(run.report_dir / "results.json").models
+    assert (candidate["model"], candidate["spec"]) == ("epoch", "mini:clip")
+    assert "candidate epoch = mini:clip: fp32" in run.output
+
+
+def test_one_name_for_two_models(suite_run, toml):
+    run = suite_run(f"--suite={toml(CELLS)}", "--candidate", "epoch=mini:clip", "--supervised", "epoch=mini:supervised")
+    assert run.code == 4
+    assert "two models are called 'epoch': mini:clip and mini:supervised" in run.output

@@ -142,3 +142,29 @@ def test_bad_specs_are_named_with_the_mend(text, says):
     with pytest.raises(InputError, match="model spec") as error:
         parse(text)
     assert says in str(error.value)
+
+
+def test_a_name_for_a_model(tmp_path):
+    """Whatever the checkpoint: CI's history of tests does not begin anew with each."""
+    (tmp_path / "epoch_12.pt").touch()
+    spec = parse("epoch=open_clip:RN50@epoch_12.pt?prompts=simple", tmp_path)
+    assert (spec.text, spec.label, spec.named) == ("epoch", "epoch", True)
+    assert spec.written == "open_clip:RN50@epoch_12.pt?prompts=simple"
+    assert (spec.kind, spec.name, spec.file) == ("open_clip", "RN50", tmp_path / "epoch_12.pt")
+    plain = parse("mini:clip?prompts=simple")
+    assert (plain.text, plain.written, plain.named) == ("mini:clip?prompts=simple", "mini:clip?prompts=simple", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("adversarial-12=mini:clip", "the word adversarial selects the attacks"),
+        ("all=preset:paper-clip", "one is expected"),
+        ("epoch=mini:clap", "model spec 'epoch=mini:clap'"),
+        ("a b=mini:clip", "it must start with"),
+    ],
+)
+def test_names_that_can_not_be(text, says):
+    with pytest.raises(InputError) as error:
+        parse_all(text)
+    assert says in str(error.value)

@@ -5,8 +5,9 @@
     torchvision:NAME[/TAG]      torchvision:NAME[/TAG]@FILE
     python:MODULE:FACTORY       mini:clip | mini:supervised
 
-each followed by ?key=value&key=value for the options of `models.options`. `preset:NAME` stands for several of them. '@'
-and '?' in a path need no quotes.
+each followed by ?key=value&key=value for the options of `models.options`, and, as NAME=SPEC, after a name for what is
+called so in test ids, reports and the history, whichever checkpoint it is. `preset:NAME` stands for several of them.
+'@' and '?' in a path need no quotes.
 
 This module imports neither torch nor a model library, so that specs can be checked while tests are collected.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import re
 import tomllib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.errors import InputError, nearest
@@ -27,11 +28,13 @@ KINDS = ("open_clip", "timm", "torchvision", "python", "mini")
 MINI = ("clip", "supervised", "filter")
 PRESETS = Path(__file__).parent / "presets.toml"
 _HERE = Path()
+_NAMED = re.compile(r"([\w.+-]+)=(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A parsed spec. `text` is what the user wrote; `tag`, `file` and `given` are empty where the spec has none.
+    """A parsed spec. `text` is what results call it: the name that the user gave it, else the spec as `written`. `tag`,
+    `file` and `given` are empty where the spec has none.
 
     `given` holds the options as they were written, for the factories of `python:` specs; `options` are those that the
     suite itself heeds, checked.
@@ -44,11 +47,19 @@ class ModelSpec:
     file: Path | None = None
     given: tuple[tuple[str, str], ...] = ()
     options: Options = field(default_factory=Options)
+    written: str = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether the user gave it a name."""
+        return self.text != self.written
 
     @property
     def label(self) -> str:
         """A short name for test ids: only characters that `pytest -k` can select, and never the word `adversarial`,
         which selects the attacks."""
+        if self.named:
+            return self.text
         name = f"local-dir:{Path(self.name).name}" if self.name.startswith("local-dir:") else self.name
         options = [f"{key}-{_stem(value)}" for key, value in self.given]
         parts = [self.kind, name, self.tag, self.file.stem if self.file else "", *options]
@@ -56,7 +67,7 @@ class ModelSpec:
         return re.sub("adversarial", "adv", label, flags=re.IGNORECASE)
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.text}={self.written}" if self.named else self.text
 
 
 def selectable(text: str) -> str:
@@ -87,8 +98,12 @@ def parse(text: str, folder: Path = _HERE) -> ModelSpec:
 
     Raises `InputError` for an unknown kind or option, a missing part or a missing file.
     """
+    named = _NAMED.match(text)
+    name, written = named.groups() if named else ("", text)
     try:
-        return _parse(text, folder)
+        if "adversarial" in name.lower():
+            raise InputError(f"the name '{name}' is part of test ids; the word adversarial selects the attacks there")
+        return replace(_parse(written, folder), text=name or text, written=written)
     except InputError as error:
         raise InputError(f"model spec '{text}': {error}") from None
 

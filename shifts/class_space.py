@@ -94,6 +94,11 @@ def seen_through(classifier: Classifier, space: ClassSpace | None) -> Classifier
     return _Projected(classifier, space)
 
 
+def own_space(classes: ClassList) -> ClassSpace:
+    """The space of a class list's own classes."""
+    return ClassSpace(classes.name, classes.keys, tuple((i,) for i in range(len(classes))))
+
+
 def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[str]] | None = None) -> ClassSpace:
     """The space of a data set for models over `classes`: the published one, or that of `members` (key -> class keys).
 
@@ -120,7 +125,8 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
 
 
 def facts(data: str, classes: ClassList) -> dict[str, Any]:
-    """What is published of a data set: `images`, how many it has, `classes` if it has its own, and the `source`.
+    """What is published of a data set: `images`, how many it has, `classes` if it has its own, the `source`, and
+    `numbers`: the list that its labels number.
 
     A class list of the user's own has ImageNet's facts, without the count, which is that of all its classes.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from PIL import Image
 from models.classes import ClassList
 from models.errors import InputError
 from shifts import hub, shards, video
-from shifts.class_space import ClassSpace, class_space, facts
+from shifts.class_space import ClassSpace, class_space, facts, own_space
 from shifts.image_set import ImageSet, Item, check_folder, read_folder
+from shifts.labels import naming, understood
 from shifts.pixels import Pixels
-from shifts.sources import Records, read_json
+from shifts.sources import labelled, read_json
 
 _VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}
 _OBJECTNET_BORDER = 2
@@ -29,7 +30,6 @@ _OBJECTNET_BORDER = 2
 _CROPPED = ("imagenet-c", "stylized-imagenet", "cue-conflict")
 """Sets whose published files are the 224 px that models see: resizing to 256 px and cropping would cut off margins."""
 _OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
-_STRAY_ALLOWED = 0.01
 
 
 def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet:
@@ -44,19 +44,19 @@ def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet
         if data in _VIDEO or data in _OF_FOLDERS or part:
             raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
         records = (shards.read if kind == "wds" else hub.read)(data, place)
-        images = _labelled(data, records, space, classes)
+        images = labelled(data, records, space, classes)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
         images = _read_objectnet(data, Path(source), space, classes)
     elif data == "cue-conflict":
-        images = _read_cue_conflict(data, Path(source), space)
+        images = _read_cue_conflict(data, Path(source), space, classes)
     elif data == "imagenet-p":
-        images = read_folder(data, Path(source) / part, space, (".mp4",))
+        images = read_folder(data, Path(source) / part, classes, space, (".mp4",))
     elif archive := _cifar_archive(Path(source)):
         images = _read_cifar(data, archive, space)
     else:
-        images = read_folder(data, Path(source) / part, space)
+        images = read_folder(data, Path(source) / part, classes, space)
     if data in _CROPPED:
         images = _each(images, cropped=True)
     if data == "objectnet":
@@ -71,11 +71,13 @@ def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
         return class_space(data, classes)
     labels = read_json(mappings / "folder_to_objectnet_label.json")
     names = read_json(mappings / "objectnet_to_imagenet_1k.json")
-    keys = _keys_by_name(classes)
     shared = {folder: names[label].split("; ") for folder, label in sorted(labels.items()) if label in names}
-    if unknown := [name for members in shared.values() for name in members if name not in keys]:
+    called = sorted({name for members in shared.values() for name in members})
+    position = understood(f"{mappings}", called, naming(classes.name, own_space(classes), classes)).label_of
+    if unknown := [name for name in called if name not in position]:
         raise InputError(f"{mappings}: '{unknown[0]}' is no class of '{classes.name}' ({len(unknown)} names are not)")
-    return class_space(data, classes, {folder: [keys[n] for n in members] for folder, members in shared.items()})
+    members = {folder: [classes.keys[position[name]] for name in members] for folder, members in shared.items()}
+    return class_space(data, classes, members)
 
 
 def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, ImageSet]:
@@ -120,9 +122,8 @@ def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassLi
     if not images.is_dir():
         raise InputError(f"data set '{name}': {folder} has no folder 'images'; name the folder above it in the suite")
     others = facts(name, classes).get("other folders", [])
-    found = read_folder(
-        name, images, replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
-    )
+    every = replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
+    found = read_folder(name, images, classes, every)
     shared = tuple(replace(item, id=f"images/{item.id}") for item in found.items if item.label < len(space))
     return ImageSet(name, shared, space)
 
@@ -158,9 +159,10 @@ def _png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _read_cue_conflict(name: str, folder: Path, space: ClassSpace) -> ImageSet:
+def _read_cue_conflict(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
     """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture."""
-    images, label_of, items = read_folder(name, folder, space), {key: i for i, key in enumerate(space.keys)}, []
+    images, label_of = read_folder(name, folder, classes, space), {key: i for i, key in enumerate(space.keys)}
+    items = []
     for item in images.items:
         named = re.fullmatch(r"(.+?)\d+-(.+?)\d+", item.path.stem)
         if not named or label_of.get(named[1]) != item.label or named[2] not in label_of:
@@ -170,54 +172,6 @@ def _read_cue_conflict(name: str, folder: Path, space: ClassSpace) -> ImageSet:
             )
         items.append(replace(item, rival=label_of[named[2]]))
     return replace(images, items=tuple(items))
-
-
-def _keys_by_name(classes: ClassList) -> Mapping[str, str]:
-    """What mapping files call a class -> its key. ObjectNet's call ImageNet's by all words of the synset."""
-    if classes.name != "imagenet":
-        return dict(zip(classes.names, classes.keys, strict=True))
-    from timm.data.imagenet_info import ImageNetInfo
-
-    info = ImageNetInfo("imagenet-1k")
-    return {info.label_name_to_description(key, detailed=False): key for key in classes.keys}
-
-
-def _labelled(data: str, records: Records, space: ClassSpace, classes: ClassList) -> ImageSet:
-    """Numbered labels -> those of the space: by the names that come with them, else by order.
-
-    Labels that stand for no class are left out, counted and named. Raises `InputError` where they are many.
-    """
-    label_of = _numbering(data, records, space, classes)
-    items = [replace(item, label=label_of[item.label]) for item in records.items if item.label in label_of]
-    strays = [item for item in records.items if item.label not in label_of]
-    first = f" (first: {strays[0].label} of {strays[0].id})" if strays else ""
-    if not items or len(strays) > _STRAY_ALLOWED * len(records.items):
-        raise InputError(
-            f"data set '{data}': {len(strays)} of {len(records.items)} labels in {records.place} are outside its "
-            f"{len(space)} classes{first}"
-        )
-    warnings = list(records.warnings)
-    if strays:
-        warnings.append(
-            f"data set '{data}': {len(strays)} images with labels outside its {len(space)} classes are left out{first}"
-        )
-    return ImageSet(data, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
-
-
-def _numbering(data: str, records: Records, space: ClassSpace, classes: ClassList) -> Mapping[int, int]:
-    names = [_plain(name) for name in records.classnames]
-    by_key = {_plain(key): label for label, key in enumerate(space.keys)}
-    if names and set(names) == set(by_key):
-        return {number: by_key[name] for number, name in enumerate(names)}
-    if len(names) in (0, len(space)):
-        return {label: label for label in range(len(space))}
-    if len(names) == len(classes):
-        return space.label_of
-    raise InputError(f"data set '{data}': {records.place} names {len(names)} classes where {len(space)} are expected")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", " ", name).strip().lower()
 
 
 def _not_as_published(data: str, images: ImageSet, space: ClassSpace, classes: ClassList) -> Sequence[str]:

@@ -17,7 +17,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from models.classes import ClassList
 from models.errors import InputError, nearest
-from shifts.class_space import ClassSpace
+from shifts.class_space import ClassSpace, own_space
+from shifts.labels import naming, understood
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,14 @@ class ImageSet:
 
 
 def read_folder(
-    name: str, folder: Path, classes: ClassList | ClassSpace, extensions: tuple[str, ...] = IMG_EXTENSIONS
+    name: str,
+    folder: Path,
+    classes: ClassList,
+    space: ClassSpace | None = None,
+    extensions: tuple[str, ...] = IMG_EXTENSIONS,
 ) -> ImageSet:
-    """An image set with one folder a class, called by the class's key (wnid) or by its index in the class list.
+    """An image set with one folder a class of `space`, or of the models: called by its key (wnid), by a name of it, or
+    by its number.
 
     Folders named by number are read by number: '10' is class 10, not the one after '1'. Not every class needs a folder.
     Raises `InputError` for a missing or empty folder, for folders of unknown classes and for links that lead in a
@@ -98,17 +104,22 @@ def read_folder(
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         raise InputError(f"data set '{name}': {folder} has no class folders; one folder a class is expected")
-    if all(n.isdecimal() for n in names):
-        by_number = {str(i): i for i in range(len(classes))}
-        labels = {n: by_number.get(str(int(n))) for n in names}
-    else:
-        index = {key: i for i, key in enumerate(classes.keys)}
-        labels = {n: index.get(n) for n in names}
-    unknown = [n for n, label in labels.items() if label is None]
-    if unknown:
+    called = naming(name, space or own_space(classes), classes)
+    meaning = understood(f"data set '{name}': {folder}", names, called)
+    if unknown := sorted(map(str, meaning.faults)):
+        reason = f"it is {why}" if (why := meaning.faults[unknown[0]]) else nearest(unknown[0], (space or classes).keys)
         raise InputError(
-            f"data set '{name}': {folder / unknown[0]} is not a class of '{classes.name}' "
-            f"({len(unknown)} of {len(names)} folders are not); {nearest(unknown[0], classes.keys)}"
+            f"data set '{name}': {folder / unknown[0]} is not a class of '{(space or classes).name}' "
+            f"({len(unknown)} of {len(names)} folders are not); {reason}"
+        )
+    labels = {n: meaning.label_of[n] for n in names if n in meaning.label_of}
+    if not labels:
+        raise InputError(f"data set '{name}': {folder} has no folder of a class of '{classes.name}'")
+    warnings = list(meaning.warnings)
+    if meaning.others:
+        warnings.append(
+            f"data set '{name}': {len(meaning.others)} of {len(names)} folders in {folder} are of classes that "
+            f"'{classes.name}' does not have, and are left out"
         )
     if loop := _link_in_a_circle(folder):
         raise InputError(f"data set '{name}': the link {loop} leads back to a folder that it is in; remove it")
@@ -116,8 +127,7 @@ def read_folder(
     if not found:
         raise InputError(f"data set '{name}': {folder} contains no images ({', '.join(extensions)})")
     items = [Item(Path(path).relative_to(folder).as_posix(), Path(path), label) for path, label in found]
-    space = classes if isinstance(classes, ClassSpace) else None
-    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space)
+    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
 
 
 def _link_in_a_circle(folder: Path) -> Path | None:

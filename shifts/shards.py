@@ -1,5 +1,7 @@
 """WebDataset shards in the layout of the `clip-benchmark/wds_*` sets: an image and a `.cls` a sample, `classnames.txt`.
 
+A label can also stand in a `.json` or a `.txt`, and be a text.
+
 Shards are streams: each is unpacked once into the cache folder, so that any image can be read at any time.
 """
 
@@ -9,20 +11,25 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.cache import cache_folder, kept
 from models.errors import InputError
+from models.vocabulary import is_number
 from shifts.image_set import Item
-from shifts.sources import Records, optional, read_json
+from shifts.sources import UNKNOWN, Records, optional, read_json
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _LARGEST = 1 << 28
 """Bytes of a file that is unpacked: no image comes near."""
-_DIGITS = 10
-"""No class has such a number."""
+_LABELS = ("cls", "json", "txt")
+_FIELDS = ("wnid", "synset", "class_name", "classname", "label_name", "class", "label", "cls")
+"""Where a `.json` may have the label; names before numbers, which names explain."""
+_LONGEST = 1000
+"""Characters of a label: what is longer is no class."""
 
 
 def read(data: str, urls: str) -> Records:
@@ -39,15 +46,30 @@ def read(data: str, urls: str) -> Records:
         raise InputError(
             f"data set '{data}': there is no shard {missing[0]} ({len(missing)} of {len(shards)} are missing)"
         )
-    items, warnings = [], []
-    for shard in shards:
+    if repeated := [shard for shard, times in Counter(shards).items() if times > 1]:
+        raise InputError(f"data set '{data}': wds:{urls} names the shard {repeated[0]} more than once")
+    items, labels, warnings = [], [], []
+    for shard, name in zip(shards, _names(shards), strict=True):
         folder, index = _unpacked(wds, shard)
-        name = Path(shard).stem
-        items += [Item(f"{name}/{key}", folder / file, label) for key, file, label in index["samples"]]
+        items += [Item(f"{name}/{key}", folder / file, UNKNOWN) for key, file, _ in index["samples"]]
+        labels += [label for _, _, label in index["samples"]]
         warnings += [f"data set '{data}': shard {shard} {fault}" for fault in index["faults"]]
     if not items:
         raise InputError("; ".join([*warnings, f"data set '{data}': {urls} holds no image with a .cls file"]))
-    return Records(urls, tuple(items), _classnames(shards[0]), tuple(warnings))
+    return Records(urls, tuple(items), tuple(labels), _classnames(shards[0]), tuple(warnings))
+
+
+def _names(shards: Sequence[str]) -> list[str]:
+    """What ids of images begin with: the shard's stem, or, where several have it, as much of the path as it takes."""
+    paths = [Path(shard) for shard in shards]
+    times = Counter(path.stem for path in paths)
+    endings = Counter("/".join(p.parts[-n:]) for p in paths if times[p.stem] > 1 for n in range(1, len(p.parts) + 1))
+    return [
+        path.stem
+        if times[path.stem] == 1
+        else next(end for n in range(1, len(path.parts) + 1) if endings[end := "/".join(path.parts[-n:])] == 1)
+        for path in paths
+    ]
 
 
 def _is_local(shard: str) -> bool:
@@ -68,8 +90,9 @@ def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
 def _unpack(wds: Any, shard: str, folder: Path) -> None:
     folder.mkdir()
     faults: list[str] = []
-    samples: list[tuple[str, str, int]] = []
+    samples: list[tuple[str, str, int | str]] = []
     incomplete: list[str] = []
+    times = Counter[str]()
 
     def found() -> Iterator[dict[str, Any]]:
         try:
@@ -79,8 +102,8 @@ def _unpack(wds: Any, shard: str, folder: Path) -> None:
 
     for sample in found():
         extension = next((e for e in _IMAGES if e in sample), None)
-        label = sample.get("cls", b"").decode(errors="replace").strip()
-        if extension is None or not (label.isdecimal() and len(label) < _DIGITS):
+        label = next((label for kind in _LABELS if (label := _label(kind, sample.get(kind, b""))) is not None), None)
+        if extension is None or label is None:
             incomplete.append(sample["__key__"])
             continue
         file = folder / f"{len(samples):06d}.{extension}"
@@ -88,23 +111,55 @@ def _unpack(wds: Any, shard: str, folder: Path) -> None:
         if _is_local(shard):  # outcomes are kept for a file of this time: let it be the shard's, whenever unpacked
             time = Path(shard).stat().st_mtime_ns
             os.utime(file, ns=(time, time))
-        samples.append((sample["__key__"], file.name, int(label)))
+        key = sample["__key__"]
+        times[key] += 1
+        samples.append((f"{key}#{times[key]}" if times[key] > 1 else key, file.name, label))
     if incomplete:
-        faults.append(f"has {len(incomplete)} samples without an image or a .cls number (first: {incomplete[0]})")
+        faults.append(f"has {len(incomplete)} samples without an image or a label (first: {incomplete[0]})")
+    if repeated := [key for key, count in times.items() if count > 1]:
+        count = sum(times[key] - 1 for key in repeated)
+        faults.append(f"has {count} samples under names of others (first: {repeated[0]})")
     (folder / "index.json").write_text(json.dumps({"samples": samples, "faults": faults}), encoding="utf-8")
 
 
+def _label(kind: str, content: bytes) -> int | str | None:
+    """What a member of a sample says its class is, if it does."""
+    value: Any = content.decode("utf-8-sig", errors="replace").strip()
+    if kind == "json":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+        if isinstance(value, dict):
+            value = next((found for field in _FIELDS if (found := value.get(field)) is not None), None)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+    if isinstance(value, str):
+        value = int(value) if is_number(value) else value.strip() or None
+        return value if not isinstance(value, str) or len(value) <= _LONGEST else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _files(wds: Any, shard: str, faults: list[str]) -> Iterator[dict[str, Any]]:
-    """Those that samples may have, none too large to hold: a small archive can unpack to more than the memory."""
+    """Those that samples may have, none too large to hold: a small archive can unpack to more than the memory.
+
+    Nothing, `{}`, before a file of the name of one of its neighbours: there another sample begins.
+    """
+    sample, seen = None, set[str]()
     with wds.gopen(shard) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # it would keep them all
-            if not member.isreg() or member.name.rpartition(".")[2].lower() not in (*_IMAGES, "cls"):
+            if not member.isreg() or member.name.rpartition(".")[2].lower() not in (*_IMAGES, *_LABELS):
                 continue
             content = tar.extractfile(member)
             if content is None or member.size > _LARGEST:
                 faults.append(f"has a file of {member.size} bytes, {member.name}, which is left out")
                 continue
+            stem = wds.tariterators.base_plus_ext(member.name)[0]
+            if stem != sample or member.name in seen:
+                yield {}
+                sample, seen = stem, set()
+            seen.add(member.name)
             yield {"fname": member.name, "data": content.read(), "__url__": shard}
 
 

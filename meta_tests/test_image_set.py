@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models import InputError
-from models.classes import class_list
+from models.classes import ClassList, class_list
 from shifts.image_set import ImageSet, Item, image_rng, read_folder, read_image, sample
 from shifts.mini_data import mini_folder
 
@@ -19,6 +19,25 @@ def test_class_folders_named_by_number_are_read_by_number(image_folder):
     """ImageNet-V2's trap: sorted as text, '10' comes before '2'."""
     images = read_folder("imagenet-v2", image_folder({"0": 1, "2": 1, "10": 1}), MINI)
     assert {item.id: item.label for item in images.items} == {"0/0.png": 0, "10/0.png": 10, "2/0.png": 2}
+
+
+def test_folders_named_by_keys_that_are_numbers_are_these_keys(image_folder):
+    """Four of five classes, called 1 to 5: folder 1 is the first of them."""
+    classes = ClassList("numbered", tuple("12345"), ("one", "two", "three", "four", "five"))
+    images = read_folder("imagenet", image_folder({"1": 1, "2": 1, "4": 1, "5": 1}), classes)
+    assert [item.label for item in images.items] == [0, 1, 3, 4]
+    with pytest.raises(InputError, match=r"0 is not a class of 'numbered' \(1 of 5 folders are not\)"):
+        read_folder("imagenet", image_folder({"0": 1}), classes)
+
+
+def test_numbers_of_imagenet_v2_are_imagenet_s_where_a_suite_has_some_of_its_classes(image_folder):
+    some = ClassList("some", ("n01443537", "n01440764"), ("goldfish", "tench"))
+    images = read_folder("imagenet-v2", image_folder({str(i): 1 for i in range(12)}), some)
+    assert {item.id: item.label for item in images.items} == {"0/0.png": 1, "1/0.png": 0}
+    assert "10 of 12 folders in" in images.warnings[0]
+    assert "of classes that 'some' does not have, and are left out" in images.warnings[0]
+    with pytest.raises(InputError, match="has no folder of a class of 'some'"):
+        read_folder("imagenet-v2", image_folder({"2": 1}, "others"), some)
 
 
 def test_a_subset_of_the_classes_keeps_the_labels_of_the_full_list(image_folder):

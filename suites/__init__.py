@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from models.classes import CLASS_LISTS
 from models.errors import InputError, nearest
 from models.files import expanded
+from suites import registry
 from suites.conditions import (
     ATTACKS,
     CIFAR,
@@ -34,6 +35,7 @@ from suites.conditions import (
     STYLIZED,
     TYPOGRAPHIC,
     Condition,
+    any_corruption,
     attack,
     corruption,
     mean_corruption,
@@ -72,6 +74,19 @@ class Corruptions(_Strict):
                 yield corruption(name, severity, on_disk=on_disk, samples=self.samples)
         if set(CORRUPTIONS_OF_MCE) <= set(self.corruptions) and set(SEVERITIES) <= set(self.severities):
             yield mean_corruption(on_disk=on_disk)
+
+
+class AnyCorruptions(_Strict):
+    """Corruptions on the fly, ours and those of plugins."""
+
+    names: tuple[str, ...]
+    severities: tuple[int, ...] = SEVERITIES
+    samples: Samples | None = None
+
+    def expand(self) -> Iterator[Condition]:
+        for name in self.names:
+            for severity in self.severities:
+                yield any_corruption(name, severity, self.samples)
 
 
 class Perturbations(_Strict):
@@ -120,6 +135,7 @@ class Attacks(_Strict):
 
 class Conditions(_Strict):
     natural: tuple[str, ...] = ()
+    corruptions: AnyCorruptions | None = None
     imagenet_c: Corruptions | None = Field(None, alias="imagenet-c")
     imagenet_c_disk: Corruptions | None = Field(None, alias="imagenet-c-disk")
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
@@ -141,6 +157,7 @@ class Conditions(_Strict):
         styles = [stylized(name, self.stylized.samples) for name in self.stylized.names] if self.stylized else []
         yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in (*shifts, *styles))])
         yield from shifts
+        yield from self.corruptions.expand() if self.corruptions else ()
         for made, on_disk in ((self.imagenet_c, False), (self.imagenet_c_disk, True)):
             yield from made.expand(on_disk=on_disk) if made else ()
         for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
@@ -187,6 +204,8 @@ class SuiteFile(_Strict):
     samples: Samples | None = None
     seed: int = 0
     surrogate: str | None = None
+    plugins: tuple[str, ...] = ()
+    """Python files with corruptions and attacks of the user's own; they are run."""
     data: dict[str, str]
     conditions: Conditions
     profile: str | None = None
@@ -255,6 +274,10 @@ class Suite:
         return place if place is None or place.startswith("mini:") else str(expanded(place, self.file.parent))
 
     @property
+    def plugins(self) -> tuple[Path, ...]:
+        return tuple(expanded(plugin, self.file.parent) for plugin in self.settings.plugins)
+
+    @property
     def classes(self) -> str:
         """The name of a known class list, or the path of a file."""
         file = expanded(self.settings.classes, self.file.parent)
@@ -294,6 +317,8 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
         )
     try:
         settings = SuiteFile.model_validate(_toml(file))
+        for plugin in settings.plugins:
+            registry.load_file(expanded(plugin, file.parent))
         found = dict.fromkeys(settings.conditions.expand())
         # mCE is relative to AlexNet's errors, which are known for ImageNet's classes alone
         conditions = tuple(c for c in found if not c.averaged or settings.classes == "imagenet")

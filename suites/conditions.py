@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from models.errors import InputError, nearest
 from models.spec import selectable
+from suites import registry
 
 _NATURAL_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
 _ALL_NAMES = "objectnet-all-names"
@@ -70,6 +71,10 @@ UNIVERSAL = "universal"
 """One perturbation for all images."""
 PEERS = "torchattacks:"
 """What stands before the name of any attack of that library, with its options: 'torchattacks:CW?c=1'."""
+OF_PLUGINS = "corruption"
+"""The name of the conditions that corruptions of plugins are."""
+registry.reserve("corruption", CORRUPTIONS)
+registry.reserve("attack", (*ATTACKS, *EXTENDED, TYPOGRAPHIC_DISK, UNIVERSAL))
 NO_EPS = "none"
 """For attacks that are not bounded."""
 SEARCH = "min"
@@ -181,7 +186,17 @@ class Condition:
     @property
     def extended(self) -> bool:
         """Whether it is an attack beyond the benchmark's eleven."""
-        return self.name in (*EXTENDED, UNIVERSAL) or self.name.startswith((PEERS, CAPTION))
+        return self.family == "adversarial" and self.name not in (*ATTACKS, TYPOGRAPHIC_DISK)
+
+    @property
+    def registered(self) -> registry.Registered | None:
+        """The function of a plugin that it runs; None for our own. Imports the plugin's package."""
+        if self.name == OF_PLUGINS:
+            return registry.find("corruption", str(self["corruption"]))
+        ours = (*EXTENDED, UNIVERSAL)
+        if self.extended and self.name not in ours and not self.name.startswith((PEERS, CAPTION)):
+            return registry.find("attack", self.name)
+        return None
 
     @property
     def on_surrogate(self) -> str:
@@ -292,6 +307,16 @@ def corruption(name: str, severity: int, *, on_disk: bool = False, samples: int 
     return Condition("synthetic", "imagenet-c-disk" if on_disk else "imagenet-c", params, samples)
 
 
+def any_corruption(name: str, severity: int, samples: int | None = None) -> Condition:
+    """One of ImageNet-C, made on the fly, or one of a plugin."""
+    if not registry.knows("corruption", name):
+        _known(name, (*CORRUPTIONS, *registry.names("corruption")), "corruption")
+        return corruption(name, severity, samples=samples)
+    if severity not in SEVERITIES:
+        raise InputError(f"severity {severity} of corruption '{name}' does not exist; it goes from 1 to 5")
+    return Condition("synthetic", OF_PLUGINS, (("corruption", name), ("severity", severity)), samples)
+
+
 def mean_corruption(*, on_disk: bool = False) -> Condition:
     """The mean over the fifteen corruptions of ImageNet-C at all severities, and mCE."""
     return Condition("synthetic", ("imagenet-c-disk" if on_disk else "imagenet-c") + MCE)
@@ -326,8 +351,10 @@ def attack(
     params: list[tuple[str, str | int]] = []
     if name == CAPTION:
         raise InputError(f"attack '{name}' needs a text, such as '{CAPTION}a photo of a dog'")
-    if not name.startswith((PEERS, CAPTION)):
-        _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL), "attack")
+    if not name.startswith((PEERS, CAPTION)) and not registry.knows("attack", name):
+        _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL, *registry.names("attack")), "attack")
+    if eps == NO_EPS and registry.knows("attack", name):
+        raise InputError(f"attack '{name}' is given an eps; write one, such as '8/255'")
     if not name.startswith(TYPOGRAPHIC) and eps != NO_EPS:
         if eps != SEARCH:
             eps = _spelling(eps)

@@ -1,0 +1,274 @@
+"""Corruptions and attacks of plugin files and of installed packages: registered, run, kept and refused."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import models
+import suites
+from attacks.promises import check_attack
+from fixtures.evaluator import Evaluator
+from fixtures.store import Store
+from models import InputError
+from models.classes import class_list
+from shifts.image_set import read_folder, sample
+from shifts.mini_data import mini_folder
+from shifts.promises import check_corruption
+from suites import registry
+from suites.conditions import CLEAN, any_corruption, attack, corruption
+
+CPU = torch.device("cpu")
+MINI = class_list("mini")
+FILE = """
+import numpy as np
+from suites.registry import attack, corruption
+
+@corruption("posterize")
+def posterize(image, severity, rng):
+    levels = 8 - severity
+    return (image // (256 // levels) * (256 // levels)).astype(np.uint8)
+
+@attack("random-signs", access="black-box")
+def random_signs(model, images, labels, eps, rngs):
+    import torch
+    signs = torch.stack([torch.from_numpy(rng.choice([-1.0, 1.0], image.shape)) for rng, image in zip(rngs, images)])
+    return (images + eps * signs.to(images)).clamp(0, 1)
+"""
+SUITE = """
+classes = "mini"
+candidate = ["mini:clip"]
+plugins = ["shifts_of_mine.py"]
+[data]
+imagenet = "mini:imagenet"
+[conditions]
+corruptions = { names = ["fog", "posterize"], severities = [1, 3] }
+attacks = { names = ["fgsm", "random-signs"], eps = ["8/255"] }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_registered(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_files", set())
+    registry._entry_points.cache_clear()
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield
+    registry._entry_points.cache_clear()
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    def write(text=FILE):
+        (tmp_path / "shifts_of_mine.py").write_text(text)
+        return tmp_path / "shifts_of_mine.py"
+
+    return write
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package with an entry point."""
+
+    def install(name, text, *points, kind="corruption"):
+        (tmp_path / "site" / f"{name}-1.2.dist-info").mkdir(parents=True)
+        (tmp_path / "site" / f"{name}.py").write_text(text)
+        (tmp_path / "site" / f"{name}-1.2.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.2\n")
+        lines = [f"[{registry.GROUPS[kind]}]", *(f"{point} = {name}:{function}" for point, function in points)]
+        (tmp_path / "site" / f"{name}-1.2.dist-info" / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        registry._entry_points.cache_clear()
+
+    return install
+
+
+def test_a_plugin_file_of_a_suite(toml, plugin):
+    plugin()
+    suite = suites.load(toml(SUITE))
+    assert [c.path for c in suite.conditions] == [
+        "clean/clean",
+        "synthetic/imagenet-c-fog-1",
+        "synthetic/imagenet-c-fog-3",
+        "synthetic/corruption-posterize-1",
+        "synthetic/corruption-posterize-3",
+        "adversarial/fgsm-8/255",
+        "adversarial/random-signs-8/255",
+    ]
+    assert [c.extended for c in suite.conditions] == [False] * 6 + [True]
+
+
+def test_a_plugins_outcomes_are_kept_under_its_code(tmp_path, plugin):
+    registry.load_file(plugin())
+    images = sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
+    victim, store = models.load("mini:clip", MINI), Store(tmp_path / "store")
+    conditions = [CLEAN, any_corruption("posterize", 5), attack("random-signs", "16/255")]
+    clean, *changed = (Evaluator(store, device=CPU)(victim, c, images) for c in conditions)
+    for condition, outcomes in zip(conditions[1:], changed, strict=True):
+        small = Evaluator(Store(tmp_path / "other"), device=CPU, batch_size=5)(victim, condition, images)
+        assert np.array_equal(outcomes.predictions, small.predictions)
+        assert not np.array_equal(outcomes.predictions, clean.predictions)
+    cells = set(store.cells())
+    for edited, new in ((FILE, 0), (FILE.replace("8 - severity", "7 - severity"), 2)):
+        registry._registered.clear()
+        registry._files.clear()
+        registry.load_file(plugin(edited))
+        for condition in conditions:
+            Evaluator(store, device=CPU)(victim, condition, images)
+        assert len(set(store.cells()) - cells) == new
+
+
+def test_an_installed_package_is_imported_when_it_is_used(toml, package):
+    body = "import numpy as np\ndef invert(image, severity, rng):\n    return np.uint8(255 - image)\n"
+    package("shifts_of_others", body, ("invert", "invert"))
+    text = SUITE.replace('plugins = ["shifts_of_mine.py"]\n', "").replace("posterize", "invert")
+    suite = suites.load(toml(text.replace(', "random-signs"', "")))
+    condition = suite.conditions[3]
+    assert condition.path == "synthetic/corruption-invert-1"
+    assert "shifts_of_others" not in sys.modules
+    assert str(condition.registered) == "corruption 'invert' of shifts_of_others 1.2"
+    assert "shifts_of_others 1.2" in condition.registered.version
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("import numpy", "import nunpy"),
+            "shifts_of_mine.py does not import: ModuleNotFoundError: No module named",
+        ),
+        (("levels = 8", "levels == = 8"), "shifts_of_mine.py does not import: SyntaxError"),
+        (('"posterize"', '"fog"'), "shifts_of_mine.py: the name is taken by the suite itself"),
+        (('"random-signs"', '"pgd"'), "shifts_of_mine.py: the name is taken by the suite itself"),
+        (('"random-signs"', '"adversarial-signs"'), "not the word adversarial"),
+        (('"posterize"', '"poster ize"'), "the name is part of test ids"),
+        (('"posterize"', '"posterise"'), "corruption 'posterize' is unknown; did you mean 'posterise'"),
+    ],
+)
+def test_plugins_that_are_refused(toml, plugin, change, says):
+    plugin(FILE.replace(*change))
+    with pytest.raises(InputError) as error:
+        suites.load(toml(SUITE))
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_plugin_that_is_not_there(toml):
+    with pytest.raises(InputError, match=r"plugin .*shifts_of_mine\.py: there is no such Python file"):
+        suites.load(toml(SUITE))
+
+
+def test_names_that_two_register(tmp_path, plugin, package):
+    registry.load_file(plugin())
+    again = tmp_path / "again.py"
+    again.write_text(FILE.replace("8 - severity", "9 - severity"))
+    with pytest.raises(InputError, match=r"again\.py: the name is taken by .*shifts_of_mine\.py"):
+        registry.load_file(again)
+    package("shifts_of_others", "def f(image, severity, rng): ...", ("posterize", "f"), ("fog", "f"))
+    with pytest.raises(InputError, match=r"'posterize' is registered by shifts_of_others 1\.2 and by .*mine\.py"):
+        any_corruption("posterize", 1)
+    with pytest.raises(InputError, match=r"'fog' is registered by shifts_of_others 1\.2 and by the suite itself"):
+        any_corruption("fog", 1)
+
+
+def test_a_package_that_does_not_import(package):
+    package("shifts_of_others", "import nothing_like_it", ("invert", "invert"))
+    with pytest.raises(InputError, match=r"'invert': shifts_of_others 1\.2 does not import: ModuleNotFoundError"):
+        _ = any_corruption("invert", 1).registered
+
+
+def test_what_plugins_can_not_do(plugin):
+    registry.load_file(plugin())
+    with pytest.raises(InputError, match="severity 6"):
+        any_corruption("posterize", 6)
+    with pytest.raises(InputError, match="corruption 'posterize' is unknown"):
+        corruption("posterize", 1)  # ImageNet-C has its own
+    with pytest.raises(InputError, match="runs at a fixed eps"):
+        attack("random-signs", "min")
+    with pytest.raises(InputError, match="is given an eps"):
+        attack("random-signs", "none")
+
+
+def _in_place(image, severity, rng):
+    image += 1
+    return image
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda image, severity, rng: image / 255, "returns float64"),
+        (lambda image, severity, rng: image[:32], "returns uint8 (32, 64, 3)"),
+        (lambda image, severity, rng: None, "returns NoneType"),
+        (lambda image, severity, rng: image[severity], "returns uint8 (64, 3)"),
+        (
+            lambda image, severity, rng: image ^ np.random.default_rng().integers(9, dtype=np.uint8),
+            "from call to call",
+        ),
+        (lambda image, severity: image, "TypeError"),
+        (_in_place, "changes the image that it is given"),
+    ],
+)
+def test_corruptions_that_break_their_promise(function, says):
+    with pytest.raises(InputError) as error:
+        check_corruption(function)
+    assert says in str(error.value)
+
+
+def _fgsm(model, images, labels, eps, rngs):
+    images = images.requires_grad_()
+    loss = torch.nn.functional.cross_entropy(model(images), labels, reduction="sum")
+    return (images + eps * torch.autograd.grad(loss, images)[0].sign()).clamp(0, 1)
+
+
+def _blind(model, images, labels, eps, rngs):
+    return _fgsm(model, images, labels, eps, rngs)
+
+
+_blind.access = "black-box"
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda model, images, labels, eps, rngs: (images + 2 * eps).clamp(0, 1), "leaves the ball"),
+        (lambda model, images, labels, eps, rngs: images + eps, "outside [0, 1]"),
+        (lambda model, images, labels, eps, rngs: images * torch.nan, "outside [0, 1]"),
+        (lambda model, images, labels, eps, rngs: images[:, :, 1:], "returns torch.float32 (4, 3, 63, 64)"),
+        (lambda model, images, labels, eps, rngs: images.double(), "returns torch.float64"),
+        (
+            lambda model, images, labels, eps, rngs: (images + eps * (torch.rand_like(images) - 0.5)).clamp(0, 1),
+            "call to call",
+        ),
+        (lambda model, images, labels, eps, rngs: (images + eps / len(images)).clamp(0, 1), "depends on the others"),
+        (lambda model, images, labels, eps: images, "TypeError"),
+        (_blind, "does not require grad"),
+    ],
+)
+def test_attacks_that_break_their_promise(function, says):
+    with pytest.raises(InputError) as error:
+        check_attack(function, models.load("mini:supervised", MINI))
+    assert says in str(error.value)
+
+
+def test_what_keeps_its_promise(plugin):
+    registry.load_file(plugin())
+    victim = models.load("mini:supervised", MINI)
+    check_corruption(registry.find("corruption", "posterize"))
+    check_attack(registry.find("attack", "random-signs"), victim)
+    check_attack(_fgsm, victim)
+
+
+def test_a_plugin_in_a_run(suite_run, toml, plugin):
+    """Gated and reported like ours; what breaks its promise ends the run before it begins."""
+    plugin()
+    rule = '\n[[rules]]\nmatch = "synthetic/*"\nmin_accuracy = 0.1\n'
+    run = suite_run(f"--suite={toml(SUITE + rule)}", "--samples", "24", "-k", "posterize or signs")
+    assert run.code == 0, run.output
+    assert run.cell("corruption posterize 3")["verdict"] == "pass"
+    assert run.cell("random-signs 8/255")["n"] == 24
+    plugin(FILE.replace("astype(np.uint8)", "astype(np.int16)"))
+    run = suite_run(f"--suite={toml(SUITE)}", "--samples", "24", "-k", "posterize")
+    assert run.code == 4
+    assert "shifts_of_mine.py returns int16 (64, 64, 3); return an array of uint8 (64, 64, 3)" in run.output

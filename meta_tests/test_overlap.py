@@ -256,6 +256,23 @@ def test_a_tar_that_ends_early_and_images_that_are_none(tmp_path, encoder):
     assert "2.tar: left out: can't be read to its end" in left_out[0]
 
 
+def test_hidden_files_are_no_images_of_any_source(tmp_path):
+    """What a notebook, a desktop and an archiver leave behind; what else is not read is counted."""
+    image = png(drawn(0))
+    for name in ("folder/a.png", "folder/.b.png", "folder/.ipynb_checkpoints/a.png", "folder/deep/__MACOSX/._a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(image)
+    (tmp_path / "folder" / "a.heic").touch()
+    folder = find(str(tmp_path / "folder"))
+    assert [key for key, _ in folder.shards[0].read()] == ["a.png"]
+    assert folder.left_out == (f"--pretraining {tmp_path / 'folder'}: 1 file is not read (.heic 1)",)
+    (tmp_path / "shards").mkdir()
+    write_tar(tmp_path / "shards" / "0.tar", {"./a.png": image, "._a.png": image, "__MACOSX/a.png": image})
+    (tmp_path / "shards" / "._0.tar").touch()
+    (shard,) = find(str(tmp_path / "shards")).shards
+    assert [key for key, _ in shard.read()] == ["a"]
+
+
 def test_an_empty_folder_is_named_and_alone_it_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()

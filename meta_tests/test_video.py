@@ -172,6 +172,7 @@ def test_reviewed_anchors_and_neighbours(ytbb):
 
 
 def test_without_the_review_all_frames_within_ten_count_and_a_warning_says_so(ytbb):
+    (ytbb / "one_100" / "._frame-31.jpg").touch()
     found = load("ytbb-robust", ytbb)
     assert [len(a.near) for a in found.anchors] == [2, 2, 2]  # 41 is 11 frames away
     assert "without" in found.warnings[0]

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
-
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from models.errors import InputError
 from models.files import expanded
+from shifts.listing import IMAGES, by_ending, is_hidden, list_files
 from shifts.mini_data import mini_folder
 
 Images = Iterator[tuple[str, Callable[[], bytes]]]
@@ -69,7 +67,7 @@ def find(place: str) -> Source:
     if (path / "img_emb").is_dir():
         return _ready(path)
     for suffix in _OF_FILES:
-        if files := sorted(path.glob(f"*{suffix}"), key=_by_number):
+        if files := sorted(path.glob(f"[!.]*{suffix}"), key=_by_number):
             # img2dataset writes a Parquet file of metadata beside each tar
             return Source(tuple(_of_file(file, f"{path.name}/{file.name}") for file in files))
     return _folder(path)
@@ -114,20 +112,19 @@ def stamp_of(*files: Path) -> str:
 
 def _folder(path: Path) -> Source:
     """All images below a folder, some thousand files a shard."""
-    found = sorted(
-        Path(place) / name
-        for place, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(IMG_EXTENSIONS)
-    )
+    listed = list_files(path)
+    found = [path / file for file in listed.files]
+    left_out = (f"--pretraining {path}: {by_ending(listed.others)}",) if listed.others else ()
     if not found:
-        raise InputError(f"--pretraining {path}: the folder is empty: no images, .tar, .parquet or img_emb in it")
+        none = f"--pretraining {path}: the folder is empty: no images, .tar, .parquet or img_emb in it"
+        raise InputError("; ".join([none, *left_out]))
     blocks = [found[start : start + _FILES_A_SHARD] for start in range(0, len(found), _FILES_A_SHARD)]
     return Source(
         tuple(
             Shard(f"{path.name}/{number:05d}", stamp_of(*block), partial(_read_files, path, block))
             for number, block in enumerate(blocks)
-        )
+        ),
+        left_out,
     )
 
 
@@ -143,8 +140,12 @@ def _of_file(file: Path, name: str) -> Shard:
 def _read_tar(file: Path) -> Images:
     with tarfile.open(file) as tar:
         for member in tar:
-            if member.isfile() and member.name.lower().endswith(IMG_EXTENSIONS):
+            if member.isfile() and _is_image(member.name):
                 yield str(Path(member.name).with_suffix("")), partial(_member, tar, member)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGES) and not any(map(is_hidden, PurePosixPath(name).parts))
 
 
 def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -178,7 +179,7 @@ def _of_record(file: Path, column: str, value: Any) -> bytes:
         return value
     if column == "key":
         found = sorted((file.parent / file.stem).glob(f"{value}.*"))
-        images = [path for path in found if path.name.lower().endswith(IMG_EXTENSIONS)]
+        images = [path for path in found if _is_image(path.name)]
         if not images:
             raise FileNotFoundError(f"no image {file.parent / file.stem / str(value)}.*")
         return images[0].read_bytes()
@@ -200,7 +201,7 @@ def parquet(file: Path) -> Any:
 def _ready(path: Path) -> Source:
     """`img_emb/img_emb_<n>.npy` with `metadata/metadata_<n>.parquet`."""
     shards, left_out = [], []
-    for vectors in sorted((path / "img_emb").glob("*.npy"), key=_by_number):
+    for vectors in sorted((path / "img_emb").glob("[!.]*.npy"), key=_by_number):
         number = vectors.stem.rpartition("_")[2]
         metadata = path / "metadata" / f"metadata_{number}.parquet"
         if not metadata.is_file():

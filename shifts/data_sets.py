@@ -125,7 +125,7 @@ def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassLi
     every = replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
     found = read_folder(name, images, classes, every)
     shared = tuple(replace(item, id=f"images/{item.id}") for item in found.items if item.label < len(space))
-    return ImageSet(name, shared, space)
+    return replace(found, items=shared, space=space)
 
 
 def _cifar_archive(folder: Path) -> Path | None:

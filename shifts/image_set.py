@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from PIL import Image, UnidentifiedImageError, features
 
 from models.classes import ClassList
 from models.errors import InputError, nearest
 from shifts.class_space import ClassSpace, own_space
+from shifts.depth import eight_bits
 from shifts.labels import naming, understood
+from shifts.listing import IMAGES, by_ending, is_hidden, list_files
 
 
 @dataclass(frozen=True)
@@ -87,21 +87,17 @@ class ImageSet:
 
 
 def read_folder(
-    name: str,
-    folder: Path,
-    classes: ClassList,
-    space: ClassSpace | None = None,
-    extensions: tuple[str, ...] = IMG_EXTENSIONS,
+    name: str, folder: Path, classes: ClassList, space: ClassSpace | None = None, endings: tuple[str, ...] = IMAGES
 ) -> ImageSet:
     """An image set with one folder a class of `space`, or of the models: called by its key (wnid), by a name of it, or
     by its number.
 
     Folders named by number are read by number: '10' is class 10, not the one after '1'. Not every class needs a folder.
-    Raises `InputError` for a missing or empty folder, for folders of unknown classes and for links that lead in a
-    circle.
+    Hidden files are no images; other files that are not read are counted. Raises `InputError` for a missing or empty
+    folder, for folders of unknown classes and for links that lead in a circle.
     """
     check_folder(name, folder)
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
     if not names:
         raise InputError(f"data set '{name}': {folder} has no class folders; one folder a class is expected")
     called = naming(name, space or own_space(classes), classes)
@@ -121,22 +117,22 @@ def read_folder(
             f"data set '{name}': {len(meaning.others)} of {len(names)} folders in {folder} are of classes that "
             f"'{classes.name}' does not have, and are left out"
         )
-    if loop := _link_in_a_circle(folder):
-        raise InputError(f"data set '{name}': the link {loop} leads back to a folder that it is in; remove it")
-    found = make_dataset(str(folder), labels, extensions, allow_empty=True)
-    if not found:
-        raise InputError(f"data set '{name}': {folder} contains no images ({', '.join(extensions)})")
-    items = [Item(Path(path).relative_to(folder).as_posix(), Path(path), label) for path, label in found]
-    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space, warnings=tuple(warnings))
-
-
-def _link_in_a_circle(folder: Path) -> Path | None:
-    """The first link to a folder above itself: who follows it lists the images below again and again."""
-    for place, folders, _ in os.walk(folder):
-        for path in (Path(place, name) for name in folders):
-            if path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
-                return path
-    return None
+    try:
+        found = list_files(folder, endings)
+    except InputError as error:
+        raise InputError(f"data set '{name}': {error}") from None
+    inside = [(file, labels.get(file.partition("/")[0])) for file in found.files]
+    items = [Item(file, folder / file, label) for file, label in inside if label is not None]
+    if others := [file for file in found.others if file.partition("/")[0] in labels]:
+        warnings.append(f"data set '{name}': {by_ending(others)}")
+    if beside := [file for file in found.files if "/" not in file]:
+        warnings.append(
+            f"data set '{name}': {len(beside)} images beside the class folders are not read (first: {beside[0]})"
+        )
+    if not items:
+        none = f"data set '{name}': {folder} contains no images ({', '.join(endings)})"
+        raise InputError("; ".join([none, *warnings]))
+    return ImageSet(name, tuple(items), space, warnings=tuple(warnings))
 
 
 def check_folder(name: str, folder: Path) -> None:
@@ -183,18 +179,23 @@ def image_rng(seed: int, purpose: str, image_id: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
-_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF", *(("AVIF",) if features.check("avif") else ()))
 """What images of data sets are, whatever their names end in. Pillow would hand others to programs, PostScript to
 Ghostscript."""
 
 
 def read_image(file: Path | BinaryIO) -> Image.Image:
-    """Decode a file completely. Raises `OSError` for one that is truncated, empty, not an image or absurdly large."""
+    """Decode a file completely, of several frames the first, to 8 bits a sample; EXIF's rotation is not applied.
+
+    Raises `OSError` for one that is truncated, empty, not an image or absurdly large, or whose samples can't be scaled.
+    """
     try:
         with Image.open(file, formats=_FORMATS) as image:
             image.load()
-            return image
+            return eight_bits(image)
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:
+        raise OSError(f"{file}: not an image that Pillow reads as {', '.join(_FORMATS)}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file: struct.error, KeyError, its own
         raise OSError(f"{file}: {error}") from error

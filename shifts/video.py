@@ -56,7 +56,7 @@ def read_ytbb(name: str, folder: Path, space: ClassSpace) -> ImageSet:
             f"data set '{name}': without {reviewed} all frames within {_REACH} of an anchor count as near it"
         )
         for anchor, near in sets.items():
-            frames = (path.relative_to(folder).as_posix() for path in (folder / anchor).parent.glob("*.jpg"))
+            frames = (path.relative_to(folder).as_posix() for path in (folder / anchor).parent.glob("[!.]*.jpg"))
             near += [frame for frame in frames if 0 < _distance(frame, anchor) <= _REACH]
     labels = {frame: good[anchor] for anchor, near in sets.items() for frame in (anchor, *near)}
     return _assembled(name, folder, space, sets, labels, warnings)

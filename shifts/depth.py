@@ -1,0 +1,36 @@
+"""Images with more than 8 bits a sample, as 8-bit ones. Pillow cuts them off at 255 where it converts them."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+_WHITE_IS_ZERO, _BITS = 262, 258
+"""TIFF's tags: which end of the range is white, and how many bits a sample has."""
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Grey images of 16-bit and float samples as 8-bit grey, scaled; others as they are.
+
+    16-bit samples are cut to their upper 8 bits, as Pillow does with colour. Float samples are shares of white. Raises
+    `ValueError` where the range that they are in can't be known.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    if image.mode == "F":
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"its float values go from {low:g} to {high:g}, where 0 is black and 1 is white")
+        levels = np.round(255 * values)
+    else:
+        bits = 12 if tags.get(_BITS) == (12,) else 16
+        if image.mode == "I" and image.format not in ("PNG", "PPM"):
+            raise ValueError("its values are signed or have 32 bits, and what is white among them is not known")
+        high = values.max()
+        if 0 < high < 256:
+            raise ValueError(f"its 16-bit values end at {high}, where {2**bits - 1} is white: all of it would be black")
+        levels = values >> (bits - 8)
+    levels = levels.astype(np.uint8)
+    return Image.fromarray(255 - levels if tags.get(_WHITE_IS_ZERO) == 0 else levels)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from metrics.results import Cell
+from metrics.results import Cell, Results
 from models.mini import train
-from reports.__main__ import github_lines
+from reports.__main__ import github_lines, github_warnings
 
 ROOT = Path(__file__).parent.parent
 SUITE = """
@@ -22,7 +23,11 @@ samples = 240
 imagenet = "mini:imagenet"
 [conditions]
 natural = []
+[[rules]]
+match = "*"
+max_drop_vs_supervised = 0.9
 """
+"""Its own rule hides nothing of the profile's: what fails is the regression alone."""
 
 
 @pytest.fixture
@@ -70,9 +75,20 @@ def test_exit_codes_and_what_is_left_behind(workspace, kind):
             assert ("::error title=open_clip%3Amini-clip@" in done.stdout) == (kind == "github")
     assert len(list((workspace / "robustness" / "history").iterdir())) == 1
     if kind == "github":
-        assert summary.read_text().count("## Robustness, suite robustness") == 2
+        headings = [line for line in summary.read_text().splitlines() if line.startswith("## ")]
+        assert headings == [f"## Robustness, suite robustness: {verdict}" for verdict in ("✅ holds", "❌ fails")]
 
 
 def test_an_annotation_can_not_be_closed_by_a_name():
     cell = Cell("clean", "clean", {}, "evil,%\n::warning::x", "candidate", "fail", "two\nlines")
     assert github_lines([cell]) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]
+
+
+def test_an_undecided_run_and_its_warnings_are_annotated():
+    cell = Cell("clean", "clean", {}, "m", "candidate", "inconclusive", "", accuracy=0.5, limits=1, allowed=True)
+    run = Results("mini", {}, [], [cell], warnings=["nothing to\ncompare"])
+    assert github_warnings(run) == [
+        "::warning title=robustness mini::nothing to%0Acompare",
+        "::warning title=robustness mini::The gate is undecided: 0 of 1 limits shown to hold; 1 inconclusive",
+    ]
+    assert github_lines([cell]) == github_warnings(Results("mini", {}, [], [replace(cell, verdict="pass")])) == []

@@ -2,16 +2,20 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from fixtures.caveats import of_models
 from metrics import results
 from models.errors import InputError
 from models.mini import train
 from reports import history
+from reports.__main__ import main, trend
+from reports.merge import exit_code
 
 SUITE = """
 classes = "mini"
@@ -76,11 +80,16 @@ def test_a_worse_checkpoint_fails_and_the_recorded_one_passes(gate, checkpoint, 
     assert regression.broken[0] in worse.output
 
     worse, _ = gate(checkpoint(0.35), "--record", "bad")
-    better, cells = gate("mini:clip", "--compare", "latest")
+    assert "bad.run.json.gz (did not hold, --compare latest passes it over: The gate fails in" in worse.output
+    better, cells = gate("mini:clip", "--compare", "latest", "-k", "clean")
     assert better.code == 0
-    assert cells["clean"].regression.run == "bad"
+    assert cells["clean"].regression.run == "good"
+    assert "compared with run 'good', recorded 20" in better.output
+    assert "; newer ones did not hold: bad\n" in better.output
+    assert "warning: candidate mini:clip is the model of the recorded run 'good'" in better.output
+    better, cells = gate("mini:clip", "--compare", "bad", "-k", "clean", "-q")
     assert cells["clean"].regression.difference.value > 0
-    assert (tmp_path / "reports" / "history").is_dir()
+    assert "warning: compared with run 'bad', which did not hold: The gate fails in" in better.output
 
 
 def test_few_images_decide_nothing_and_a_release_says_so(gate):
@@ -159,11 +168,31 @@ def test_the_gate_is_explained_without_running(gate):
     assert "clean/clean: not gated: max_drop_vs_supervised is switched off by rule 'clean/*' of the suite" in run.output
 
 
-def a_run(tmp_path, name="one"):
+def test_what_nothing_decides_is_never_called_holding(gate):
+    nothing = SUITE + '[[rules]]\nmatch = "*"\noff = ["max_drop_vs_supervised"]\n[[rules]]\nmatch = "clean/*"\n'
+    for profile, code in (("release", 5), ("paper", 0)):
+        run, cells = gate("mini:clip", "-k", "clean", "-q", samples=24, profile=profile, suite=nothing)
+        assert run.code == code, run.output
+        assert cells["clean"].verdict == "not gated"
+        assert "? Nothing is gated: no rule has a limit; 1 not gated\n" in run.output
+        assert "warning: rule 'clean/*' of the suite sets no limit and changes nothing" in run.output
+        assert "**Warning**: rule 'clean/*' of the suite sets" in (run.report_dir / "summary.md").read_text()
+
+
+def test_a_candidate_that_is_its_own_baseline_is_noticed_by_the_quiet(gate):
+    run, cells = gate("mini:clip", "--supervised", "mini:clip", "-k", "clean", "-q", samples=24, profile="research")
+    assert cells["clean"].difference.value == 0
+    said = "candidate mini:clip and supervised mini:clip are the same model (equal fingerprints)"
+    assert f"warning: {said}" in run.output
+    assert said in (run.report_dir / "report.html").read_text()
+
+
+def a_run(tmp_path, name="one", verdict="pass", **more):
     right = history.Right(
         "m", "clean/clean", ("a/1.png", "a/2.png", "b/1.png"), torch.tensor([True, False, True]).numpy(), (7, 8, 9), "s"
     )
-    found = results.Results("mini", {"seed": 0}, [], [])
+    cell = results.Cell("clean", "clean", {}, "m", "candidate", verdict, "", accuracy=0.5, limits=1)
+    found = results.Results("mini", {"seed": 0}, [], [cell], **more)
     return history.append(tmp_path, name, found, [history.packed(right)])
 
 
@@ -208,9 +237,71 @@ def test_only_a_damaged_file_that_may_be_the_one_asked_for_is_in_the_way(tmp_pat
         history.find(tmp_path, "older", "mini")
 
 
-def test_an_unknown_run_is_named_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="nothing is recorded there yet"):
+def test_the_latest_run_is_the_last_one_that_held(tmp_path):
+    with pytest.raises(history.NoRunError, match="nothing is recorded there yet"):
         history.find(tmp_path, "latest", "mini")
+    bad = a_run(tmp_path, "bad", "fail")
+    with pytest.raises(history.NoRunError, match=r"none of the recorded runs of suite mini .* held \('bad'\)"):
+        history.find(tmp_path, "latest", "mini")
+    good = a_run(tmp_path, "good")
+    a_run(tmp_path, "open", "inconclusive")
+    a_run(tmp_path, "half", partial="The run was interrupted: 1 of 2 cells were not run.")
+    run = history.find(tmp_path, "latest", "mini")
+    assert (run.file, run.held, run.passed_over) == (good, True, ("half", "open"))
+    by_name = history.find(tmp_path, "bad", "mini")
+    assert (by_name.file, by_name.held) == (bad, False)
+    lines = trend([history.read(file) for file in history.files(tmp_path)], "")
+    assert [line.endswith("did not hold") for line in lines[1:]] == [True, False, True, True]
+
+
+def test_an_earlier_version_s_record_is_judged_by_its_results(tmp_path):
+    for verdict in ("pass", "fail"):
+        file = a_run(tmp_path, verdict, verdict)
+        content = json.loads(gzip.decompress(file.read_bytes()))
+        del content["held"]
+        file.write_bytes(gzip.compress(json.dumps(content).encode()))
+        assert history.read(file).held == (verdict == "pass")
+
+
+def test_the_latest_file_is_printed_for_the_workflows(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sys.argv", ["reports", "history", "--history", str(tmp_path), "--latest", "/elsewhere/mini.toml"]
+    )
+    assert main() == 1
+    a_run(tmp_path, "bad", "fail")
+    assert main() == 1
+    good = a_run(tmp_path, "good")
+    assert main() == 0
+    assert capsys.readouterr().out == f"{good}\n"
+    a_run(tmp_path).write_bytes(b"")
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+
+
+MODEL = {"model": "a", "role": "candidate", "fingerprint": "1"}
+
+
+def test_models_that_are_the_same_are_named(tmp_path):
+    before = history.read(a_run(tmp_path))
+    assert list(of_models([MODEL, MODEL | {"model": "b", "fingerprint": "2"}], before)) == []
+    (said,) = of_models([MODEL, MODEL | {"model": "b", "role": "supervised"}], None)
+    assert said.startswith("candidate a and supervised b are the same model")
+    (said,) = of_models([MODEL, MODEL | {"model": "b"}], None)
+    assert said.startswith("candidate a and candidate b are the same model")
+    two_baselines = [MODEL | {"model": name, "role": "supervised"} for name in "bc"]
+    assert list(of_models(two_baselines, None)) == []
+
+
+def test_merging_where_nothing_is_gated_exits_as_a_run_does():
+    cell = results.Cell("clean", "clean", {}, "m", "candidate", "not gated", "", accuracy=0.5)
+    run = results.Results("mini", {"require_limits": True}, [], [cell])
+    assert exit_code(run) == 5
+    assert exit_code(replace(run, environment={})) == 0
+    assert exit_code(replace(run, cells=[replace(cell, limits=1, verdict="pass")])) == 0
+
+
+def test_an_unknown_run_is_named_with_the_nearest(tmp_path):
     a_run(tmp_path, "epoch-11")
     with pytest.raises(InputError, match="did you mean 'epoch-11'"):
         history.find(tmp_path, "epoch-12", "mini")

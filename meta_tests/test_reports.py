@@ -19,6 +19,7 @@ from meta_tests.conftest import ROOT
 from metrics.results import (
     Baseline,
     Cell,
+    Check,
     Confusion,
     Figure,
     Regression,
@@ -27,7 +28,7 @@ from metrics.results import (
     in_order,
     read,
 )
-from reports import csv, figures, gallery, html, junit, markdown, terminal
+from reports import csv, figures, gallery, html, junit, markdown, table, terminal
 from reports.__main__ import render
 from reports.gallery import Example
 from suites.conditions import CORRUPTIONS
@@ -47,6 +48,7 @@ PASSED = Cell(
     ci95=(0.455, 0.545),
     supervised=Baseline("mini:supervised", 0.25, (0.21, 0.29)),
     difference=Figure(0.25, (0.2, 0.3)),
+    limits=1,
 )
 VIDEO = replace(
     PASSED,
@@ -59,7 +61,7 @@ VIDEO = replace(
 )
 NOT_RUN = Cell("natural", "imagenet-v2", {}, "mini:clip", "candidate", "not run", "no data")
 FAILED = replace(PASSED, verdict="fail", condition="fgsm", model=EVIL, reason=EVIL, unreadable=(EVIL,))
-WEAK = replace(PASSED, verdict="known weakness", params={"eps": "1/255"})
+WEAK = replace(PASSED, verdict="known weakness", params={"eps": "1/255"}, limits=0)
 BASELINE = replace(PASSED, role="supervised", verdict="baseline", supervised=None, difference=None)
 MODELS = [
     {"model": EVIL, "role": "candidate", "fingerprint": "0", "image_size": 64, "classes": 24, "device": "cpu"}
@@ -230,7 +232,110 @@ def test_the_page_says_what_failed_and_what_did_not_run():
     assert "no data" in text
     assert "50.0" in text
     assert "[45.5, 54.5]" in text
-    assert "The gate holds in all 1 cells" in html.render(replace(RESULTS, cells=[PASSED]))
+
+
+OPEN = replace(PASSED, verdict="inconclusive", allowed=True, condition="pgd", reason="may be on either side")
+UNGATED = replace(PASSED, verdict="not gated", limits=0, condition="mim")
+LIMIT = Check("min_accuracy", 0.4, 0.5, (0.455, 0.545), 1, 0, "pass", "accuracy is at least 0.4")
+KEPT, BROKEN, UNSURE = LIMIT, replace(LIMIT, status="fail"), replace(LIMIT, status="inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("cells", "state", "sentence"),
+    [
+        ([PASSED], "holds", "The gate holds: 1 of 1 limits shown to hold"),
+        ([PASSED, UNGATED, WEAK], "holds", "The gate holds: 1 of 1 limits shown to hold"),
+        ([replace(WEAK, limits=2)], "holds", "The gate holds: 2 of 2 limits shown to hold"),
+        ([OPEN], "undecided", "The gate is undecided: 0 of 1 limits shown to hold"),
+        ([PASSED, replace(OPEN, limits=2, checks=(KEPT, UNSURE))], "undecided", "The gate is undecided: 2 of 3 limits"),
+        ([PASSED, replace(NOT_RUN, limits=2)], "undecided", "The gate is undecided: 1 of 3 limits shown to hold"),
+        ([PASSED, replace(OPEN, family="overlap", checks=(KEPT,))], "undecided", "The gate is undecided: 1 of 2"),
+        ([PASSED, NOT_RUN], "holds", "The gate holds: 1 of 1 limits shown to hold"),
+        ([UNGATED], "undecided", "Nothing is gated: no rule has a limit"),
+        ([UNGATED, WEAK], "undecided", "Nothing is gated: all limits are known weaknesses"),
+        ([NOT_RUN], "undecided", "Nothing was measured in 1 cells"),
+        ([PASSED, OPEN, FAILED], "fails", "The gate fails in 1 of 3 cells: 1 of 3 limits shown to hold"),
+        ([PASSED, replace(OPEN, allowed=False)], "fails", "The gate fails in 1 of 2 cells: 1 of 2 limits"),
+        ([replace(PASSED, verdict="improved", checks=(KEPT,))], "fails", "The gate fails in 1 of 1 cells: 1 of 1"),
+        ([replace(PASSED, verdict="error", checks=(KEPT,))], "fails", "The gate fails in 1 of 1 cells: 0 of 1 limits"),
+        ([replace(FAILED, allowed=True, limits=2, checks=(KEPT, BROKEN))], "fails",
+         "The gate fails in 1 of 1 cells (report only: no test fails): 1 of 2 limits shown to hold"),
+    ],
+)  # fmt: skip
+def test_the_gate_holds_only_where_every_limit_was_shown_to_be_kept(cells, state, sentence):
+    head = table.headline(replace(RESULTS, cells=cells))
+    assert head.state == state
+    assert head.sentence.startswith(sentence)
+    assert ("holds" in head.text) == (state == "holds")
+
+
+def test_a_part_of_a_run_holds_as_a_part():
+    assert (
+        "holds in this part of the run: 1 of 1" in table.headline(replace(RESULTS, cells=[PASSED], partial="-k")).text
+    )
+
+
+def test_files_of_earlier_versions_tell_limits_by_their_checks():
+    old = [replace(PASSED, limits=0, checks=(KEPT,)), replace(WEAK, limits=0, checks=(BROKEN,))]
+    assert table.headline(replace(RESULTS, cells=old)).sentence == "The gate holds: 1 of 1 limits shown to hold"
+
+
+@pytest.mark.parametrize(
+    ("row", "sign", "colour", "emoji"),
+    [
+        (PASSED, "✓", "green", "✅"),
+        (FAILED, "✕", "red", "❌"),
+        (OPEN, "?", "yellow", "⚠️"),
+        (UNGATED, "?", "yellow", "⚠️"),
+    ],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_each_view_has_three_headlines_with_a_sign_and_a_colour_of_their_own(row, sign, colour, emoji, allowed):
+    """Also where the gate only reports."""
+    run = replace(RESULTS, cells=[replace(row, allowed=allowed or row.allowed)])
+    head = table.headline(run)
+    *_, ((text, markup),) = terminal.lines(run, -2)
+    assert text == f"{sign} {head.text}"
+    assert [name for name in ("green", "red", "yellow") if markup.get(name)] == [colour]
+    assert f'<strong class="{head.state}">{sign} {head.sentence}</strong>' in html.render(run)
+    assert f"## Robustness, suite mini: {emoji} {head.state}\n\n**{head.sentence}**" in markdown.render(run)
+    (suite,) = ET.fromstring(junit.render(run))
+    found = {p.get("name"): p.get("value") for p in suite.find("properties")}
+    assert (found["gate"], found["gate_sentence"]) == (head.state, head.text)
+
+
+def test_colours_of_the_headlines_are_defined_and_differ():
+    css = (ROOT / "reports" / "report.css").read_text()
+    colours = {
+        name: re.search(rf"\.{name}\b[^{{}}]*{{ color: var\((--\w+)\)", css)[1]
+        for name in ("holds", "fails", "undecided")
+    }
+    assert len(set(colours.values())) == 3
+    assert all(css.count(f"{variable}:") == 3 for variable in colours.values()), "light, dark and printed"
+
+
+def test_junit_passes_no_cell_that_was_not_shown_to_hold():
+    run = replace(RESULTS, cells=[PASSED, OPEN, UNGATED, replace(FAILED, allowed=True)])
+    cases = {
+        case.get("name"): [child.tag for child in case] for case in ET.fromstring(junit.render(run)).iter("testcase")
+    }
+    assert cases == {
+        "bim 8/255": ["properties"],
+        **{name: ["properties", "skipped"] for name in ("pgd 8/255", "mim 8/255", "fgsm 8/255")},
+    }
+
+
+def test_what_makes_a_run_say_less_than_it_seems_to_is_said_in_every_view():
+    run = replace(RESULTS, warnings=["nothing to compare with", EVIL])
+    assert [line for line in written(run, -2) if "nothing to compare" in line] == ["warning: nothing to compare with"]
+    for view in (html.render, markdown.render, junit.render):
+        assert "nothing to compare with" in view(run)
+        assert "<script>alert" not in view(run)
+    both = html.together([("a", run), ("b", RESULTS)])
+    assert both.warnings == ["a: nothing to compare with", f"a: {EVIL}"]
+
+
+def test_nothing_was_measured_is_said():
     assert "Nothing was measured" in html.render(replace(RESULTS, cells=[NOT_RUN]))
 
 
@@ -313,6 +418,7 @@ def test_quiet_shows_what_is_no_pass_and_verbose_every_measure():
     assert any("  ytbb-robust" in line for line in written(RESULTS))
     assert not any("  ytbb-robust" in line for line in written(RESULTS, -1))
     assert any("  fgsm" in line for line in written(RESULTS, -1))
+    assert any("  pgd" in line for line in written(replace(RESULTS, cells=[PASSED, OPEN]), -1)), "fails no test"
     assert len(written(RESULTS, -2)) == 1
 
 

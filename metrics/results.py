@@ -226,6 +226,8 @@ class Results:
     shard: Shard | None = None
     partial: str = ""
     """Why cells are missing that were asked for; '' for a complete run."""
+    warnings: list[str] = field(default_factory=list)
+    """What makes the whole run say less than it seems to."""
 
     def to_json(self) -> str:
         return to_json({"schema": SCHEMA, **vars(self)}, indent=1, inf_nan_mode="constants").decode()

@@ -21,6 +21,7 @@ from reports.html import together
 from reports.merge import exit_code, merged
 from reports.picture import picture
 from reports.plugin import views, write, write_all
+from reports.table import headline
 
 
 def trend(runs: list[history.Run], family: str) -> list[str]:
@@ -34,7 +35,8 @@ def trend(runs: list[history.Run], family: str) -> list[str]:
     lines = [f"mean accuracy in percent over the {len(common)} conditions that all runs below have"]
     for run, model, own in rows:
         means = [f"{name} {_mean([own[k] for k in common if k[0] == name])}" for name in FAMILIES]
-        lines.append(f"{run.recorded}  {run.name}  {run.results.suite}  {model}  {'  '.join(means)}")
+        mark = "" if run.held else "  did not hold"
+        lines.append(f"{run.recorded}  {run.name}  {run.results.suite}  {model}  {'  '.join(means)}{mark}")
     return lines
 
 
@@ -44,11 +46,17 @@ def _mean(cells: list[Cell]) -> str:
 
 def github_lines(cells: list[Cell]) -> list[str]:
     """A workflow command each; names and reasons are not ours, so what has a meaning there is escaped."""
-    failing = [c for c in cells if c.role == "candidate" and not c.holds and c.verdict != "known weakness"]
-    shown = [c for c in cells if c.verdict == "improved"] + failing
+    shown = [c for c in cells if c.role == "candidate" and c.fails]
     return [
         f"::error title={_escaped(f'{c.model} {c.label}: {c.verdict}', also=':,')}::{_escaped(c.reason)}" for c in shown
     ]
+
+
+def github_warnings(results: Results) -> list[str]:
+    """What the run as a whole does not show."""
+    head = headline(results)
+    said = [*results.warnings, *([head.text] if head.state == "undecided" else [])]
+    return [f"::warning title=robustness {_escaped(results.suite, also=':,')}::{_escaped(text)}" for text in said]
 
 
 def _escaped(text: str, also: str = "") -> str:
@@ -96,13 +104,16 @@ def main() -> int:
         prog="python -m reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, dest="command")
-    noted = commands.add_parser("annotations", help="print failing cells as GitHub's annotations")
+    noted = commands.add_parser(
+        "annotations", help="print failing cells, and warnings of the run, as GitHub's annotations"
+    )
     noted.add_argument("results", type=argument, help="a results.json")
     command = commands.add_parser("history", help="list recorded runs and their figures")
     command.add_argument(
         "--history", type=argument, default=Path("reports/history"), help="folder of the recorded runs"
     )
     command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
+    command.add_argument("--latest", metavar="SUITE", help="print the file of the last run of a suite that held")
     joined = commands.add_parser("merge", help="join the results of a run's shards")
     joined.add_argument("results", type=argument, nargs="+", help="the results.json of each shard")
     joined.add_argument("-o", "--out", type=argument, required=True, help="folder for the reports")
@@ -132,8 +143,18 @@ def main() -> int:
         return 0
     if args.command == "annotations":
         try:
-            print("\n".join(github_lines(read(args.results).cells)))
+            results = read(args.results)
+            print("\n".join([*github_lines(results.cells), *github_warnings(results)]))
         except (OSError, ValueError) as error:
+            parser.error(str(error))
+        return 0
+    if args.latest:
+        try:
+            print(history.find(args.history, "latest", Path(args.latest).stem).file)
+        except history.NoRunError as error:
+            print(error, file=sys.stderr)
+            return 1
+        except InputError as error:
             parser.error(str(error))
         return 0
     runs, damaged = [], 0

@@ -11,7 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,16 @@ from metrics.intervals import Correct
 from metrics.results import Results, from_json
 from models.errors import InputError, nearest
 from models.files import expanded, whole
+from reports.table import headline
 
 SCHEMA = 1
 SUFFIX = ".run.json.gz"
 _LARGEST = 1 << 30
 """Bytes that are unpacked: ten thousand cells of 50 000 images are far below it, and a malicious file is stopped."""
+
+
+class NoRunError(InputError):
+    """No recorded run is the one that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,14 @@ class Run:
     file: Path
     results: Results
     right: Mapping[tuple[str, str], Right]
+    held: bool
+    """Whether every limit was shown to be kept, of all that was to be run."""
+    passed_over: tuple[str, ...] = ()
+    """Names of newer runs that did not hold, where the last one that did was asked for."""
+
+    def __str__(self) -> str:
+        newer = f"; newer ones did not hold: {', '.join(self.passed_over)}" if self.passed_over else ""
+        return f"compared with run '{self.name}', recorded {self.recorded}{newer}"
 
 
 def packed(right: Right) -> dict[str, Any]:
@@ -79,6 +92,7 @@ def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[st
         "schema": SCHEMA,
         "name": name,
         "recorded": now.isoformat(timespec="seconds"),
+        "held": held(results),
         "results": json.loads(results.to_json()),
         "images": list(images),
         "cells": lean,
@@ -88,6 +102,18 @@ def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[st
     with whole(file) as partial:
         partial.write_bytes(gzip.compress(json.dumps(content, ensure_ascii=False).encode()))
     return file
+
+
+def held(results: Results) -> bool:
+    """Whether a run is one to compare later ones with: it holds, and is no part of another."""
+    return headline(results).state == "holds" and not results.partial and results.shard is None
+
+
+def marked(results: Results) -> str:
+    """What to say after the name of a run."""
+    if held(results):
+        return ""
+    return f" (did not hold, --compare latest passes it over: {results.partial or headline(results).sentence})"
 
 
 def read(file: Path) -> Run:
@@ -105,7 +131,8 @@ def read(file: Path) -> Run:
             images = raw["images"][cell.pop("images")]
             cells.append(unpacked(cell | {"ids": [id for id, _ in images], "sizes": [size for _, size in images]}))
         right = {(cell.model, cell.condition): cell for cell in cells}
-        return Run(raw["name"], raw["recorded"], file, from_json(raw["results"]), right)
+        results = from_json(raw["results"])
+        return Run(raw["name"], raw["recorded"], file, results, right, bool(raw.get("held", held(results))))
     except EOFError:
         raise InputError(f"{file}: truncated; take it from a backup, or record that run again") from None
     except InputError:
@@ -120,17 +147,29 @@ def files(folder: Path) -> list[Path]:
 
 
 def find(folder: Path, asked: str, suite: str) -> Run:
-    """A run by its file, by the name it was recorded with (the newest of that name), or the `latest` of a suite.
+    """A run by its file, by the name it was recorded with (the newest of that name), or the `latest` of a suite that
+    held.
 
-    Raises `InputError` where there is none.
+    Raises `NoRunError` where there is none, `InputError` where a file that may be it is damaged.
     """
     if (file := expanded(asked)).is_file():
         return read(file)
-    names = []
+    names = list[str]()
+    passed_over = list[str]()
     for file in reversed(files(folder)):  # a damaged file that is older than the run asked for is in nobody's way
         run = read(file)
-        if run.name == asked or (asked == "latest" and run.results.suite == suite):
+        if run.name == asked:
             return run
         names.append(run.name)
+        if asked == "latest" and run.results.suite == suite:
+            if run.held:
+                return replace(run, passed_over=tuple(passed_over))
+            passed_over.append(run.name)
+    if passed_over:
+        them = ", ".join(f"'{name}'" for name in passed_over)
+        raise NoRunError(
+            f"--compare latest: none of the recorded runs of suite {suite} in {folder} held ({them}); compare with one "
+            "by its name"
+        )
     hint = nearest(asked, names) if names else "nothing is recorded there yet; --record NAME records a run"
-    raise InputError(f"--compare {asked}: no such run of suite {suite} in {folder}; {hint}")
+    raise NoRunError(f"--compare {asked}: no such run of suite {suite} in {folder}; {hint}")

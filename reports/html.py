@@ -109,6 +109,7 @@ def together(runs: Sequence[tuple[str, Results]]) -> Results:
         in_order(replace(c, model=called(c.model, c.role, name)) for name, run in runs for c in run.cells),
         [replace(s, model=called(s.model, s.role, name)) for name, run in runs for s in run.summaries],
         [replace(g, model=called(g.model, g.role, name)) for name, run in runs for g in run.guards],
+        warnings=[f"{name}: {warning}" for name, run in runs for warning in run.warnings],
         partial=" ".join(f"{name}: {run.partial}" for name, run in runs if run.partial),
     )
 

@@ -7,19 +7,22 @@ which its schema knows of suites alone: they are where pytest writes them and ot
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from itertools import groupby
 
 from metrics.results import Cell, Results, properties
 from reports.svg import NOT_IN_XML
-from reports.table import candidates
+from reports.table import candidates, headline
 
 
 def render(results: Results) -> str:
-    root = ET.Element("testsuites", name=f"robustness {results.suite}")
+    root, head = ET.Element("testsuites", name=f"robustness {results.suite}"), headline(results)
+    said = {"gate": head.state, "gate_sentence": head.text, "warning": " ".join(results.warnings)}
     for family, group in groupby(candidates(results.cells), key=lambda cell: cell.family):
         suite = ET.SubElement(root, "testsuite", name=family)
         if started := results.environment.get("started"):
             suite.set("timestamp", str(started))
+        _properties(suite, [(name, text) for name, text in said.items() if text])
         for cell in group:
             _case(suite, cell)
         suite.set("skipped", str(sum(case.find("skipped") is not None for case in suite)))
@@ -33,15 +36,17 @@ def _case(suite: ET.Element, cell: Cell) -> None:
     case = ET.SubElement(
         suite, "testcase", classname=f"{cell.family}.{cell.model}", name=cell.label, time=f"{cell.seconds:.3f}"
     )
-    found = ET.SubElement(case, "properties")
-    for name, value in properties(cell):
-        ET.SubElement(found, "property", name=name, value=str(value))
-    if cell.verdict == "error":
-        _outcome(case, "error", cell.verdict, cell.reason)
-    elif (not cell.holds and cell.verdict in ("fail", "inconclusive")) or cell.verdict == "improved":
-        _outcome(case, "failure", cell.verdict, cell.reason)
-    elif cell.verdict in ("not run", "known weakness"):
+    _properties(case, properties(cell))
+    if cell.fails:
+        _outcome(case, "error" if cell.verdict == "error" else "failure", cell.verdict, cell.reason)
+    elif cell.verdict != "pass":  # a viewer must not show as passed what no limit was shown to hold in
         _outcome(case, "skipped", cell.verdict, f"{cell.verdict}: {cell.reason}")
+
+
+def _properties(element: ET.Element, named: Iterable[tuple[str, object]]) -> None:
+    found = ET.SubElement(element, "properties")
+    for name, value in named:
+        ET.SubElement(found, "property", name=name, value=str(value))
 
 
 def _outcome(case: ET.Element, tag: str, kind: str, sentence: str) -> None:

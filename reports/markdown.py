@@ -21,13 +21,17 @@ from reports.table import (
 
 _LIMIT = 59_000
 """Bytes, with some room below what a step summary should have."""
+_SIGN = {"holds": "✅", "fails": "❌", "undecided": "⚠️"}
+"""With a colour of their own: a step summary has no others."""
 
 
 def render(results: Results) -> str:
     """What does not fit is left out, the least urgent first, and counted."""
     shown, head = candidates(results.cells), headline(results)
     failed = failing(shown)
-    lines = [f"## Robustness, suite {_escaped(results.suite)}: {head.sentence.lower()}", "", f"{head.counts}.", ""]
+    title = f"## Robustness, suite {_escaped(results.suite)}: {_SIGN[head.state]} {head.state}"
+    lines = [title, "", f"**{head.sentence}**; {head.counts}.", ""]
+    lines += [line for warning in results.warnings for line in (f"**Warning**: {_escaped(warning)}", "")]
     if results.partial:
         lines += [f"**Partial**: {_escaped(results.partial)}", ""]
     rest = [cell for cell in shown if cell.verdict not in ("pass", "not gated") and cell not in failed]

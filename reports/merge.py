@@ -12,7 +12,7 @@ from metrics.results import Cell, Results, in_order, read
 from metrics.summary import of_cells
 from models.errors import InputError
 
-_SAME = ("suite_file", "samples", "seed", "classes", "alpha", "code_version")
+_SAME = ("suite_file", "samples", "seed", "classes", "alpha", "report_only", "require_limits", "code_version")
 """What the shards of one run have in common, of what they say of their environment."""
 
 
@@ -48,7 +48,8 @@ def merged(files: Sequence[Path]) -> Results:
     in_turn = sorted(
         (results for _, results in shards), key=lambda results: results.shard.index if results.shard else 0
     )
-    cells = corrected(in_order([*(cell for r in in_turn for cell in r.cells), *absent]), first.environment["alpha"])
+    cells = in_order([*(cell for r in in_turn for cell in r.cells), *absent])
+    cells = corrected(cells, first.environment["alpha"], report_only=first.environment["report_only"])
     on_imagenet = first.environment["classes"] == "imagenet"
     return replace(
         first,
@@ -57,16 +58,18 @@ def merged(files: Sequence[Path]) -> Results:
         summaries=of_cells(cells, on_imagenet=on_imagenet),
         guards=guards.of_cells(cells),
         shard=None,
+        warnings=list(dict.fromkeys(warning for results in in_turn for warning in results.warnings)),
     )
 
 
 def exit_code(results: Results) -> int:
-    """As pytest's: 5 where nothing was measured, 1 where a test fails."""
+    """As pytest's: 5 where nothing was measured, or nothing is gated that should be, 1 where a test fails."""
     candidates = [cell for cell in results.cells if cell.role == "candidate"]
     if all(cell.accuracy is None for cell in candidates):
         return 5
-    failing = ("fail", "error", "inconclusive", "improved")
-    return int(any(cell.verdict in failing and not cell.allowed for cell in candidates))
+    if any(cell.fails for cell in candidates):
+        return 1
+    return 5 if results.environment.get("require_limits") and not any(cell.gated for cell in candidates) else 0
 
 
 def _read(file: Path) -> Results:

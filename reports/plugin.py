@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.plugin import MODELS, SELECTED, SELECTION, limits, runs_benchmark, unmeasured
+from fixtures.plugin import MODELS, SELECTED, SELECTION, WARNINGS, limits, runs_benchmark, unmeasured
 from fixtures.settings import SETTINGS, CellSpec, Settings, cells_of
 from metrics import guards
 from metrics.gate import corrected
@@ -111,22 +111,24 @@ class Recorder:
         times = {"started": self._began.isoformat(timespec="seconds"), "seconds": seconds}
         partial = _partial(session, len(missing), len(self._expected))
         shard, about = self._shard(settings), environment(self._config) | times
-        results = Results(settings.suite.name, about, models, cells, summaries, found, shard, partial)
+        warnings = self._config.stash.get(WARNINGS, [])
+        results = Results(settings.suite.name, about, models, cells, summaries, found, shard, partial, warnings)
         pictures = gallery.collect(settings.gallery_dir, cells)
         self._results = results
         self._written = self._save(session, settings.report_dir, lambda folder: write_all(results, folder, pictures))
         if (name := settings.record) and self._right:
             file = self._save(session, settings.history_dir, lambda to: history.append(to, name, results, self._right))
-            self._notes += [f"recorded: {os.path.relpath(file)}"] if file else []
+            self._notes += [f"recorded: {os.path.relpath(file)}{history.marked(results)}"] if file else []
         if settings.update_thresholds:
             self._notes += _tightened(settings, cells)
         measured = {test for test, rows in self._rows.items() if rows[0].accuracy is not None}
         decided = [test in measured for test, cell in self._expected.items() if settings.limits(cell.condition)]
         self._undecided = decided.count(False) if settings.deadline else 0
         nothing_measured = not measured or (settings.deadline and decided and not any(decided))
+        nothing_gated = gate.require_limits and not any(cell.gated for cell in table.candidates(cells))
         if settings.shard and not self._expected:  # there are more shards than work
             session.exitstatus = pytest.ExitCode.OK
-        elif nothing_measured and session.exitstatus == pytest.ExitCode.OK:
+        elif (nothing_measured or nothing_gated) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -237,6 +239,8 @@ def environment(config: pytest.Config) -> dict[str, Any]:
         "samples": settings.samples,
         "seed": settings.seed,
         "alpha": settings.suite.gate.alpha,
+        "report_only": settings.suite.gate.report_only,
+        "require_limits": settings.suite.gate.require_limits,
         "device": settings.device,
         "code_version": code_version(),
         "python": sys.version.split()[0],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from metrics.results import Cell, Guard, Results, Summary
 from suites.conditions import MCE
@@ -130,7 +131,7 @@ def guards(found: Sequence[Guard]) -> list[str]:
 
 
 def warnings(cells: Sequence[Cell]) -> list[str]:
-    """What the data sets' readers had to say, each sentence once."""
+    """What is to be known of single cells, each sentence once; of the whole run `Results.warnings` tells."""
     return list(dict.fromkeys(warning for cell in cells for warning in cell.warnings))
 
 
@@ -145,30 +146,45 @@ def counts(cells: Iterable[Cell]) -> dict[str, int]:
 
 
 def failing(cells: Iterable[Cell]) -> list[Cell]:
-    """Those whose tests fail, the worst verdict first."""
-    found = [cell for cell in cells if cell.verdict in ("fail", "error", "improved") and not cell.allowed]
-    found += [cell for cell in cells if cell.verdict == "inconclusive" and not cell.allowed]
+    """What the gate fails in, the worst verdict first; also where the suite's gate only reports."""
+    found = [cell for cell in cells if cell.fails or cell.verdict in ("fail", "error", "improved")]
     return sorted(found, key=lambda cell: VERDICTS.index(cell.verdict))
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict on a run in a sentence, and the verdicts of its cells counted."""
+    """The verdict on a run in a sentence, and the verdicts of its cells counted. It holds only where every limit was
+    shown to be kept; where none was shown to be broken either, it is undecided."""
 
-    holds: bool
+    state: Literal["holds", "fails", "undecided"]
     sentence: str
     counts: str
 
+    @property
+    def sign(self) -> str:
+        return {"holds": "✓", "fails": "✕", "undecided": "?"}[self.state]
+
+    @property
+    def text(self) -> str:
+        return f"{self.sentence}; {self.counts}" if self.counts else self.sentence
+
 
 def headline(results: Results) -> Headline:
+    """All that is said of a run as a whole follows from this; known weaknesses are no limits that count."""
     shown = candidates(results.cells)
-    failed, ran = len(failing(shown)), sum(cell.accuracy is not None for cell in shown)
+    failed, kept, limits = failing(shown), sum(cell.kept for cell in shown), sum(cell.gated for cell in shown)
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts(shown).items())
+    part = " in this part of the run" if results.partial or results.shard else ""
+    known = f"{kept} of {limits} limits shown to hold"
     if failed:
-        return Headline(False, f"The gate fails in {failed} of {len(shown)} cells", counted)
-    if not ran:
-        return Headline(False, f"Nothing was measured in {len(shown)} cells", counted)
-    where = "all" if ran == len(shown) else f"the {ran} of"
-    return Headline(
-        True, f"The gate holds in {where} {len(shown)} cells" + (" that ran" if ran < len(shown) else ""), counted
-    )
+        ignored = " (report only: no test fails)" if all(cell.allowed for cell in failed) else ""
+        return Headline("fails", f"The gate fails in {len(failed)} of {len(shown)} cells{ignored}: {known}", counted)
+    if all(cell.accuracy is None for cell in shown):
+        return Headline("undecided", f"Nothing was measured in {len(shown)} cells", counted)
+    if not limits:
+        weak = any(cell.verdict == "known weakness" for cell in shown)
+        why = "all limits are known weaknesses" if weak else "no rule has a limit"
+        return Headline("undecided", f"Nothing is gated: {why}", counted)
+    if kept < limits or any(cell.verdict == "inconclusive" for cell in shown):
+        return Headline("undecided", f"The gate is undecided: {known}", counted)
+    return Headline("holds", f"The gate holds{part}: {known}", counted)

@@ -20,12 +20,13 @@ _MARKUP = {
     "inconclusive": {"yellow": True},
     "known weakness": {"yellow": True},
 }
+_COLOUR = {"holds": "green", "fails": "red", "undecided": "yellow"}
 _LABEL = 36
 
 
 def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
-    """Compact by default; below 0 what is no plain pass, below -1 the headline; above 0 also the baselines' accuracies,
-    other measures, and every reason."""
+    """Compact by default; below 0 what is no plain pass, below -1 the headline and warnings of the whole run; above 0
+    also the baselines' accuracies, other measures, and every reason."""
     head = table.headline(results)
     if verbosity > -2:
         shown = [cell for cell in candidates(results.cells) if verbosity >= 0 or _notable(cell)]
@@ -40,13 +41,15 @@ def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
             yield (((line), {"red": line.startswith("guard broken")}),)
         for warning in table.warnings(results.cells):
             yield ((f"warning: {warning}", {"yellow": True}),)
+    for warning in results.warnings:
+        yield ((f"warning: {warning}", {"yellow": True, "bold": True}),)
     if results.partial:
         yield ((f"partial: {results.partial}", {"red": True, "bold": True}),)
-    yield ((f"{head.sentence}: {head.counts}", {"green": head.holds, "red": not head.holds, "bold": True}),)
+    yield ((f"{head.sign} {head.text}", {_COLOUR[head.state]: True, "bold": True}),)
 
 
 def _notable(cell: Cell) -> bool:
-    return cell.verdict not in ("pass", "not gated", "known weakness") and not cell.allowed
+    return cell.verdict not in ("pass", "not gated", "known weakness")
 
 
 def _rows(cells: Sequence[Cell], verbosity: int) -> Iterator[Line]:

@@ -262,6 +262,11 @@ class Suite:
         """As `rules.deciding`: the suite's rules come before equally specific ones of the profile."""
         return deciding(self.rules, condition)
 
+    @property
+    def limits(self) -> set[str]:
+        """Names of those that decide any condition."""
+        return {limit.name for condition in self.conditions for limit in self.deciding(condition) if not limit.off}
+
     def whose(self, rule: Rule) -> str:
         """What to call a rule: by its pattern, and where it stands."""
         place = "the suite" if rule in self.settings.rules else f"profile '{self.profile_name}'"

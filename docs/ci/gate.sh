@@ -1,6 +1,6 @@
 #!/bin/sh
 # The release gate of a checkpoint, for any CI. Exits as pytest does: 0 the gate holds, 1 it fails, 4 wrong usage (a
-# checkpoint that can't be loaded, too), 5 nothing was measured.
+# checkpoint that can't be loaded, too), 5 nothing was measured, or no limit decides anything.
 #
 #   CANDIDATE  spec of the model under test, with absolute paths
 #   SUITE      suite TOML or name                                 (default: mini)
@@ -12,7 +12,10 @@ cd "$(dirname "$0")/../.."
 OUT=${OUT:-$PWD/reports}
 set -- --suite="${SUITE:-mini}" --profile="${PROFILE:-release}" --report-dir="$OUT/latest" "$@"
 [ -z "${CANDIDATE:-}" ] || set -- "$@" --candidate="$CANDIDATE"
-[ -z "$(ls "$OUT"/history/*.run.json.gz 2>/dev/null)" ] || set -- "$@" --compare=latest
+found=0
+latest=$(python -m reports history --history "$OUT/history" --latest "${SUITE:-mini}") || found=$?
+[ "$found" -le 1 ] || exit 4 # a damaged file
+[ "$found" -ne 0 ] || set -- "$@" --compare="$latest"
 rm -f "$OUT/latest/results.json" "$OUT/latest/summary.md" # a run that stops early must not show its predecessor's
 
 code=0

@@ -164,7 +164,7 @@ def test_other_class_names(tmp_path):
     assert plain.prompts != drawn.prompts
     assert drawn.classes == MINI  # what typographic attacks write on the images is the same for all models
     (tmp_path / "short.txt").write_text("one\ntwo\n")
-    with pytest.raises(InputError, match=f"{len(MINI)} of {len(MINI)} classes have no name, {MINI.keys[0]}"):
+    with pytest.raises(InputError, match=f"2 names without keys, where 'mini' has {len(MINI)} classes"):
         renamed(MINI, tmp_path / "short.txt")
 
 

@@ -23,7 +23,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
 from models import mini
-from models.classes import ClassList, renamed
+from models.classes import ClassList, namesakes, renamed
 from models.classifier import Classifier, fingerprint_of
 from models.errors import InputError, ModelWarning, nearest
 from models.head import cached_class_embeddings
@@ -79,6 +79,7 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
     names = classes.names
     if options.class_names not in (None, "open_clip"):
         names = renamed(classes, Path(options.class_names)).names
+    _warn_of_namesakes(spec, replace(classes, names=names))
     prompts = read_prompts(options.prompts or classes.prompts)
     clip = load_clip(spec, device)
     config = clip.preprocessing
@@ -99,6 +100,17 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
         fingerprint=fingerprint,
         prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
     ).to(device)
+
+
+def _warn_of_namesakes(spec: ModelSpec, classes: ClassList) -> None:
+    if same := namesakes(classes):
+        first, second = same[0]
+        warnings.warn(
+            f"{spec}: the classes {first} and {second} are both called '{classes.names[classes.keys.index(first)]}', "
+            f"which no prompt can tell apart ({len(same)} such pairs)",
+            ModelWarning,
+            stacklevel=2,
+        )
 
 
 def load_clip(spec: ModelSpec, device: torch.device) -> Clip:

@@ -1,6 +1,7 @@
 """The data sets on disk: from the line in the suite to a labelled image set.
 
-A source is a folder in the published layout, `wds:SHARDS` (WebDataset) or `hf:NAME?split=SPLIT` (Hugging Face).
+A source is a folder in the published layout, `flat:FOLDER?labels=TABLE`, `wds:SHARDS` (WebDataset) or
+`hf:NAME?split=SPLIT` (Hugging Face).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 
 from models.classes import ClassList
 from models.errors import InputError
-from shifts import hub, shards, video
+from shifts import flat, hub, shards, video
 from shifts.class_space import ClassSpace, class_space, facts, own_space
 from shifts.image_set import ImageSet, Item, check_folder, read_folder
 from shifts.labels import naming, understood
@@ -40,11 +41,14 @@ def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet
     """
     space = space_of(data, source, classes)
     kind, _, place = source.partition(":")
-    if kind in ("wds", "hf"):
+    if kind in ("flat", "wds", "hf"):
         if data in _VIDEO or data in _OF_FOLDERS or part:
             raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
-        records = (shards.read if kind == "wds" else hub.read)(data, place)
-        images = labelled(data, records, space, classes)
+        if kind == "flat":
+            images = flat.read(data, place, space, classes)
+        else:
+            records = (shards.read if kind == "wds" else hub.read)(data, place)
+            images = labelled(data, records, space, classes)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
@@ -86,7 +90,7 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Image
     Raises `InputError` where the source is no folder in the published layout.
     """
     folder, published = Path(source), facts("objectnet", classes)
-    if source.partition(":")[0] in ("wds", "hf"):
+    if source.partition(":")[0] in ("flat", "wds", "hf"):
         raise InputError(f"all names of objectnet are read from a folder in its published layout, not from '{source}'")
     check_folder("objectnet", folder)
     file = folder / "mappings" / "folder_to_objectnet_label.json"

@@ -99,7 +99,11 @@ def read_folder(
     check_folder(name, folder)
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
     if not names:
-        raise InputError(f"data set '{name}': {folder} has no class folders; one folder a class is expected")
+        reason = f"data set '{name}': {folder} has no class folders; one folder a class is expected"
+        if count := len(list_files(folder).files):
+            table = f'{name} = "flat:{folder}?labels=LOC_val_solution.csv"'
+            reason += f", or, for the {count} images in it, a table of files and classes, such as {table}"
+        raise InputError(reason)
     called = naming(name, space or own_space(classes), classes)
     meaning = understood(f"data set '{name}': {folder}", names, called)
     if unknown := sorted(map(str, meaning.faults)):

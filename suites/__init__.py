@@ -293,8 +293,8 @@ class Suite:
         return self.settings.clean_set if condition.data == CLEAN_SET else condition.data
 
     def source(self, data: str) -> str | None:
-        """Where a data set is: a folder, `wds:` shards, an `hf:` data set, or `mini:NAME` for the drawn world; None
-        where the suite names none."""
+        """Where a data set is: a folder, `flat:` images with a table, `wds:` shards, an `hf:` data set, or `mini:NAME`
+        for the drawn world; None where the suite names none."""
         source = self.settings.data.get(data)
         if source is None or source.startswith("mini:"):
             return source
@@ -307,6 +307,10 @@ class Suite:
             name, mark, options = place.partition("?")
             table = expanded(name, folder)
             return f"hf:{table}{mark}{options}" if name[:1] in (*"./~$",) or table.is_dir() else source
+        if kind == "flat":
+            images, mark, labels = place.partition("?labels=")
+            beside = expanded(labels, folder)  # else it is beside the images
+            return f"flat:{expanded(images, folder)}{mark}{beside if beside.is_file() else labels}"
         return str(expanded(source, folder))
 
 

@@ -1,0 +1,168 @@
+"""ImageNet's validation images as they are unpacked, without class folders: the labels of each kind of table."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+import suites
+from models import InputError
+from models.classes import class_list
+from shifts import data_sets
+from shifts.image_set import sample
+
+IMAGENET = class_list("imagenet")
+NAMES = [f"ILSVRC2012_val_{n:08d}" for n in range(1, 5)]
+LABELS = [65, 970, 230, 0]
+"""Of ImageNet's first four validation images but one, among the sorted wnids."""
+WNIDS = [IMAGENET.keys[label] for label in LABELS]
+DEVKIT = [490, 361, 171, 449]
+"""The devkit's own numbers of these classes."""
+
+
+@pytest.fixture
+def val(tmp_path):
+    (tmp_path / "val").mkdir()
+    for name in NAMES:
+        Image.new("RGB", (8, 8)).save(tmp_path / "val" / f"{name}.JPEG")
+    return tmp_path / "val"
+
+
+def load(val, table, classes=IMAGENET):
+    return data_sets.load("imagenet", f"flat:{val}?labels={table}", classes)
+
+
+def lines(*columns, between=" ", head=""):
+    return head + "\n".join(between.join(map(str, row)) for row in zip(*columns, strict=True)) + "\n"
+
+
+FILES = [f"{name}.JPEG" for name in NAMES]
+TABLES = {
+    "LOC_val_solution.csv": lines(
+        reversed(NAMES),
+        [f"{wnid} 111 108 428 366 {wnid} 1 2 3 4 " for wnid in reversed(WNIDS)],
+        between=",",
+        head="\ufeffImageId,PredictionString\r\n",
+    ),
+    "spaces.txt": lines(FILES, WNIDS),
+    "tabs.tsv": lines(FILES, WNIDS, between="\t"),
+    "folders.txt": lines([f"val/{file}" for file in FILES], WNIDS),
+    "head.csv": lines(WNIDS, FILES, range(4), between=",", head="wnid,filename,number\n"),
+    "quoted.csv": lines([f'"{f}"' for f in FILES], [*WNIDS[:3], '"tench, Tinca tinca"'], between=","),
+    "column.txt": lines(WNIDS),
+    "val.txt": lines(FILES, LABELS),
+    "numbers.txt": lines(LABELS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(val, name):
+    (val.parent / name).write_text(TABLES[name])
+    found = load(val, val.parent / name)
+    wanted = sorted((f"{wnid}/{file}", label) for wnid, file, label in zip(WNIDS, FILES, LABELS, strict=True))
+    assert [(item.id, item.label) for item in found.items] == wanted
+    assert all(item.image().size == (8, 8) for item in found.items)
+    numbered = "numbers, which are taken for places in the list of classes from 0, in ImageNet's of its sorted wnids"
+    assert (numbered in found.warnings[0]) == (name in ("val.txt", "numbers.txt"))
+
+
+def devkit(folder, name):
+    """Its list of classes, with inner nodes of the hierarchy above them, as they are published."""
+    inner = ("n00001740", "entity", 1676)
+    if name == "map_clsloc.txt":
+        (folder / name).write_text(lines(WNIDS, DEVKIT, ["a"] * 4))
+        return
+    kinds = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
+    rows = [(number, wnid, "words") for number, wnid in zip(DEVKIT, WNIDS, strict=True)] + [inner[::-1][:1] + inner[:2]]
+    savemat(folder / name, {"synsets": np.array(rows, dtype=kinds).reshape(-1, 1)})
+
+
+@pytest.mark.parametrize("synsets", ["meta.mat", "map_clsloc.txt"])
+def test_the_devkit_counts_in_an_order_of_its_own(val, synsets):
+    (val.parent / "devkit").mkdir()
+    truth = val.parent / "devkit" / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(lines(DEVKIT))
+    with pytest.raises(InputError, match=r"truth\.txt: its numbers are those of ImageNet's devkit.*put meta\.mat or"):
+        load(val, truth)
+    devkit(truth.parent, synsets)
+    assert {item.path.name: item.label for item in load(val, truth).items} == dict(zip(FILES, LABELS, strict=True))
+    truth.write_text(lines([1, *DEVKIT[1:]]))
+    with pytest.raises(InputError, match=r"truth\.txt: 1 is no class"):
+        load(val, truth)
+
+
+def test_images_and_ids_are_those_of_class_folders(val, tmp_path):
+    (tmp_path / "labels.txt").write_text(TABLES["spaces.txt"])
+    for wnid, file in zip(WNIDS, FILES, strict=True):
+        (tmp_path / "folders" / wnid).mkdir(parents=True)
+        (tmp_path / "folders" / wnid / file).write_bytes((val / file).read_bytes())
+    flat, folders = load(val, tmp_path / "labels.txt"), data_sets.load("imagenet", str(tmp_path / "folders"), IMAGENET)
+    assert [(item.id, item.label) for item in flat.items] == [(item.id, item.label) for item in folders.items]
+    assert [item.id for item in sample(flat, 2, 0).items] == [item.id for item in sample(folders, 2, 0).items]
+
+
+def test_images_that_the_table_does_not_name_are_counted(val):
+    (val / "labels.csv").write_text(lines(FILES[:3], WNIDS[:3], between=","))
+    (val / "x.heic").touch()
+    found = load(val, "labels.csv")
+    assert len(found) == 3
+    assert f"1 images are not in {val / 'labels.csv'} and are left out (first: {FILES[3]})" in found.warnings[0]
+    assert "1 file is not read (.heic 1)" in found.warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (lines(FILES, [1, 1000, 3, 4]), "may be the devkit's or places counted from 1; take a table of wnids"),
+        (lines(NAMES, [1, 2, 3, 4]), "it numbers the images and has no classes; take LOC_val_solution.csv"),
+        (lines(["a", "b"], WNIDS[:2]), "names none of its 4 images (first: ILSVRC2012_val_00000001.JPEG)"),
+        (lines([FILES[0]] * 2, WNIDS[:2]), "ILSVRC2012_val_00000001.JPEG has two classes"),
+        (lines(FILES, ["n00000000"] * 4), "4 of 4 labels in"),
+        ("ImageId,a,b\nx,y,z\n", "of the columns ImageId, a, b none is called wnid"),
+        (f"{FILES[0]} {WNIDS[0]}\n{FILES[1]}\n", "a file and its class are expected in each line, not"),
+        ("\n", "the table is empty"),
+    ],
+)
+def test_what_is_no_table_is_named(val, table, says):
+    (val.parent / "labels.txt").write_text(table)
+    with pytest.raises(InputError) as error:
+        load(val, "labels.txt")
+    assert says in str(error.value)
+    assert "data set 'imagenet'" in str(error.value)
+
+
+def test_a_column_of_classes_is_for_numbered_files(val):
+    (val / FILES[0]).rename(val / "dog.JPEG")
+    (val.parent / "labels.txt").write_text(lines(WNIDS))
+    with pytest.raises(InputError, match=r"is for files called ILSVRC2012_val_00000001, not dog\.JPEG"):
+        load(val, "labels.txt")
+
+
+def test_without_a_table_the_error_says_what_to_write(val):
+    with pytest.raises(InputError, match=r"write flat:/.*/val\?labels=LOC_val_solution\.csv"):
+        data_sets.load("imagenet", f"flat:{val}", IMAGENET)
+    with pytest.raises(
+        InputError, match=r"has no class folders; .* imagenet = \"flat:/.*/val\?labels=LOC_val_solution\.csv"
+    ):
+        data_sets.load("imagenet", str(val), IMAGENET)
+    with pytest.raises(InputError, match=r"nowhere\.csv: not a text file that can be read"):
+        load(val, "nowhere.csv")
+    (val.parent / "wide.txt").write_text(TABLES["spaces.txt"], encoding="utf-16")
+    with pytest.raises(InputError, match=r"wide\.txt: not a text file that can be read"):
+        load(val, "wide.txt")
+
+
+@pytest.mark.parametrize("place", [".", "val", "data"])
+def test_a_table_is_beside_the_suite_or_the_images(toml, tmp_path, val, place):
+    (tmp_path / "data").mkdir()
+    val.rename(tmp_path / "data" / "val")
+    table = tmp_path / {".": ".", "val": "data/val", "data": "data"}[place] / "labels.txt"
+    table.write_text(TABLES["spaces.txt"])
+    text = 'candidate = ["mini:clip"]\n[data]\nimagenet = "flat:data/val?labels=labels.txt"\n[conditions]\n'
+    source = suites.load(toml(text)).source("imagenet")
+    assert len(data_sets.load("imagenet", source, IMAGENET)) == 4
+
+
+def test_sets_with_layouts_of_their_own_are_not_flat(val):
+    with pytest.raises(InputError, match="is read from a folder in its published layout"):
+        data_sets.load("imagenet-c", f"flat:{val}", IMAGENET, "fog/1")

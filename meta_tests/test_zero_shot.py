@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import asdict
 
 import open_clip
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import models
 from models import InputError, head, mini
 from models.classes import class_list, renamed
+from models.clip_plan import compare_with_published, quick_gelu
 from models.errors import ModelWarning
 from models.spec import parse
 from models.templates import TokenTemplate, read_prompts
@@ -191,7 +193,8 @@ def test_the_activation_of_a_file_is_found_or_asked_for(plain_and_quick):
     assert not torch.allclose(unknown, quick, atol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ModelWarning)
-        asked = models.load(f"open_clip:mini-plain@{file}?quick_gelu=true", MINI).net.head
+        told = "mean=0.48145466,0.4578275,0.40821073&std=0.26862954,0.26130258,0.27577711"
+        asked = models.load(f"open_clip:mini-plain@{file}?quick_gelu=true&{told}", MINI).net.head
         (file.parent.parent / "params.txt").write_text("force_quick_gelu: True\nmodel: mini-plain\nname: run\n")
         logged = models.load(f"open_clip:mini-plain@{file}", MINI).net.head
         (file.parent.parent / "params.txt").unlink()
@@ -211,23 +214,19 @@ def test_a_training_log_of_another_architecture_is_believed(plain_and_quick):
 
 def test_tags_tell_their_activation():
     """open_clip only warns: the plain architecture would silently lose accuracy."""
-    from models.zero_shot import _quick_gelu
-
     for tag, needs in (("openai", True), ("laion2b_s34b_b79k", False)):
-        assert _quick_gelu(parse(f"open_clip:ViT-B-32/{tag}"), None, {}) == needs
+        assert quick_gelu(parse(f"open_clip:ViT-B-32/{tag}"), None, {}, None) == needs
 
 
 def test_preprocessing_unlike_that_of_published_weights_is_told(tmp_path):
     """SigLIP's are published with mean 0.5; a file does not say what it was trained with."""
-    from models.zero_shot import _compare_with_published
-
     (tmp_path / "x.pt").touch()
-    ours = open_clip.transform.PreprocessCfg()
+    ours = asdict(open_clip.transform.PreprocessCfg())
     with pytest.warns(ModelWarning, match=r"mean=0.5,0.5,0.5"):
-        _compare_with_published(parse(f"open_clip:ViT-B-16-SigLIP@{tmp_path / 'x.pt'}"), ours)
+        compare_with_published(parse(f"open_clip:ViT-B-16-SigLIP@{tmp_path / 'x.pt'}"), ours)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _compare_with_published(parse(f"open_clip:ViT-B-32@{tmp_path / 'x.pt'}"), ours)
+        compare_with_published(parse(f"open_clip:ViT-B-32@{tmp_path / 'x.pt'}"), ours)
 
 
 def test_a_sigmoid_models_bias_is_in_its_logits(tmp_path):

@@ -24,8 +24,8 @@ class Classifier(nn.Module):
     `logits(images)` takes float (n, 3, side, side) in [0, 1] at the model's own resolution and returns float
     (n, classes), differentiable with respect to the images. The weights are frozen and in evaluation mode. Which kind
     of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on. `precision`
-    is that of the forward pass inside; images, weights and logits are float32. `prompts` says which prompts a
-    zero-shot head was made of.
+    is that of the forward pass inside; images, weights and logits are float32. In words for the reader: `prompts`,
+    which prompts a zero-shot head was made of, and `interpolation` and `crop`, what `geometry` does.
     """
 
     mean: Tensor
@@ -43,10 +43,12 @@ class Classifier(nn.Module):
         std: Sequence[float],
         fingerprint: str,
         prompts: str = "",
+        interpolation: str = "",
+        crop: str = "",
     ) -> None:
         super().__init__()
         self.net, self.name, self.classes, self.fingerprint = net, name, classes, fingerprint
-        self.prompts = prompts
+        self.prompts, self.interpolation, self.crop = prompts, interpolation, crop
         self.image_size, self.geometry = image_size, geometry
         self.precision: Precision = "fp32"
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))

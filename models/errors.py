@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -12,6 +13,11 @@ class InputError(ValueError):
 
 class ModelWarning(UserWarning):
     """A model loads, but the user should know something about it before trusting its figures."""
+
+
+def warn(message: str) -> None:
+    """Give a `ModelWarning`."""
+    warnings.warn(message, ModelWarning, stacklevel=3)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

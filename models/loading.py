@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image
-from safetensors import SafetensorError
-from timm.models import load_state_dict
 from torch import Tensor, nn
 from torchvision import transforms
 
+from models.checkpoint import CheckpointError
 from models.classes import ClassList
 from models.classifier import Geometry
 from models.errors import InputError
 from models.spec import ModelSpec
-
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
-"""What distributed training, compilation and training frameworks put before every key."""
 
 
 class ToRGB:
@@ -44,19 +38,11 @@ def without_tensor_steps(transform: transforms.Compose) -> Geometry:
     return transforms.Compose(geometry)
 
 
-def read_state_dict(file: Path, *, ema: bool) -> dict[str, Tensor]:
-    """The weights in a torch or safetensors file, without executing code in it.
-
-    Of a training checkpoint these are the averaged weights where it has them and `ema` asks for them, else the others.
-    """
-    state: dict[str, Tensor] = load_state_dict(str(file), use_ema=ema, weights_only=True)
-    while prefix := next((p for p in _WRAPPERS if state and all(key.startswith(p) for key in state)), None):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
-
-
-def check_fit(net: nn.Module, state: dict[str, Tensor], spec: ModelSpec, classes: ClassList | None = None) -> None:
-    """Raise `InputError` saying which keys do not fit, or that a head has other classes than the suite."""
+def check_fit(
+    net: nn.Module, state: dict[str, Tensor], spec: ModelSpec, classes: ClassList | None = None, hint: str = ""
+) -> None:
+    """Raise `InputError` saying which keys do not fit, or that a head has other classes than the suite; `hint` is what
+    else is known of the weights."""
     own = net.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
@@ -70,7 +56,8 @@ def check_fit(net: nn.Module, state: dict[str, Tensor], spec: ModelSpec, classes
                 f"model spec '{spec}': {spec.file} has {state[head].shape[0]} classes ({head}), but the suite's class "
                 f"list '{classes.name}' has {len(classes)}"
             )
-    parts = [f"{key} has the shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}" for key in misshapen[:3]]
+    parts = [hint] if hint else []
+    parts += [f"{key} has the shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}" for key in misshapen[:3]]
     for what, keys in (("missing", missing), ("unexpected", unexpected)):
         if keys:
             parts.append(f"{len(keys)} keys are {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
@@ -95,6 +82,8 @@ def hub_or_file_errors(spec: ModelSpec) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except CheckpointError as error:
+        raise InputError(f"model spec '{spec}': {error}") from error
     except ModuleNotFoundError as error:
         raise InputError(f"model spec '{spec}': it needs the package {error.name}; pip install {error.name}") from error
     except Exception as error:
@@ -106,11 +95,5 @@ def hub_or_file_errors(spec: ModelSpec) -> Iterator[None]:
                 else (f"check the network, or give a local checkpoint as {spec.kind}:ARCHITECTURE@FILE")
             )
             raise InputError(f"model spec '{spec}': its weights can't be had ({reasons[0][:200]}); {mend}") from error
-        # timm wraps the unpickling error in a RuntimeError that recommends what must not be done here
-        if isinstance(error, pickle.UnpicklingError | EOFError | SafetensorError) or "weights_only" in reasons[0]:
-            raise InputError(
-                f"model spec '{spec}': {spec.file} is not a checkpoint that loads without executing code "
-                f"({reasons[0].partition('. ')[0][:200]}); save its state dict with torch.save or as safetensors"
-            ) from error
         detail = " ".join(reasons[:3])[:300]
         raise InputError(f"model spec '{spec}': {spec.file} does not load: {type(error).__name__}: {detail}") from error

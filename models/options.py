@@ -22,6 +22,7 @@ class Options:
     `class_names`: `open_clip`, or a file with what the prompts call each class.
     `precision`: of the forward pass; weights, normalisation and logits stay float32.
     `quick_gelu`: the activation of checkpoints that descend from OpenAI's.
+    `config`: a file with the architecture, as JSON that open_clip reads.
     `ema`: take the averaged weights of a training checkpoint that has both.
     `image_size` (pixels), `mean`, `std` (of pixels in [0, 1]), `interpolation`, `resize_mode`, `crop_pct`: the
     preprocessing.
@@ -33,6 +34,7 @@ class Options:
     compile: bool = False
     channels_last: bool = True
     quick_gelu: bool | None = None
+    config: str | None = None
     ema: bool = True
     image_size: int | None = None
     mean: tuple[float, float, float] | None = None
@@ -44,7 +46,7 @@ class Options:
 
 TEMPLATE_SETS = ("openai-80", "simple", "plain", "as-is", "cifar10-18")
 _SPEED = ("precision", "compile", "channels_last")
-_ZERO_SHOT = ("prompts", "class_names", "quick_gelu", "resize_mode")
+_ZERO_SHOT = ("prompts", "class_names", "quick_gelu", "config", "resize_mode")
 _ALLOWED = {
     "open_clip": tuple(f.name for f in fields(Options) if f.name != "crop_pct"),
     "timm": tuple(f.name for f in fields(Options) if f.name not in _ZERO_SHOT),
@@ -57,7 +59,11 @@ _CHOICES = {
     "interpolation": ("bilinear", "bicubic"),
     "resize_mode": ("shortest", "longest", "squash"),
 }
-_NAMES_OR_FILES = {"prompts": TEMPLATE_SETS, "class_names": ("open_clip",)}
+_NAMES_OR_FILES: dict[str, tuple[str, ...]] = {
+    "prompts": TEMPLATE_SETS,
+    "class_names": ("open_clip",),
+    "config": (),
+}
 
 
 def split_options(text: str) -> dict[str, str]:
@@ -95,9 +101,8 @@ def _read(key: str, value: str, folder: Path) -> object:
     if key in _NAMES_OR_FILES:
         file = expanded(value, folder)
         if value not in _NAMES_OR_FILES[key] and not file.is_file():
-            raise InputError(
-                f"the option '{key}={value}': there is no such file; {nearest(value, _NAMES_OR_FILES[key])}"
-            )
+            known = f"; {nearest(value, _NAMES_OR_FILES[key])}" if _NAMES_OR_FILES[key] else f" {file}"
+            raise InputError(f"the option '{key}={value}': there is no such file{known}")
         return value if value in _NAMES_OR_FILES[key] else str(file)
     try:
         return _READERS.get(key, _flag)(value)

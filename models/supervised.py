@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -15,11 +17,14 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
+from models.checkpoint import read_checkpoint
 from models.classes import ClassList, class_list
-from models.classifier import Classifier, Geometry, fingerprint_of
-from models.errors import InputError, nearest
-from models.loading import ToRGB, check_fit, hub_or_file_errors, read_state_dict, without_tensor_steps
+from models.classifier import Classifier, fingerprint_of
+from models.errors import InputError, nearest, warn
+from models.loading import ToRGB, check_fit, hub_or_file_errors, without_tensor_steps
+from models.preprocessing import Preprocessing
 from models.spec import ModelSpec
+from models.training_log import ImageTraining, image_training
 
 _IMAGENET = 1000
 
@@ -50,14 +55,60 @@ def load_timm(spec: ModelSpec, classes: ClassList, device: torch.device, **overr
     if tag and spec.name not in tagged:
         raise InputError(f"model spec '{spec}': timm has no weights '{tag}' for {arch}; {nearest(spec.name, tagged)}")
     with hub_or_file_errors(spec):
-        if spec.file:
-            state = read_state_dict(spec.file, ema=spec.options.ema)
-            net = timm.create_model(spec.name, num_classes=_outputs(state, classes))
-            check_fit(net, state, spec, classes)
-            net.load_state_dict(state)
-        else:
-            net = timm.create_model(spec.name, pretrained=True)
-    return wrap_timm(net, spec, classes, device, **overrides)
+        if not spec.file:
+            return wrap_timm(timm.create_model(spec.name, pretrained=True), spec, classes, device, **overrides)
+        checkpoint = read_checkpoint(spec.file, ema=spec.options.ema)
+        log = image_training(spec.file, checkpoint.arguments)
+        _check_model(spec, log, timm.list_models())
+        net: Any = timm.create_model(spec.name, num_classes=_outputs(checkpoint.weights, classes), **log.build)
+        if own := _own_size(net, checkpoint.weights):
+            net.set_input_size(img_size=own)
+        check_fit(net, checkpoint.weights, spec, classes)
+        net.load_state_dict(checkpoint.weights)
+    size = log.image_size or own
+    logged = {**log.preprocessing, **({"input_size": (3, size, size)} if size else {}), **overrides}
+    if not tag and not overrides:
+        prepared = resolve_data_config(logged, model=net)
+        told = {*log.tells, *(("image_size",) if own else ())}
+        _tell_assumed(spec, told, prepared["input_size"][-1], prepared["mean"], prepared["std"], "timm:NAME.TAG@FILE")
+    return wrap_timm(net, spec, classes, device, **logged)
+
+
+def _own_size(net: Any, weights: Mapping[str, Tensor]) -> int | None:
+    """The side of the images that a positional embedding in weights is for, in pixels; None without one."""
+    ours, theirs = getattr(net, "pos_embed", None), weights.get("pos_embed")
+    if ours is None or theirs is None or not ours.ndim == theirs.ndim == 3 or not hasattr(net, "set_input_size"):
+        return None
+    rows, columns = net.patch_embed.grid_size
+    patches = theirs.shape[1] - (ours.shape[1] - rows * columns)  # the others are of class and register tokens
+    side: int = math.isqrt(max(patches, 0)) * net.patch_embed.patch_size[0]
+    return side or None
+
+
+def _check_model(spec: ModelSpec, log: ImageTraining, known: Collection[str]) -> None:
+    arch = (log.model or spec.name).partition(".")[0]
+    if arch == spec.name.partition(".")[0]:
+        return
+    if arch in known:
+        raise InputError(f"model spec '{spec}': the arguments of its training say that the model is {log.model}")
+    warn(f"{spec}: the arguments of its training say that the model is {log.model}")
+
+
+def _tell_assumed(
+    spec: ModelSpec, told: Collection[str], size: int, mean: Sequence[float], std: Sequence[float], mend: str
+) -> None:
+    """Warn of the preprocessing that neither the file nor the spec tells."""
+    default = {"image_size": f"{size} px", "mean": f"mean {_colour(mean)}", "std": f"std {_colour(std)}"}
+    assumed = [text for key, text in default.items() if key not in told and getattr(spec.options, key) is None]
+    if assumed:
+        warn(
+            f"{spec}: the file does not say how it was trained; assumed are {', '.join(assumed)}; if it was trained "
+            f"with others write them as options, ?mean=R,G,B&std=R,G,B, or name weights that have them, {mend}"
+        )
+
+
+def _colour(numbers: Sequence[float]) -> str:
+    return ",".join(f"{number:.7g}" for number in numbers)
 
 
 def wrap_timm(net: Any, spec: ModelSpec, classes: ClassList, device: torch.device, **overrides: object) -> Classifier:
@@ -72,14 +123,24 @@ def wrap_timm(net: Any, spec: ModelSpec, classes: ClassList, device: torch.devic
             overrides[key] = value
     if size := options.image_size:
         overrides["input_size"] = (3, size, size)
-        if hasattr(net, "set_input_size"):
-            net.set_input_size(img_size=size)
     config = resolve_data_config(overrides, model=net)
-    geometry = without_tensor_steps(create_transform(**config, is_training=False))
-    size, mean, std = config["input_size"][-1], config["mean"], config["std"]
-    return _classifier(net, net.num_classes, spec, classes, size, geometry, mean, std, sorted(config.items())).to(
-        device
+    height, width = config["input_size"][1:]
+    if height != width:
+        raise InputError(f"model spec '{spec}': it takes images of {height} x {width} px, here they must be square")
+    if "input_size" in overrides and hasattr(net, "set_input_size"):
+        before = getattr(net, "pos_embed", None)
+        net.set_input_size(img_size=width)
+        if before is not None and net.pos_embed is not before:
+            warn(f"{spec}: its positional embedding is resized to {width} px")
+    prepared = Preprocessing(
+        size=width,
+        mean=config["mean"],
+        std=config["std"],
+        interpolation=config["interpolation"],
+        crop=f"{config['crop_mode']}, crop_pct {config['crop_pct']:.3g}",
+        geometry=without_tensor_steps(create_transform(**config, is_training=False)),
     )
+    return _classifier(net, net.num_classes, spec, classes, prepared).to(device)
 
 
 def load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
@@ -97,51 +158,56 @@ def load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) 
         raise InputError(
             f"model spec '{spec}': torchvision has no weights '{tag}' for {spec.name}; {nearest(tag, tags)}"
         )
+    log, own = ImageTraining(), None
     with hub_or_file_errors(spec), _weights_only():
         if spec.file:
-            state = read_state_dict(spec.file, ema=spec.options.ema)
-            outputs = _outputs(state, classes)
-            net = torchvision.models.get_model(spec.name, weights=None, num_classes=outputs)
-            check_fit(net, state, spec, classes)
-            net.load_state_dict(state)
+            checkpoint = read_checkpoint(spec.file, ema=spec.options.ema)
+            log = image_training(spec.file, checkpoint.arguments)
+            _check_model(spec, log, known)
+            outputs = _outputs(checkpoint.weights, classes)
+            own = _own_vit_size(checkpoint.weights)
+            build = {"image_size": own} if own else {}
+            net = torchvision.models.get_model(spec.name, weights=None, num_classes=outputs, **build)
+            check_fit(net, checkpoint.weights, spec, classes)
+            net.load_state_dict(checkpoint.weights)
         else:
             outputs = 1000
             net = torchvision.models.get_model(spec.name, weights=tags[tag])
-    options, preset = spec.options, tags[tag].transforms()
-    size = options.image_size or preset.crop_size[0]
-    resize = size / (options.crop_pct or preset.crop_size[0] / preset.resize_size[0])
-    interpolation = InterpolationMode(options.interpolation or preset.interpolation.value)
-    geometry = Compose([Resize(round(resize), interpolation, antialias=preset.antialias), CenterCrop(size)])
-    mean, std = options.mean or preset.mean, options.std or preset.std
-    identity = spec.name, repr(geometry), mean, std
-    return _classifier(net, outputs, spec, classes, size, geometry, mean, std, identity).to(device)
+    options, preset, logged = spec.options, tags[tag].transforms(), log.preprocessing
+    size = options.image_size or log.image_size or own or preset.crop_size[0]
+    crop_pct = options.crop_pct or logged.get("crop_pct") or preset.crop_size[0] / preset.resize_size[0]
+    interpolation = InterpolationMode(options.interpolation or logged.get("interpolation", preset.interpolation.value))
+    resize = Resize(round(size / crop_pct), interpolation, antialias=preset.antialias)
+    prepared = Preprocessing(
+        size=size,
+        mean=options.mean or logged.get("mean", preset.mean),
+        std=options.std or logged.get("std", preset.std),
+        interpolation=interpolation.value,
+        crop=f"center, crop_pct {crop_pct:.3g}",
+        geometry=Compose([resize, CenterCrop(size)]),
+    )
+    if spec.file and not spec.tag:
+        told = {*log.tells, *(("image_size",) if own else ())}
+        _tell_assumed(spec, told, size, prepared.mean, prepared.std, "torchvision:NAME/TAG@FILE")
+    return _classifier(net, outputs, spec, classes, prepared).to(device)
+
+
+def _own_vit_size(weights: Mapping[str, Tensor]) -> int | None:
+    """The same for torchvision's vision transformers."""
+    if "encoder.pos_embedding" not in weights or "conv_proj.weight" not in weights:
+        return None
+    return math.isqrt(weights["encoder.pos_embedding"].shape[1] - 1) * weights["conv_proj.weight"].shape[-1]
 
 
 def _classifier(
-    net: nn.Module,
-    outputs: int,
-    spec: ModelSpec,
-    classes: ClassList,
-    image_size: int,
-    geometry: Geometry,
-    mean: Sequence[float],
-    std: Sequence[float],
-    preprocessing: object,
+    net: nn.Module, outputs: int, spec: ModelSpec, classes: ClassList, prepared: Preprocessing
 ) -> Classifier:
-    fingerprint = fingerprint_of(net, spec.name, preprocessing, classes.keys)
+    prepared = replace(prepared, geometry=Compose([ToRGB(), prepared.geometry]))  # as when both libraries read a file
+    fingerprint = fingerprint_of(net, spec.name, prepared, repr(prepared.geometry), classes.keys)
     positions = classes.positions_in(class_list("imagenet")) if outputs == _IMAGENET else None
     if positions is not None and positions != tuple(range(_IMAGENET)):
         net = _Subset(net, positions)
-    return Classifier(
-        net,
-        name=spec.text,
-        classes=classes,
-        image_size=image_size,
-        geometry=Compose([ToRGB(), geometry]),  # both libraries convert when they read a file
-        mean=mean,
-        std=std,
-        fingerprint=fingerprint,
-    )
+    return Classifier(net, name=spec.text, classes=classes, fingerprint=fingerprint, **prepared.arguments)
 
 
 def _outputs(state: dict[str, Tensor], classes: ClassList) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from open_clip import (
     add_model_config,
     create_model,
     get_model_config,
-    get_pretrained_cfg,
     get_tokenizer,
     list_models,
     list_pretrained_tags_by_model,
@@ -23,19 +21,26 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
 from models import mini
+from models.architectures import read_config, registered, unlike
+from models.checkpoint import Checkpoint, read_checkpoint, weights_in
 from models.classes import ClassList, namesakes, renamed
 from models.classifier import Classifier, fingerprint_of
-from models.errors import InputError, ModelWarning, nearest
+from models.clip_plan import OPENAI_MARKS, plan_of, size_of
+from models.errors import InputError, nearest, warn
 from models.head import cached_class_embeddings
-from models.loading import check_fit, hub_or_file_errors, quiet, read_state_dict, without_tensor_steps
+from models.loading import check_fit, hub_or_file_errors, quiet, without_tensor_steps
+from models.preprocessing import Preprocessing
 from models.spec import ModelSpec
 from models.templates import Tokenizer, read_prompts
 
 add_model_config(mini.FOLDER)
 
 _TEXT_TOWERS = ("transformer", "token_embedding", "ln_final", "text", "text_decoder")
-_OPENAI_MARKS = ("input_resolution", "context_length", "vocab_size")
-"""Entries of OpenAI's own state dicts that are no weights."""
+_RESIZE_MODES = {
+    "shortest": "shortest side, centre crop",
+    "longest": "longest side, padded",
+    "squash": "squashed",
+}
 
 
 class ZeroShot(nn.Module):
@@ -65,7 +70,7 @@ class Clip:
 
     net: Any
     tokenizer: Tokenizer
-    preprocessing: PreprocessCfg
+    preprocessing: Preprocessing
     architecture: object
     """What the weights alone don't tell: the configuration and the activation."""
 
@@ -82,8 +87,8 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
     _warn_of_namesakes(spec, replace(classes, names=names))
     prompts = read_prompts(options.prompts or classes.prompts)
     clip = load_clip(spec, device)
-    config = clip.preprocessing
-    identity = clip.architecture, config, names, prompts.templates, prompts.weights
+    prepared = clip.preprocessing
+    identity = clip.architecture, prepared, names, prompts.templates, prompts.weights
     fingerprint = fingerprint_of(clip.net, *identity)
     head = cached_class_embeddings(clip.net, clip.tokenizer, names, prompts, fingerprint)
     for tower in _TEXT_TOWERS:  # the head stands for it; free the memory
@@ -93,10 +98,7 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
         ZeroShot(clip.net, head),
         name=spec.text,
         classes=classes,
-        image_size=config.size if isinstance(config.size, int) else config.size[0],
-        geometry=without_tensor_steps(image_transform_v2(config, is_train=False)),
-        mean=config.mean,
-        std=config.std,
+        **prepared.arguments,
         fingerprint=fingerprint,
         prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
     ).to(device)
@@ -105,11 +107,9 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
 def _warn_of_namesakes(spec: ModelSpec, classes: ClassList) -> None:
     if same := namesakes(classes):
         first, second = same[0]
-        warnings.warn(
+        warn(
             f"{spec}: the classes {first} and {second} are both called '{classes.names[classes.keys.index(first)]}', "
-            f"which no prompt can tell apart ({len(same)} such pairs)",
-            ModelWarning,
-            stacklevel=2,
+            f"which no prompt can tell apart ({len(same)} such pairs)"
         )
 
 
@@ -119,47 +119,58 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
         spec = mini.inner(spec)
     if spec.kind != "open_clip":
         raise InputError(f"model spec '{spec}': a CLIP is expected, as open_clip:ARCH/TAG or mini:clip")
+    folder = Path(spec.name.removeprefix("local-dir:")) if spec.name.startswith("local-dir:") else None
     _check_names(spec)
-    options = spec.options
-    wanted = {
-        "mean": options.mean,
-        "std": options.std,
-        "interpolation": options.interpolation,
-        "resize_mode": options.resize_mode,
-    }
     with hub_or_file_errors(spec):
-        state = read_state_dict(spec.file, ema=options.ema) if spec.file else None
-        config = get_model_config(spec.name)
-        quick_gelu = _quick_gelu(spec, state, config)
+        name, config, published = _architecture(spec, folder)
+        file = spec.file or (weights_in(folder) if folder else None)
+        checkpoint = read_checkpoint(file, ema=spec.options.ema) if file else None
+        plan = plan_of(spec, config, published, checkpoint.weights if checkpoint else None)
         # the weights of a timm tower fit at its own size only; its size can change after they are loaded
         later = "timm_model_name" in config["vision_cfg"]
         with quiet():
             net = create_model(
-                spec.name,
+                name,
                 pretrained=spec.tag or None,
-                load_weights=state is None,
-                require_pretrained=state is None,
+                load_weights=checkpoint is None,
+                require_pretrained=checkpoint is None,
                 pretrained_text=False,
                 weights_only=True,
-                force_quick_gelu=quick_gelu,
-                force_image_size=None if later else options.image_size,
-                force_preprocess_cfg={key: value for key, value in wanted.items() if value is not None},
+                force_image_size=None if later else plan.image_size,
+                force_context_length=plan.context_length,
+                **plan.arguments,
             )
-        if state is not None:
-            _load_weights(net, state, spec)
-        if later and options.image_size:
-            net.visual.set_input_size(options.image_size)
-        tokenizer = get_tokenizer(spec.name)
-    preprocessing = replace(PreprocessCfg(**net.visual.preprocess_cfg), size=net.visual.image_size)
-    if spec.file:
-        _compare_with_published(spec, preprocessing)
+        if later and plan.own_size and plan.own_size != net.visual.image_size:
+            net.visual.set_input_size(plan.own_size)
+        if checkpoint:
+            _load_weights(net, checkpoint, spec, config)
+        elif plan.image_size and size_of(net.state_dict()) and plan.image_size != config["vision_cfg"]["image_size"]:
+            warn(f"{spec}: its positional embedding is resized to {plan.image_size} px")
+        if later and plan.image_size:
+            net.visual.set_input_size(plan.image_size)
+        tokenizer = get_tokenizer(name, context_length=plan.context_length)
     net.requires_grad_(False).eval().to(device)
-    return Clip(net, tokenizer, preprocessing, (config, quick_gelu))
+    return Clip(net, tokenizer, _preprocessing(net.visual, spec), (config, plan.arguments))
+
+
+def _preprocessing(tower: Any, spec: ModelSpec) -> Preprocessing:
+    config = replace(PreprocessCfg(**tower.preprocess_cfg), size=tower.image_size)
+    sides = {config.size} if isinstance(config.size, int) else set(config.size)
+    if len(sides) > 1:
+        raise InputError(f"model spec '{spec}': it takes images of {config.size} px, here they must be square")
+    return Preprocessing(
+        size=sides.pop(),
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        interpolation=config.interpolation,
+        crop=_RESIZE_MODES[config.resize_mode],
+        geometry=without_tensor_steps(image_transform_v2(config, is_train=False)),
+    )
 
 
 def _check_names(spec: ModelSpec) -> None:
     arch = spec.name
-    if arch.startswith(("hf-hub:", "local-dir:")):
+    if arch.startswith(("hf-hub:", "local-dir:")) or spec.options.config:
         return
     if arch not in list_models():
         raise InputError(f"model spec '{spec}': open_clip has no architecture '{arch}'; {nearest(arch, list_models())}")
@@ -170,75 +181,34 @@ def _check_names(spec: ModelSpec) -> None:
         )
 
 
-def _load_weights(net: nn.Module, state: dict[str, Tensor], spec: ModelSpec) -> None:
+def _architecture(spec: ModelSpec, folder: Path | None) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """What open_clip calls the architecture, its configuration, and the preprocessing that comes with it."""
+    if spec.options.config:
+        file = Path(spec.options.config)
+        config, published = read_config(file)
+        return registered(file, config), config, published
+    if folder:
+        return (spec.name, *read_config(folder / "open_clip_config.json"))
+    return spec.name, get_model_config(spec.name), {}
+
+
+def _load_weights(net: nn.Module, checkpoint: Checkpoint, spec: ModelSpec, config: dict[str, Any]) -> None:
     """What open_clip does with a checkpoint file, for weights that are in memory already."""
-    state = convert_state_dict(net, {key: value for key, value in state.items() if key not in _OPENAI_MARKS})
+    state = {key: value for key, value in checkpoint.weights.items() if key not in OPENAI_MARKS}
+    state = convert_state_dict(net, state)
     if "positional_embedding" in state and not hasattr(net, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
+    if getattr(net, "logit_bias", None) is not None:  # which no loss but the sigmoid's trains; it changes no prediction
+        state.setdefault("logit_bias", torch.zeros(()))
     for name in ("logit_scale", "logit_bias"):  # a number in some checkpoints, a list of one number in others
         if name in state and isinstance(own := getattr(net, name, None), Tensor) and own.numel() == state[name].numel():
             state[name] = state[name].reshape(own.shape)
     state.pop("text.transformer.embeddings.position_ids", None)  # written by old versions of transformers
+    for name, _ in net.named_buffers():  # a TorchScript archive has those, too, that no state dict has
+        if checkpoint.form and name not in net.state_dict():
+            state.pop(name, None)
+    hint = "; ".join(part for part in (checkpoint.form and f"it is {checkpoint.form}", unlike(config, state)) if part)
     resize_pos_embed(state, net)
     resize_text_pos_embed(state, net)
-    check_fit(net, state, spec)
+    check_fit(net, state, spec, hint=hint)
     net.load_state_dict(state)
-
-
-def _quick_gelu(spec: ModelSpec, state: dict[str, Tensor] | None, config: dict[str, Any]) -> bool:
-    """Whether the plain architecture of the name must be given OpenAI's activation.
-
-    Weights fit both, and with the wrong one the accuracy silently falls by points. Tags say which they need; a file
-    does so by OpenAI's marks in it or by the training log beside it; else the user is warned.
-    """
-    asked = spec.options.quick_gelu
-    if asked is False and config.get("quick_gelu"):
-        raise InputError(f"model spec '{spec}': {spec.name} has QuickGELU; name the architecture without it")
-    if asked is not None:
-        return asked
-    if spec.tag:
-        return bool((get_pretrained_cfg(spec.name, spec.tag) or {}).get("quick_gelu"))
-    if state is None or not spec.file or config.get("quick_gelu"):
-        return False
-    if any(mark in state for mark in _OPENAI_MARKS):
-        return True
-    logged = _training_log(spec.file)
-    if logged.get("model", spec.name).replace("/", "-") != spec.name:
-        raise InputError(f"model spec '{spec}': its training log says that the architecture is {logged['model']}")
-    if "force_quick_gelu" in logged:
-        return logged["force_quick_gelu"] == "True"
-    if f"{spec.name}-quickgelu" in list_models():
-        warnings.warn(
-            f"{spec}: the file does not say which activation it has, GELU is assumed; if it descends from OpenAI's "
-            "weights write ?quick_gelu=true, if not ?quick_gelu=false",
-            ModelWarning,
-            stacklevel=2,
-        )
-    return False
-
-
-def _training_log(file: Path) -> dict[str, str]:
-    """The parameters that open_clip's training writes beside its folder of checkpoints, or nothing."""
-    log = file.resolve().parent.parent / "params.txt"
-    if file.resolve().parent.name != "checkpoints" or not log.is_file():
-        return {}
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {key: value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
-
-
-def _compare_with_published(spec: ModelSpec, ours: PreprocessCfg) -> None:
-    """A file does not tell its preprocessing either: warn where all published weights of the architecture have
-    another."""
-    published = [get_pretrained_cfg(spec.name, tag) for tag in list_pretrained_tags_by_model(spec.name)]
-    for key in ("mean", "std", "resize_mode"):
-        default = getattr(ours, key)
-        theirs = {tuple(v) if isinstance(v := cfg.get(key) or default, list | tuple) else v for cfg in published}
-        if theirs and default not in theirs and getattr(spec.options, key) is None:
-            value = next(iter(theirs))
-            text = value if isinstance(value, str) else ",".join(str(number) for number in value)
-            warnings.warn(
-                f"{spec}: {key} {default} is assumed, published weights of {spec.name} have {text}; "
-                f"if yours have it, too, write ?{key}={text}",
-                ModelWarning,
-                stacklevel=2,
-            )

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from open_clip.transform import image_transform_v2
 from torch import Tensor
 
 from metrics.intervals import Correct, Estimate, accuracy, paired_difference
@@ -118,12 +117,11 @@ def _split(options: argparse.Namespace, classes: ClassList) -> tuple[ImageSet, I
 
 def _task(clip: Clip, classes: ClassList, images: ImageSet) -> Task:
     device = next(clip.net.parameters()).device
-    transform = image_transform_v2(clip.preprocessing, is_train=False)
     blocks = []
     with torch.inference_mode(), progress(len(images), "image embeddings", "image") as bar:
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             items = images.items[start : start + _IMAGES_AT_ONCE]
-            batch = torch.stack([transform(_read(item)) for item in items])
+            batch = torch.stack([clip.preprocessing.normalised(_read(item)) for item in items])
             blocks.append(clip.net.encode_image(batch.to(device), normalize=True))
             bar.update(len(items))
     labels = torch.tensor([item.label for item in images.items], device=device)

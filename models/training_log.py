@@ -1,0 +1,203 @@
+"""What a training run says of the model that came out of it: open_clip's `params.txt`, the arguments of timm's and
+torchvision's scripts."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from models.errors import InputError
+
+_LARGEST = 1 << 20
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ClipTraining:
+    """The flags of open_clip's training that change the model or what it sees; None where the default was left.
+
+    The others that force something, patch dropout and precision, are for training alone.
+    """
+
+    file: Path
+    model: str | None = None
+    pretrained: str | None = None
+    force_quick_gelu: bool | None = None
+    force_custom_text: bool | None = None
+    force_image_size: int | None = None
+    force_context_length: int | None = None
+    image_mean: Colour | None = None
+    image_std: Colour | None = None
+    image_interpolation: str | None = None
+    image_resize_mode: str | None = None
+
+
+def clip_training(file: Path) -> ClipTraining | None:
+    """The parameters that open_clip's training writes beside its folder of checkpoints, or that lie beside the file.
+
+    Raises `InputError` for a value that can't be meant.
+    """
+    folder = file.resolve().parent
+    places = (folder.parent / "params.txt",) if folder.name == "checkpoints" else (folder / "params.txt",)
+    log = next((place for place in places if place.is_file()), None)
+    if log is None:
+        return None
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = {key: value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
+    found: dict[str, Any] = {}
+    for key, read in _CLIP_FLAGS.items():
+        if said.get(key, "None") in ("None", ""):
+            continue
+        try:
+            found[key] = read(_literal(said[key]))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{log}: '{key}: {said[key]}' is not {error}") from None
+    return ClipTraining(log, **found)
+
+
+@dataclass(frozen=True)
+class ImageTraining:
+    """What the arguments of a supervised training say: what the network is built with, and its preprocessing in the
+    words of `timm.data.resolve_data_config`. `tells` are the names that they have, if only to leave the default."""
+
+    model: str | None = None
+    image_size: int | None = None
+    build: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    tells: frozenset[str] = frozenset()
+
+
+def image_training(file: Path, arguments: Mapping[str, Any]) -> ImageTraining:
+    """The arguments of a training of timm, or of torchvision's, DeiT's and MAE's scripts, which call some otherwise:
+    those in a checkpoint, else those of the `args.yaml` beside it.
+
+    Raises `InputError` for a value that can't be meant.
+    """
+    source, said = file, arguments
+    beside = file.resolve().parent / "args.yaml"
+    if not said and beside.is_file() and beside.stat().st_size < _LARGEST:
+        source, said = beside, _yaml(beside)
+    found: dict[str, Any] = {}
+    for key, (name, read) in _IMAGE_ARGUMENTS.items():
+        if (value := said.get(key)) is None or value in ("", [], {}) or name in found:
+            continue
+        try:
+            found[name] = read(value)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{source}: the training's argument '{key}={value}' is not {error}") from None
+    tells = {name for key, (name, _) in _IMAGE_ARGUMENTS.items() if key in said}
+    if "val_crop_size" in said and "val_resize_size" in said:  # torchvision's scripts, which have ImageNet's mean
+        found["crop_pct"] = _side(said["val_crop_size"]) / _number(said["val_resize_size"])
+        found |= {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+        tells |= {"mean", "std"}
+    build = {key: found[key] for key in ("global_pool",) if key in found} | found.get("model_kwargs", {})
+    prepared: dict[str, Any] = {
+        key: found[key] for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode") if key in found
+    }
+    return ImageTraining(found.get("model"), found.get("image_size"), build, prepared, frozenset(tells))
+
+
+def _yaml(file: Path) -> Mapping[str, Any]:
+    try:
+        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not the arguments of a training: {reason}") from None
+    return said if isinstance(said, dict) else {}
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a name")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("True or False")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise TypeError("a whole number")
+    return value
+
+
+def _share(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 < value <= 10:
+        raise TypeError("a share like 0.875")
+    return float(value)
+
+
+def _side(value: object) -> int:
+    """Of a square: one number, a list of one, height and width, or channels, height and width."""
+    sides = list(value) if isinstance(value, list | tuple) else [value]
+    sides = sides[1:] if len(sides) == 3 else sides
+    if not sides or len(set(sides)) > 1:
+        raise ValueError("the size of a square image, which is what models here take")
+    return _number(sides[0])
+
+
+def _colour(value: object) -> Colour:
+    """Three numbers, or one for all of them."""
+    numbers: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = numbers * 3 if len(numbers) == 1 else numbers
+    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError("three numbers")
+    return float(numbers[0]), float(numbers[1]), float(numbers[2])
+
+
+def _plain(value: object) -> dict[str, object]:
+    """Arguments of a network's constructor. Those of `timm.create_model` itself, which name files and places to load
+    from, are not taken from a file."""
+    if not isinstance(value, dict) or not all(isinstance(v, int | float | str | tuple | list) for v in value.values()):
+        raise TypeError("arguments of a network")
+    return {key: v for key, v in value.items() if not re.match("pretrained|checkpoint|cache|num_classes", str(key))}
+
+
+def _interpolation(value: object) -> str:
+    """Training at random evaluates with the default."""
+    return "bicubic" if _text(value) == "random" else _text(value)
+
+
+_CLIP_FLAGS: dict[str, Callable[[object], object]] = {
+    "model": _text,
+    "pretrained": _text,
+    "force_quick_gelu": _flag,
+    "force_custom_text": _flag,
+    "force_image_size": _side,
+    "force_context_length": _number,
+    "image_mean": _colour,
+    "image_std": _colour,
+    "image_interpolation": _interpolation,
+    "image_resize_mode": _text,
+}
+_IMAGE_ARGUMENTS: dict[str, tuple[str, Callable[[object], object]]] = {
+    "model": ("model", _text),
+    "gp": ("global_pool", _text),
+    "model_kwargs": ("model_kwargs", _plain),
+    "input_size": ("image_size", _side),
+    "img_size": ("image_size", _side),
+    "val_crop_size": ("image_size", _side),
+    "mean": ("mean", _colour),
+    "std": ("std", _colour),
+    "interpolation": ("interpolation", _interpolation),
+    "crop_pct": ("crop_pct", _share),
+    "crop_mode": ("crop_mode", _text),
+}

@@ -6,7 +6,7 @@ The perturbation is the smallest that it finds, in the L-infinity or the L2 norm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class DeepFool:
     classes: int = 10
     limit: int = 50
     overshoot: float = 0.02
+    wanders: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         return self.limit

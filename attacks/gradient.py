@@ -1,7 +1,8 @@
 """White-box attacks that follow the sign of the loss's gradient within an L-infinity ball.
 
 `fgsm` is the fast gradient sign method (Goodfellow et al. 2015), `bim` its iteration (Kurakin et al. 2017), `mim` with
-momentum (Dong et al. 2018), `dim` with momentum and diverse inputs (Xie et al. 2019). Steps are shares of eps.
+momentum (Dong et al. 2018), `dim` with momentum and diverse inputs (Xie et al. 2019), `pgd` from random points (Madry
+et al. 2018). Steps are shares of eps.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.loop import Batch, Move
+from attacks.losses import Loss, ascent, cross_entropy
 from models.classifier import Classifier
 
 _STEP = 0.15
@@ -32,27 +35,23 @@ def bim_steps(eps: float) -> int:
     return max(round(min(units + 4, 1.25 * units)), math.ceil(1 / _STEP))
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (n, classes) and labels (n,) -> what grows along the steps, the sum over the images."""
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="sum")
-
-
 @dataclass(frozen=True)
 class SignSteps:
     """Steps of `size` x eps along the gradient's sign; with momentum, along the sign of the sum of L1-normalised
-    gradients, decayed by `momentum` a step; `diverse` looks at the images resized and padded at random."""
+    gradients, decayed by `momentum` a step; `diverse` looks at the images resized and padded at random. With `starts`
+    all steps are taken from so many random points of the ball, one after the other, else once from the image."""
 
     count: int | Callable[[float], int]
     size: float = _STEP
     momentum: float | None = None
     diverse: bool = False
-    loss: Loss = _cross_entropy
+    loss: Loss = cross_entropy
+    starts: int = 0
+    wanders: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
-        return self.count(eps) if callable(self.count) else self.count
+        count = self.count(eps) if callable(self.count) else self.count
+        return self.starts * (1 + count) if self.starts else count
 
     def begin(self, classifier: Classifier, batch: Batch) -> None:
         if self.momentum is not None:
@@ -62,7 +61,8 @@ class SignSteps:
         """Images after their last step need no gradient. Those that probably were fooled are looked at without one, and
         once more with it if they stand; so are all that are fooled as they are, but shown in another way."""
         batch.passes += 1
-        without = batch.step >= batch.steps
+        starting = batch.step % (batch.steps // self.starts) == 0 if self.starts else torch.zeros_like(batch.flat)
+        without = (batch.step >= batch.steps) | starting
         if batch.survival is not None:
             without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
         plain, traced = (mask.nonzero().flatten() for mask in (without, ~without))
@@ -75,12 +75,16 @@ class SignSteps:
         def move(rows: Tensor) -> Tensor:
             """Gradients of the traced images come from the pass that found out that they stand."""
             moved = torch.empty_like(batch.now[rows])
-            late = torch.isin(rows, plain)
-            if (~late).any():
+            anew = starting[rows]
+            late = torch.isin(rows, plain) & ~anew
+            early = ~late & ~anew
+            if anew.any():
+                moved[anew] = batch.clean[rows[anew]] + batch.eps[rows[anew]] * drawn(batch, rows[anew])
+            if early.any():
                 assert seen is not None
                 assert theirs is not None
-                place = torch.searchsorted(traced, rows[~late])  # `traced` is in order
-                moved[~late] = self._moved(batch, rows[~late], seen, theirs, place)
+                place = torch.searchsorted(traced, rows[early])  # `traced` is in order
+                moved[early] = self._moved(batch, rows[early], seen, theirs, place)
             if late.any():
                 batch.passes[rows[late]] += 1
                 again, logits = self._traced(classifier, batch, rows[late])
@@ -96,7 +100,7 @@ class SignSteps:
 
     def _moved(self, batch: Batch, rows: Tensor, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
         """Where `rows` go; in `seen` and `logits` they have these places."""
-        (gradient,) = torch.autograd.grad(self.loss(logits[place], batch.labels[rows]), seen)
+        _, gradient = ascent(self.loss, logits[place], batch.labels[rows], seen)
         gradient = gradient[place]
         size = gradient.abs().mean((1, 2, 3), keepdim=True)
         batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
@@ -109,7 +113,7 @@ class SignSteps:
     @staticmethod
     def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Each image with its own draw."""
-        return torch.cat([diverse(images[i : i + 1], _rng(batch, row)) for i, row in enumerate(rows.tolist())])
+        return torch.cat([diverse(images[i : i + 1], batch.rng(row)) for i, row in enumerate(rows.tolist())])
 
 
 def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, smallest: float = 0.9) -> Tensor:
@@ -124,16 +128,17 @@ def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, s
     return F.pad(resized, (left, side - small - left, top, side - small - top))
 
 
-def _rng(batch: Batch, row: int) -> np.random.Generator:
-    rng = batch.tasks[row].rng
-    assert rng is not None
-    return rng
+def drawn(batch: Batch, rows: Tensor) -> Tensor:
+    """Uniform in [-1, 1), shaped like the images, each drawn by its image."""
+    numbers = np.stack([batch.rng(row).random(batch.clean.shape[1:], np.float32) for row in rows.tolist()])
+    return 2 * torch.from_numpy(numbers).to(batch.clean) - 1
 
 
 FGSM = SignSteps(1, size=1.0)
 BIM = SignSteps(bim_steps)
 MIM = SignSteps(20, momentum=1.0)
-TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0].sum())
+PGD = SignSteps(40, size=1 / 4, starts=5)
+TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0])
 """Raises the first logit, whatever the others do."""
 
 CRAFTED = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,20 +21,25 @@ from models.classifier import Classifier, check_images, predictions_of
 @dataclass(frozen=True, eq=False)
 class Task:
     """An image to attack: float (3, side, side) in [0, 1] on the classifier's device, its label, and the radius of the
-    L-infinity ball in the same unit: one number, or (3, 1, 1), one a channel. `rng` serves the methods that draw."""
+    L-infinity ball in the same unit: one number, or (3, 1, 1), one a channel. `rng` serves the methods that draw.
+    `passes` and `flat` are what attacks before this one took and saw of it, as in `Attacked`."""
 
     key: Hashable
     image: Tensor
     label: int
     eps: float | Tensor
     rng: np.random.Generator | None = None
+    passes: int = 0
+    flat: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
-    """What became of a task: the perturbed image, what is predicted for it, what it took."""
+    """What became of a task under the last method that was tried: the perturbed image, what is predicted for it, what
+    it took."""
 
     task: Task
+    method: Method
     image: Tensor
     prediction: int
     steps: int
@@ -47,6 +51,11 @@ class Attacked:
     @property
     def fooled(self) -> bool:
         return self.prediction != self.task.label
+
+    @property
+    def again(self) -> Task:
+        """The task for another method."""
+        return replace(self.task, passes=self.passes, flat=self.flat)
 
 
 @dataclass(eq=False)
@@ -69,6 +78,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    def rng(self, row: int) -> np.random.Generator:
+        """That of the image itself."""
+        rng = self.tasks[row].rng
+        assert rng is not None
+        return rng
 
     def rows(self, keep: Tensor) -> Batch:
         """Those of the indices `keep`."""
@@ -93,11 +108,15 @@ Move = Callable[[Tensor], Tensor]
 class Method(Protocol):
     """How to step."""
 
+    @property
+    def wanders(self) -> bool:
+        """Whether its images may leave the ball on the way: what counts there is inside alone."""
+
     def steps(self, eps: float) -> int:
         """How many at most."""
 
     def begin(self, classifier: Classifier, batch: Batch) -> None:
-        """Fill the memory of images that enter."""
+        """Fill the memory of images that enter; may lower their number of steps."""
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
         """Logits (n, classes) of the images as they are now, and how to go on. Counts its forward passes."""
@@ -106,13 +125,13 @@ class Method(Protocol):
 def run(
     classifier: Classifier,
     method: Method,
-    tasks: Iterable[Task],
+    tasks: Iterable[Task | Attacked],
     *,
     size: int,
     stop_early: bool = True,
     bounds: tuple[Tensor | float, Tensor | float] = (0.0, 1.0),
 ) -> Iterator[Attacked]:
-    """Attack all tasks, `size` at a time; yields each as it is done, not in order.
+    """Attack all tasks, `size` at a time; yields each as it is done, not in order. What is done already passes through.
 
     Without `stop_early` all images, also those that are wrong when clean, take all steps: for crafting on a surrogate.
     `bounds` are the least and the largest pixel value.
@@ -123,7 +142,13 @@ def run(
     active: Batch | None = None
     moves = survived = 0
     while True:
-        fresh = list(islice(source, size - len(active) if active else size))
+        fresh: list[Task] = []
+        room = size - len(active) if active else size
+        while len(fresh) < room and (task := next(source, None)) is not None:
+            if isinstance(task, Attacked):
+                yield task
+            else:
+                fresh.append(task)
         if fresh:
             entering = _entered(classifier, method, fresh)
             active = active.joined(entering) if active else entering
@@ -132,6 +157,8 @@ def run(
         active.survival = (survived + 1) / (moves + 3) if stop_early else None
         logits, move = method.look(classifier, active)
         predictions = predictions_of(classifier, logits.detach())
+        outside = _outside(active) if method.wanders else torch.zeros_like(active.flat)
+        predictions = torch.where(outside, active.labels, predictions)
         going_on = active.step < active.steps
         if stop_early:
             going_on &= predictions == active.labels
@@ -140,18 +167,29 @@ def run(
             survived += int((moved_before & (predictions == active.labels)).sum())
         for i in (~going_on).nonzero().flatten().tolist():
             yield Attacked(
-                active.tasks[i], active.now[i], int(predictions[i]), int(active.step[i]), int(active.passes[i]),
-                bool(active.flat[i]),
+                active.tasks[i], method, (active.clean if outside[i] else active.now)[i], int(predictions[i]),
+                int(active.step[i]), int(active.passes[i]), bool(active.flat[i]),
             )  # fmt: skip
         rows = going_on.nonzero().flatten()
         if len(rows):
             moved = move(rows)
-            active = active.rows(rows)
-            inside = moved.clamp(active.clean - active.eps, active.clean + active.eps)
-            active.now = inside.clamp(low.to(inside), high.to(inside)).detach()
+            if len(rows) < len(active):
+                active = active.rows(rows)
+            if not method.wanders:
+                moved = projected(moved, active.clean, active.eps)
+            active.now = moved.clamp(low.to(moved), high.to(moved)).detach()
             active.step = active.step + 1
         else:
             active = None
+
+
+def projected(images: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+    """Images (n, 3, side, side), put back into the balls around the clean ones."""
+    return images.clamp(clean - eps, clean + eps)
+
+
+def _outside(batch: Batch) -> Tensor:
+    return ((batch.now - batch.clean).abs() > batch.eps).flatten(1).any(1)
 
 
 def run_in_order(classifier: Classifier, method: Method, tasks: Sequence[Task], **options: Any) -> list[Attacked]:
@@ -176,8 +214,8 @@ def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch
         eps=torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device),
         step=whole([0] * len(tasks)),
         steps=whole([method.steps(float(radius.max())) for radius in radii]),
-        passes=whole([0] * len(tasks)),
-        flat=torch.zeros(len(tasks), dtype=torch.bool, device=clean.device),
+        passes=whole([task.passes for task in tasks]),
+        flat=torch.tensor([task.flat for task in tasks], device=clean.device),
     )
     method.begin(classifier, batch)
     return batch

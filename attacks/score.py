@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from attacks.loop import Batch, Move
+from attacks.losses import margin
 from models.classifier import Classifier
 
 
@@ -28,6 +29,7 @@ class Estimated:
     sigma: float = 0.001
     size: float = 0.15
     queries: int = 64
+    wanders: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         return self.count
@@ -49,15 +51,14 @@ class Estimated:
 
     @torch.inference_mode()
     def _estimate(self, classifier: Classifier, batch: Batch, row: int) -> Tensor:
-        image, label, rng = batch.now[row], int(batch.labels[row]), batch.tasks[row].rng
-        assert rng is not None
+        image, label, rng = batch.now[row], batch.labels[row], batch.rng(row)
         total = torch.zeros_like(image)
         blocks = -(-2 * self.pairs // self.queries)
         for count in np.diff(np.linspace(0, self.pairs, blocks + 1).round().astype(int)).tolist():
             drawn = torch.from_numpy(self._drawn(rng, (count, *image.shape))).to(image)
             offsets = self.sigma * drawn
             logits = classifier(torch.cat([image + offsets, image - offsets]))
-            above, below = _margin(logits, label).chunk(2)
+            above, below = margin(logits, label.expand(len(logits))).chunk(2)
             total += torch.einsum("n,nchw->chw", above - below, drawn)
         return total
 
@@ -65,13 +66,6 @@ class Estimated:
         if self.directions == "gaussian":
             return rng.standard_normal(shape, np.float32)
         return 2 * rng.integers(0, 2, shape, np.int8).astype(np.float32) - 1
-
-
-def _margin(logits: Tensor, label: int) -> Tensor:
-    """How far the best other class is above the label, (n,)."""
-    others = logits.clone()
-    others[:, label] = -torch.inf
-    return others.amax(1) - logits[:, label]
 
 
 NES, SPSA = Estimated("gaussian"), Estimated("signs")

@@ -4,13 +4,11 @@ import copy
 import hashlib
 import pickle
 from dataclasses import replace
-from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -68,6 +66,7 @@ CONDITIONS = [
     attack("deepfool", "1/255"),
     attack("bim", "min"),
     attack("nes", "4/255", pairs=4),
+    attack("apgd-ce", "1/255"),
     attack("transfer-dim", "16/255"),
     attack("transfer-mim", "min"),
     attack("typographic"),
@@ -359,23 +358,35 @@ def test_a_model_with_nan_logits_is_named(tmp_path, victim, images):
         Evaluator(Store(tmp_path), device=CPU)(broken, attack("bim", "1/255"), replace(images, space=None))
 
 
-@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "square", "torchattacks:CW?steps=5"])
-def test_attacks_of_torchattacks_by_name(evaluate, victim, images, name, monkeypatch):
+@pytest.mark.parametrize("name", ["torchattacks:PGD?steps=5", "torchattacks:CW?steps=5"])
+def test_attacks_of_torchattacks_by_name(evaluate, victim, images, name):
     """Only what is right when clean is attacked, inside the ball."""
-    monkeypatch.setattr(torchattacks.Square, "__init__", partialmethod(torchattacks.Square.__init__, n_queries=20))
     few = sample(images, 8, seed=0)
     clean = evaluate(victim, CLEAN, few)
     found = evaluate(victim, attack(name, "none" if "CW" in name else "8/255"), few)
     assert np.array_equal(found.predictions[~clean.correct], clean.predictions[~clean.correct])
-    if name in ("pgd", "apgd-ce"):
+    assert found.correct.sum() <= clean.correct.sum()
+    if "PGD" in name:
         assert found.correct.sum() == 0
 
 
+def test_attacks_of_torchattacks_get_the_suites_seed_and_no_more_classes_than_there_are(victim):
+    """Theirs is the clock; and of a thousand classes nine are targets, as published."""
+    for name in ("AutoAttack", "APGDT", "Square"):
+        made = peers._made(victim, f"torchattacks:{name}", 8 / 255, seed=7)
+        assert (made.seed, made.eps) == (7, 8 / 255)
+    assert peers._made(victim, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 9
+    assert peers._made(victim, "torchattacks:Square?seed=3", 8 / 255, seed=7).seed == 3
+    three = copy.copy(victim)
+    three.classes = ClassList("three", ("a", "b", "c"), ("a", "b", "c"))
+    assert peers._made(three, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 2
+
+
 @pytest.mark.parametrize("name", EXTENDED)
-def test_attacks_beyond_the_eleven_are_marked_and_can_be_made(victim, name):
+def test_attacks_beyond_the_eleven_are_marked_and_our_own(name):
     assert attack(name, "8/255").extended
-    made, _ = peers._made(victim, name, 8 / 255)
-    assert made.eps == 8 / 255
+    assert not attack(name, "8/255").of_peer
+    assert name in attacking._METHODS
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 import models
 from attacks import gradient
+from attacks.apgd import APGD
 from attacks.deepfool import DeepFool
-from attacks.gradient import BIM, FGSM, MIM, bim_steps, diverse
+from attacks.fab import FAB
+from attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
 from attacks.loop import Task, run
 from attacks.score import NES, SPSA
+from attacks.square import Square
 from fixtures.pixels import to_tensor
 from meta_tests.attacking import attack
 from models import InputError
@@ -31,6 +34,11 @@ METHODS = {
     "deepfool": DeepFool(),
     "nes": replace(NES, pairs=10),
     "spsa": replace(SPSA, pairs=10),
+    "pgd": replace(PGD, count=6, starts=2),
+    "apgd-ce": APGD(count=12),
+    "apgd-t": APGD(targets=2, count=8),
+    "fab": FAB(targets=2, count=6),
+    "square": Square(count=20),
 }
 
 

@@ -4,9 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.autograd import grad as slope
 
-from metrics.guards import of_cells
-from metrics.results import Cell, PerImage
+import models
+from fixtures.bench import Bench
+from fixtures.measuring import measure
+from fixtures.settings import CellSpec, Settings
+from metrics.gate import Verdict, doubted
+from metrics.guards import doubts, of_cells
+from metrics.results import Cell, Check, PerImage
+from models.spec import parse
+from suites import load
+from suites.conditions import attack
 
 
 def row(name, eps, accuracy, n=400, flat=0.0, **params):
@@ -36,7 +47,7 @@ SOUND = (
 
 def test_sound_figures():
     assert broken(*SOUND) == []
-    assert len(of_cells(SOUND)) == 2 + 2 + 2 + 2 + 5
+    assert len(of_cells(SOUND)) == 2 + 2 + 2 + 2 + 9
 
 
 def test_accuracy_that_grows_with_eps():
@@ -98,3 +109,91 @@ def test_what_does_not_tell_of_the_images_is_not_compared_image_by_image(right):
 def test_gradients_that_vanish():
     assert broken(row("bim", "8/255", 0.6, flat=0.02)) == ["gradients of bim 8/255 are neither zero nor infinite"]
     assert broken(row("bim", "8/255", 0.6, flat=0.005)) == []
+
+
+def test_what_is_up_takes_the_verdict_back():
+    for figure, allowed in (("randomised", 0), ("flat_gradients", 0.01), ("fooled_by_square_alone", 0.002)):
+        assert doubts(replace(row("autoattack", "8/255", 0.6), metrics={figure: allowed})) == []
+        flagged = replace(row("autoattack", "8/255", 0.6), metrics={figure: allowed + 0.001})
+        assert len(doubts(flagged)) == len(broken(flagged)) == 1
+    passed = Check("min_accuracy", 0.5, 0.6, (0.5, 0.7), 1.0, 0.0, "pass", "")
+    for status in ("pass", "improved"):
+        verdict = doubted(Verdict(status, "accuracy 0.6", (passed,), True), ["it is randomised", "and masked"])
+        assert (verdict.status, verdict.reason) == ("inconclusive", "it is randomised; and masked: accuracy 0.6")
+        assert [check.status for check in verdict.checks] == ["inconclusive"]
+    for status in ("fail", "known weakness", "not gated", "inconclusive"):
+        assert doubted(Verdict(status, ""), ["it is randomised"]) == Verdict(status, "")
+    assert doubted(Verdict("pass", ""), []) == Verdict("pass", "")
+
+
+def _around(wrap):
+    def factory(spec, classes, device):
+        victim = models.load("mini:supervised", classes, device)
+        victim.net = wrap(victim.net)
+        return victim
+
+    return factory
+
+
+class _Then(nn.Module):
+    def __init__(self, net, act):
+        super().__init__()
+        self.net, self.act = net, act
+
+    def forward(self, images):
+        return self.act(self.net(images))
+
+
+class _Purified(nn.Module):
+    """Moves images towards what it is sure of, before it looks at them."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        with torch.inference_mode(False), torch.enable_grad():
+            seen = images.detach().clone().requires_grad_()
+            (direction,) = slope(self.net(seen).logsumexp(1).sum(), seen)
+        return self.net(images + 1e-6 * direction)
+
+
+sound = _around(lambda net: net)
+randomised = _around(lambda net: _Then(net, lambda logits: logits + 0.01 * torch.randn_like(logits)))
+probabilities = _around(lambda net: _Then(net, lambda logits: logits.softmax(1)))
+optimises = _around(_Purified)
+masked = _around(lambda net: _Then(net, torch.round))
+
+
+@pytest.mark.parametrize(
+    ("factory", "doubt"),
+    [
+        ("sound", None),
+        ("randomised", "randomised"),
+        ("probabilities", "probabilities for logits"),
+        ("optimises", "gradients at inference"),
+        ("masked", "gradients are zero"),
+    ],
+)
+def test_no_flagged_model_is_called_robust(tmp_path, factory, doubt):
+    """At an eps that fools nobody, all would keep the limit."""
+    (tmp_path / "suite.toml").write_text(
+        f"""candidate = ["python:meta_tests.test_guards:{factory}"]
+        classes = "mini"
+        samples = 48
+        [data]
+        imagenet = "mini:imagenet"
+        [conditions]
+        attacks = [{{ names = ["fgsm"], eps = ["1/25500"] }}]
+        [[rules]]
+        match = "adversarial/*"
+        min_accuracy = 0.2"""
+    )
+    suite = load(str(tmp_path / "suite.toml"))
+    spec = parse(suite.settings.candidate[0])
+    bench = Bench(Settings(suite, (spec,), (), None, 48, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+    (cell,) = measure(bench, CellSpec(spec, attack("fgsm", "1/25500")), "test")
+    assert cell.accuracy > 0.5
+    assert cell.verdict == ("pass" if doubt is None else "inconclusive")
+    assert (doubt or "") in cell.reason
+    assert [g.holds for g in of_cells([cell])].count(False) == (doubt is not None)

@@ -79,6 +79,15 @@ def judge(
     return Verdict(status, reason, checks, settled)
 
 
+def doubted(verdict: Verdict, doubts: Sequence[str]) -> Verdict:
+    """A verdict under an attack that may not have found what there is to find: it can show that a limit is broken, not
+    that it is kept."""
+    if not doubts or verdict.status not in ("pass", "improved"):
+        return verdict
+    checks = tuple(replace(c, status="inconclusive") if c.status == "pass" else c for c in verdict.checks)
+    return replace(verdict, status="inconclusive", reason=f"{'; '.join(doubts)}: {verdict.reason}", checks=checks)
+
+
 def _worst(part: Sequence[Check | str]) -> tuple[Status, str]:
     """The worst status of limits that stand together, and why."""
     if missing := [reason for reason in part if isinstance(reason, str)]:

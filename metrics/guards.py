@@ -8,15 +8,37 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 
 from metrics.binomial import at_most
 from metrics.intervals import Correct
 from metrics.results import Cell, Guard
-from suites.conditions import BY_SCORE, SEARCH, WHITE_BOX, parse_eps
+from suites.conditions import BY_SCORE, SEARCH, parse_eps
 
-_FLAT_ALLOWED = 0.01
+
+@dataclass(frozen=True)
+class _Flag:
+    """A figure of a cell, as a share of its images, that must not be larger than `allowed`."""
+
+    allowed: float
+    claim: str
+    doubt: str
+
+
+_FLAGS = {
+    "randomised": _Flag(0, "two forward passes agree", "the model is randomised, the attack does not average over it"),
+    "probabilities": _Flag(0, "logits are no probabilities", "the model has probabilities for logits: losses saturate"),
+    "optimises": _Flag(0, "inference takes no gradient", "the model computes gradients at inference"),
+    "flat_gradients": _Flag(
+        0.01, "gradients of {cell} are neither zero nor infinite", "gradients are zero or infinite: a sign of masking"
+    ),
+    "fooled_by_square_alone": _Flag(
+        0.002, "square adds nothing to the gradients of {cell}", "square, which is blind, finds what gradients do not"
+    ),
+}
+"""Those of AutoAttack (Croce & Hein 2020) among them, with its 0.2%."""
 _BY_CHANCE = 0.02275
 """Beyond two standard errors."""
 
@@ -30,7 +52,7 @@ def of_cells(cells: Iterable[Cell]) -> list[Guard]:
     return [
         Guard(model, role, name, holds, detail)
         for (model, role), own in by_model.items()
-        for name, holds, detail in (*_monotone(own), *_stronger(own), *_gradients(own))
+        for name, holds, detail in (*_monotone(own), *_stronger(own), *_flagged(own))
     ]
 
 
@@ -55,7 +77,8 @@ def _stronger(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
     blind = sorted({c.condition for c in cells if c.condition.startswith("transfer-") or c.condition in BY_SCORE})
     claims = [(better, "fgsm", f"{better} is at least as strong as fgsm") for better in ("bim", "mim")]
     claims += [
-        ("autoattack", name, f"autoattack is at least as strong as {name}") for name in ("pgd", "apgd-ce", "bim")
+        ("autoattack", name, f"autoattack is at least as strong as {name}")
+        for name in ("pgd", "apgd-ce", "apgd-t", "fab", "square", "bim")
     ]
     claims += [("bim", name, f"bim, which knows the model, is at least as strong as {name}") for name in blind]
     for better, worse, claim in claims:
@@ -64,15 +87,25 @@ def _stronger(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
             yield claim, _at_most(strong, weak), detail
 
 
-def _gradients(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+def _flagged(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+    """What is said of a model, whatever the cell, is said once."""
+    told = set()
     for cell in cells:
-        if cell.condition in WHITE_BOX and "flat_gradients" in cell.metrics:
-            share = cell.metrics["flat_gradients"]
-            yield (
-                f"gradients of {cell.label} are neither zero nor infinite",
-                share <= _FLAT_ALLOWED,
-                f"{share:.1%} of the images have such a gradient; more than 1% may be gradient masking",
-            )
+        for figure, flag in _FLAGS.items():
+            claim = flag.claim.format(cell=cell.label)
+            if figure in cell.metrics and claim not in told:
+                told.add(claim)
+                share = cell.metrics[figure]
+                yield (
+                    claim,
+                    share <= flag.allowed,
+                    f"{share:.1%} of the images; more than {flag.allowed:.1%}: {flag.doubt}",
+                )
+
+
+def doubts(cell: Cell) -> list[str]:
+    """Why what an attack has left standing may not be robust."""
+    return [flag.doubt for figure, flag in _FLAGS.items() if cell.metrics.get(figure, 0) > flag.allowed]
 
 
 def _pairs(cells: list[Cell], first: str, second: str) -> Iterator[tuple[Cell, Cell]]:

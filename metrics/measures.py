@@ -10,7 +10,7 @@ import numpy as np
 from metrics.intervals import Estimate, accuracy, mean, median
 from metrics.outcomes import NEVER, Outcomes
 from metrics.results import Confusion
-from suites.conditions import BY_SCORE, Condition
+from suites.conditions import Condition
 
 
 def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
@@ -27,9 +27,11 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
     if (smallest := outcomes.measures.get("smallest_eps")) is not None:
         found["median_eps"] = median(255 * smallest, 0, 255 * NEVER)
     if (passes := outcomes.measures.get("passes")) is not None and len(passes) > 1:
-        found["queries" if condition.name in BY_SCORE else "passes"] = _not_negative(mean(passes))
-    if (flat := outcomes.measures.get("flat")) is not None:
+        found["queries" if condition.by_score else "passes"] = _not_negative(mean(passes))
+    if (flat := outcomes.measures.get("flat")) is not None and not condition.by_score:
         found["flat_gradients"] = accuracy(flat > 0)
+    if (alone := outcomes.measures.get("square_alone")) is not None:
+        found["fooled_by_square_alone"] = accuracy(alone > 0)
     if (words := outcomes.measures.get("word")) is not None:
         found["reads_the_word"] = accuracy(words > 0)
     if (taken := outcomes.measures.get("caption")) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 
@@ -60,6 +61,14 @@ class Classifier(nn.Module):
         with computing_in(self.precision, images.device):
             logits: Tensor = self.net(normalised)
         return logits.to(images.dtype)
+
+    def in_fp32(self) -> Classifier:
+        """The same model, computing in float32; itself where it does."""
+        if self.precision == "fp32":
+            return self
+        exact = copy.copy(self)
+        exact.precision = "fp32"
+        return exact
 
     def logits(self, images: Tensor) -> Tensor:
         """`forward` for input that has not been checked yet."""

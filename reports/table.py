@@ -61,7 +61,9 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
 """Metrics that the tables show: what they are called there, their sign, and how they are written."""
 
 
-_LEFT_OUT = ("passes", "flat_gradients", "trend_r2")
+_LEFT_OUT = (
+    "passes", "flat_gradients", "fooled_by_square_alone", "randomised", "probabilities", "optimises", "trend_r2",
+)  # fmt: skip
 """Of the guards' concern, or the same in all cells."""
 
 

@@ -80,6 +80,10 @@ class _Projected(Classifier):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
+    def in_fp32(self) -> Classifier:
+        exact = self.inner.in_fp32()
+        return self if exact is self.inner else _Projected(exact, self.space)
+
     def forward(self, images: Tensor) -> Tensor:
         return self.space.project(self.inner(images))
 

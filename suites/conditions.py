@@ -194,9 +194,14 @@ class Condition:
         if self.name == OF_PLUGINS:
             return registry.find("corruption", str(self["corruption"]))
         ours = (*EXTENDED, UNIVERSAL)
-        if self.extended and self.name not in ours and not self.name.startswith((PEERS, CAPTION)):
+        if self.extended and self.name not in ours and not self.of_peer and not self.caption:
             return registry.find("attack", self.name)
         return None
+
+    @property
+    def of_peer(self) -> bool:
+        """Whether another library attacks."""
+        return self.name.startswith(PEERS)
 
     @property
     def on_surrogate(self) -> str:
@@ -208,6 +213,11 @@ class Condition:
         """In pixel units; None where the smallest is searched, or there is none."""
         written = dict(self.params).get("eps", SEARCH)  # what has none, has none to give
         return None if written == SEARCH else float(parse_eps(str(written)))
+
+    @property
+    def by_score(self) -> bool:
+        """Whether it is an attack that sees the scores alone, and takes no gradient."""
+        return self.name in (*BY_SCORE, "square")
 
     @property
     def pairs(self) -> int:

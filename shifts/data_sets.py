@@ -22,6 +22,7 @@ from shifts import flat, hub, shards, video
 from shifts.class_space import ClassSpace, class_space, facts, own_space
 from shifts.image_set import ImageSet, Item, check_folder, read_folder
 from shifts.labels import naming, understood
+from shifts.layouts import images_of, part_of
 from shifts.pixels import Pixels
 from shifts.sources import labelled, read_json
 
@@ -56,11 +57,11 @@ def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet
     elif data == "cue-conflict":
         images = _read_cue_conflict(data, Path(source), space, classes)
     elif data == "imagenet-p":
-        images = read_folder(data, Path(source) / part, classes, space, (".mp4",))
+        images = read_folder(data, part_of(data, Path(source), part), classes, space, (".mp4",))
     elif archive := _cifar_archive(Path(source)):
         images = _read_cifar(data, archive, space)
     else:
-        images = read_folder(data, Path(source) / part, classes, space)
+        images = read_folder(data, part_of(data, Path(source), part), classes, space)
     if data in _CROPPED:
         images = _each(images, cropped=True)
     if data == "objectnet":
@@ -98,7 +99,7 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Image
     keys = tuple(sorted(labels or (*published["classes"], *published.get("other folders", []))))
     names = tuple(labels.get(key, key.replace("_", " ")) for key in keys)
     known = ClassList("objectnet", keys, names, classes.prompts)
-    images = read_folder("objectnet", folder / "images", known)
+    images = read_folder("objectnet", images_of("objectnet", folder), known)
     items = tuple(replace(item, id=f"images/{item.id}", border=_OBJECTNET_BORDER) for item in images.items)
     return known, replace(images, items=items)
 
@@ -122,9 +123,7 @@ def relabelled(space: ClassSpace, images: ImageSet) -> ImageSet:
 def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
     """Images of the shared classes; the folders of the others are known, and left alone."""
     check_folder(name, folder)
-    images = folder / "images"
-    if not images.is_dir():
-        raise InputError(f"data set '{name}': {folder} has no folder 'images'; name the folder above it in the suite")
+    images = images_of(name, folder)
     others = facts(name, classes).get("other folders", [])
     every = replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
     found = read_folder(name, images, classes, every)

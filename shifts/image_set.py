@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -15,9 +16,11 @@ from PIL import Image, UnidentifiedImageError, features
 
 from models.classes import ClassList
 from models.errors import InputError, nearest
+from models.vocabulary import is_number
 from shifts.class_space import ClassSpace, own_space
 from shifts.depth import eight_bits
 from shifts.labels import naming, understood
+from shifts.layouts import hint
 from shifts.listing import IMAGES, by_ending, is_hidden, list_files
 
 
@@ -98,19 +101,25 @@ def read_folder(
     """
     check_folder(name, folder)
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
-    if not names:
-        reason = f"data set '{name}': {folder} has no class folders; one folder a class is expected"
-        if count := len(list_files(folder).files):
-            table = f'{name} = "flat:{folder}?labels=LOC_val_solution.csv"'
-            reason += f", or, for the {count} images in it, a table of files and classes, such as {table}"
-        raise InputError(reason)
     called = naming(name, space or own_space(classes), classes)
+
+    def are_classes(names: list[str]) -> bool:
+        if all(map(is_number, names)) and "0" not in names:  # severities, among others
+            return False
+        with suppress(InputError):
+            return 2 * len(understood("", names, called).label_of) > len(names)
+        return False
+
+    if not names:
+        expected = f"data set '{name}': {folder} has no class folders; one folder a class is expected"
+        raise InputError(expected + hint(name, folder, are_classes))
     meaning = understood(f"data set '{name}': {folder}", names, called)
     if unknown := sorted(map(str, meaning.faults)):
         reason = f"it is {why}" if (why := meaning.faults[unknown[0]]) else nearest(unknown[0], (space or classes).keys)
+        deeper = "" if meaning.label_of else hint(name, folder, are_classes)
         raise InputError(
             f"data set '{name}': {folder / unknown[0]} is not a class of '{(space or classes).name}' "
-            f"({len(unknown)} of {len(names)} folders are not); {reason}"
+            f"({len(unknown)} of {len(names)} folders are not)" + (deeper or f"; {reason}")
         )
     labels = {n: meaning.label_of[n] for n in names if n in meaning.label_of}
     if not labels:

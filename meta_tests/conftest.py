@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shifts.mini_data import mini_folder
+
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what is run here would ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,15 +65,18 @@ def toml(tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write an image folder: class folder -> number of images of 64 px noise."""
+    """Write an image folder: class folder -> number of images of 64 px, drawn ones of the drawn world's classes, else
+    noise."""
 
     def write(counts: dict[str, int], name: str = "images") -> Path:
-        rng = np.random.default_rng(0)
+        rng, drawn = np.random.default_rng(0), mini_folder("imagenet")
         for folder, count in counts.items():
             (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
+            pictures = sorted((drawn / folder).glob("*.png"))
             for i in range(count):
-                pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
-                Image.fromarray(pixels).save(tmp_path / name / folder / f"{i}.png")
+                noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
+                image = Image.open(pictures[i]) if pictures else noise
+                image.save(tmp_path / name / folder / f"{i}.png")
         return tmp_path / name
 
     return write

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from metrics.intervals import Correct, Estimate
+from metrics.intervals import Correct, Estimate, accuracy
 
 _DATA = Path(__file__).parent / "data"
 _DRAWS = 5000
+_FAR, _GAP = 4.0, 0.1
 _EDGE = 1e-4
 """Shares are kept so far from 0 and 1, where the logit ends: imagenet-a has models at 0."""
 
@@ -31,13 +32,15 @@ Lines = NDArray[np.float64]
 class Trend:
     """A line in logit space, fitted by least squares over `models` supervised models; `r2` is its R squared there.
 
-    `resampled` are the lines that bootstrap samples of the models give.
+    `resampled` are the lines that bootstrap samples of the models give, `spread` is the models' standard deviation
+    about the line, in logits.
     """
 
     line: Lines
     r2: float
     models: int
     resampled: Lines
+    spread: float
     source: str = "published trend"
 
     def __call__(self, clean: float) -> float:
@@ -49,6 +52,10 @@ class Trend:
         low, high = np.quantile(_predicted(self.resampled, clean), (0.025, 0.975))
         return float(low), float(high)
 
+    def lowest(self, clean: float) -> float:
+        """The accuracy that a model has which is further below the line than next to any of those it is fitted on."""
+        return float(expit(_logits(self(clean)) - _FAR * self.spread))
+
 
 def fit(clean: ArrayLike, shifted: ArrayLike) -> Trend:
     """Fit the trend to shares (n,) of supervised models. Needs at least three models."""
@@ -57,7 +64,8 @@ def fit(clean: ArrayLike, shifted: ArrayLike) -> Trend:
     draws = rng.integers(0, len(x), (_DRAWS, len(x)))
     line = _least_squares(x[None], y[None])
     residuals = y - (line[0, 0] * x + line[0, 1])
-    return Trend(line, float(1 - residuals.var() / y.var()), len(x), _least_squares(x[draws], y[draws]))
+    r2, spread = float(1 - residuals.var() / y.var()), float(residuals.std(ddof=2))
+    return Trend(line, r2, len(x), _least_squares(x[draws], y[draws]), spread)
 
 
 @cache
@@ -88,6 +96,13 @@ def effective_robustness(trend: Trend, shifted: Correct, clean: Correct) -> Esti
     """
     low, high = np.quantile(redrawn_robustness(trend, shifted, clean), (0.025, 0.975))
     return Estimate(float(shifted.mean()) - trend(float(clean.mean())), float(low), float(high))
+
+
+def far_below(trend: Trend, shifted: Correct, clean: Correct) -> bool:
+    """Whether an accuracy under shift is implausibly low: four standard deviations and ten points below the trend, and
+    not because there are few images."""
+    at_least, most = accuracy(clean).low, accuracy(shifted).high
+    return most < min(trend.lowest(at_least), trend(at_least) - _GAP)
 
 
 def redrawn_robustness(trend: Trend, shifted: Correct, clean: Correct) -> NDArray[np.float64]:

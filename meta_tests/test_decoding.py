@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets.folder import default_loader
 
-from shifts.image_set import read_image
+from shifts.image_set import Item, read_image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8))
 GREY = np.asarray(NOISE.convert("L"))
@@ -112,3 +112,9 @@ def test_black_is_black_in_any_range(tmp_path):
     for samples in (np.zeros_like(DEEP), np.zeros(DEEP.shape, np.float32)):
         cv2.imwrite(str(tmp_path / "x.tif"), samples)
         assert not np.asarray(read_image(tmp_path / "x.tif")).any()
+
+
+def test_an_image_inside_a_file_is_named_with_it(tmp_path):
+    item = Item("a/1", tmp_path / "table.arrow", 0, content=lambda: b"cut off")
+    with pytest.raises(OSError, match=r"table\.arrow, a/1: not an image that Pillow reads as JPEG, PNG"):
+        item.image()

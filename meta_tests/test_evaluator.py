@@ -122,12 +122,13 @@ def test_unreadable_images_are_counted_named_and_tried_again(tmp_path, classifie
     for _ in range(2):
         outcomes = Evaluator(Store(tmp_path), device=CPU)(classifier, CLEAN, images)
         assert outcomes.unreadable == (f"{MINI.keys[0]}/1.png",)
+        assert outcomes.fault.startswith(f"{folder}/{MINI.keys[0]}/1.png: not an image that Pillow reads as JPEG, ")
         assert len(outcomes.correct) == 2
     assert sum(passes) == 2
     (folder / MINI.keys[0] / "1.png").unlink()
     (folder / MINI.keys[0] / "1.png").symlink_to(folder / MINI.keys[0] / "0.png")
     again = Evaluator(Store(tmp_path), device=CPU)(classifier, CLEAN, read_folder("imagenet", folder, MINI))
-    assert again.unreadable == ()
+    assert (again.unreadable, again.fault) == ((), "")
 
 
 def test_noise_is_drawn_per_image(evaluate, classifier, images):

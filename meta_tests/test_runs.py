@@ -238,7 +238,8 @@ def test_a_known_weakness_does_not_hide_an_error(suite_run, toml, image_folder):
         file.write_bytes(b"cut off")
     run = suite_run("--suite=" + toml(weak), "-k", "fgsm")
     assert run.code == 1, run.output
-    assert "can't be decoded" in run.cell("fgsm 8/255")["reason"]
+    assert "24 of 24 images can't be decoded" in run.cell("fgsm 8/255")["reason"]
+    assert ".png: not an image that Pillow reads as JPEG" in run.cell("fgsm 8/255")["reason"]
 
 
 def test_one_unreadable_image_among_many_is_counted_and_named(suite_run, toml, image_folder):
@@ -250,6 +251,7 @@ def test_one_unreadable_image_among_many_is_counted_and_named(suite_run, toml, i
     assert run.code == 0, run.output
     assert run.cell("clean")["n"] == 119
     assert run.cell("clean")["unreadable"] == ["m00000003/2.png"]
+    assert any("1 of 120 images can't be decoded" in w and "not an image" in w for w in run.cell("clean")["warnings"])
     assert "m00000003/2.png" in (run.report_dir / "report.html").read_text()
 
 

@@ -30,7 +30,8 @@ class Outcomes:
     """Predictions of one model under one condition, in the order of the image ids.
 
     `labels` and `predictions` are int64 (n,), `correct` is bool (n,): an image may have more labels than the one here.
-    `unreadable` names the images that could not be decoded; they are in none of them. `seconds` is what was spent
+    `unreadable` names the images that could not be decoded, `fault` says why the first of them; they are in none of
+    them. `seconds` is what was spent
     computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
     images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
     pretend to show, by their texture or by a written word; -1: none. `notes` are sentences on how they came about.
@@ -41,6 +42,7 @@ class Outcomes:
     predictions: NDArray[np.int64]
     correct: Correct
     unreadable: tuple[str, ...] = ()
+    fault: str = ""
     seconds: float = 0.0
     others: dict[str, Correct] = field(default_factory=dict)
     measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)

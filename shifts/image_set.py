@@ -51,7 +51,10 @@ class Item:
 
     def image(self) -> Image.Image:
         """Decoded completely, without its border. Raises `OSError` where that can't be done."""
-        image = read_image(io.BytesIO(self.content()) if self.content else self.path)
+        if self.content:
+            image = read_image(io.BytesIO(self.content()), f"{self.path}, {self.id}")
+        else:
+            image = read_image(self.path)
         if not self.border:
             return image
         width, height = image.size
@@ -197,10 +200,11 @@ _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF", *(("AVIF",) if f
 Ghostscript."""
 
 
-def read_image(file: Path | BinaryIO) -> Image.Image:
+def read_image(file: Path | BinaryIO, called: str = "") -> Image.Image:
     """Decode a file completely, of several frames the first, to 8 bits a sample; EXIF's rotation is not applied.
 
-    Raises `OSError` for one that is truncated, empty, not an image or absurdly large, or whose samples can't be scaled.
+    Raises `OSError`, which calls the file so, for one that is truncated, empty, not an image or absurdly large, and for
+    one whose samples can't be scaled.
     """
     try:
         with Image.open(file, formats=_FORMATS) as image:
@@ -209,6 +213,6 @@ def read_image(file: Path | BinaryIO) -> Image.Image:
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
-        raise OSError(f"{file}: not an image that Pillow reads as {', '.join(_FORMATS)}") from error
+        raise OSError(f"{called or file}: not an image that Pillow reads as {', '.join(_FORMATS)}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file: struct.error, KeyError, its own
-        raise OSError(f"{file}: {error}") from error
+        raise OSError(f"{called or file}: {error}") from error

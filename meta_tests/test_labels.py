@@ -46,6 +46,8 @@ def means(*args, **options):
         ([0, 4], {"names": ("4", "3", "2", "1", "0")}, {0: 4, 4: 0}),
         # and keys, where the keys are numbers
         ([0, 1], {"classes": NUMBERED, "names": ("5", "1", "2", "3", "4")}, {0: 4, 1: 0}),
+        # names that call the numbers what they are, as a library gives them, say nothing
+        ([0, 4], {"classes": NUMBERED, "names": tuple("01234")}, {0: 0, 4: 4}),
         # texts
         (["ant", "zebra", "k1", "Cat"], {}, {"ant": 4, "zebra": 0, "k1": 1, "Cat": 2}),
         (["0", "4"], {}, {"0": 0, "4": 4}),

@@ -95,6 +95,19 @@ def test_class_names_decide_what_the_numbers_mean(shards):
             load(f"wds:{shards}/0.tar")
 
 
+def test_class_names_that_can_not_be_trusted_are_refused(shards, tmp_path):
+    names = shards.parent / "classnames.txt"
+    names.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(MINI.names[::2]).encode())
+    assert [item.label for item in load(f"wds:{shards}/0.tar").items] == [0, 1]
+    (shards / "classnames.txt").write_text("\n".join(MINI.names[::-2]))
+    shard(tmp_path / "val" / "1.tar", {"s0": {"png": png(0), "cls": b"0"}})
+    with pytest.raises(InputError, match=r"/classnames.txt and .*/test/classnames.txt differ"):
+        load(f"wds:{shards}/0.tar::{tmp_path}/val/1.tar")
+    (shards / "classnames.txt").write_text("one\n\nthree\n")
+    with pytest.raises(InputError, match=r"test/classnames.txt: line 2 is empty"):
+        load(f"wds:{shards}/0.tar")
+
+
 def test_a_tar_that_ends_early_gives_what_comes_before_and_a_warning(shards):
     samples = {f"s{i}": {"png": png(i), "cls": str(i).encode()} for i in range(4)}
     shard(shards / "0.tar", samples)
@@ -251,6 +264,20 @@ def test_columns_of_tables(table, columns, options, labels):
     found = load(table(**columns) + options, "imagenet")
     assert [item.label for item in found.items] == labels
     assert [np.asarray(item.image()).max() for item in found.items] == [0, 20]
+
+
+def test_images_of_one_file_never_share_an_id(table, tmp_path):
+    """Parts of a split, and another column of it, lie in the file that the whole split lies in."""
+    columns = table(image=("image", None), mask=("image", WHITE), label=("int64", [3, 5]))
+    seen = [(i.path, i.id) for o in ("", "&image=mask") for i in load(columns + o, "imagenet").items]
+    source = write_parquet(tmp_path / "parquet")
+    seen += [
+        (item.path, item.id)
+        for split in ("test", "test[:50%]", "test[2:]", "test[:2]+test[2:]")
+        for item in load(source.replace("=test", f"={split}")).items
+    ]
+    assert len(set(seen)) == len(seen) == 16
+    assert seen[0][1] == "000000"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from models.errors import InputError, nearest
+from models.options import split_options
 from shifts.image_set import Item
 from shifts.labels import Label
 from shifts.sources import UNKNOWN, Records, optional
@@ -27,11 +27,15 @@ def read(data: str, source: str) -> Records:
     datasets = optional("datasets", data, f"hf:{source}")
     place = f"data set '{data}': hf:{source}"
     name, _, query = source.partition("?")
-    options = {key: values[-1] for key, values in parse_qs(query).items()}
+    try:
+        options = split_options(query) if query else {}
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     if unknown := [key for key in options if key not in _OPTIONS]:
         raise InputError(f"{place}: option '{unknown[0]}' is unknown; {nearest(unknown[0], _OPTIONS)}")
+    split = options.get("split", "test")
     try:
-        table = _load(datasets, name, options.get("split", "test"), options.get("config"))
+        table = _load(datasets, name, split, options.get("config"))
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         if isinstance(error, IndexError):  # the library looks for the first of no files
@@ -44,8 +48,12 @@ def read(data: str, source: str) -> Records:
     labels = _labels(table.select_columns([label])[:][label], f"{place}: the column '{label}'")
     images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     file = Path(table.cache_files[0]["filename"])
+    # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
+    parts = [part for part in (split if not split.isidentifier() else "", options.get("image", "")) if part]
+    before = "".join(f"{part}/" for part in parts)
     items = tuple(
-        Item(f"{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image)) for row in range(len(table))
+        Item(f"{before}{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image))
+        for row in range(len(table))
     )
     return Records(f"hf:{source}", items, labels, tuple(names))
 

@@ -83,7 +83,7 @@ def understood(place: str, given: Collection[Label], naming: Naming, names: Sequ
     texts = sorted({label for label in given if isinstance(label, str)})
     warnings: list[str] = []
     meant: dict[Label, int | str] = dict.fromkeys(given, "")
-    if names and numbers:
+    if numbers and list(names) != list(map(str, range(len(names)))):  # those call each number itself
         warnings += _check_start(place, numbers, len(names))
         of_names = _named(place, names, naming, warnings)
         meant |= {number: of_names[number] for number in numbers if number < len(names)}

@@ -56,7 +56,12 @@ def read(data: str, urls: str) -> Records:
         warnings += [f"data set '{data}': shard {shard} {fault}" for fault in index["faults"]]
     if not items:
         raise InputError("; ".join([*warnings, f"data set '{data}': {urls} holds no image with a .cls file"]))
-    return Records(urls, tuple(items), tuple(labels), _classnames(shards[0]), tuple(warnings))
+    files = {file for shard in shards if (file := _classnames(shard))}
+    if len(names := {_lines(file) for file in files}) > 1:
+        raise InputError(
+            f"data set '{data}': {' and '.join(map(str, sorted(files)))} differ; read them as two data sets"
+        )
+    return Records(urls, tuple(items), tuple(labels), next(iter(names), ()), tuple(warnings))
 
 
 def _names(shards: Sequence[str]) -> list[str]:
@@ -163,9 +168,17 @@ def _files(wds: Any, shard: str, faults: list[str]) -> Iterator[dict[str, Any]]:
             yield {"fname": member.name, "data": content.read(), "__url__": shard}
 
 
-def _classnames(shard: str) -> tuple[str, ...]:
-    """The lines of `classnames.txt` beside the shards or above them; none where there is no such file."""
-    for place in Path(shard).parents[:2]:
-        if (file := place / "classnames.txt").is_file():
-            return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
-    return ()
+def _classnames(shard: str) -> Path | None:
+    """`classnames.txt` beside a shard or above it."""
+    return next((file for place in Path(shard).parents[:2] if (file := place / "classnames.txt").is_file()), None)
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    """The name of class 0, of class 1, and so on. Raises `InputError` where one is missing."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a text file in UTF-8: {error}") from None
+    if empty := [number for number, line in enumerate(lines, 1) if not line.strip()]:
+        raise InputError(f"{file}: line {empty[0]} is empty; a name a line is expected, of classes 0, 1, ...")
+    return tuple(line.strip() for line in lines)

@@ -107,6 +107,8 @@ def _split(options: argparse.Namespace, classes: ClassList) -> tuple[ImageSet, I
     name = options.data
     folder = mini_folder(name.removeprefix("mini:")) if name.startswith("mini:") else expanded(name)
     images = read_folder(name, folder, classes)
+    for warning in images.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     seen = sample(images, options.images, options.seed)
     chosen = sample(images, options.images + options.held_out, options.seed)  # which has those of `seen` among its own
     unseen = ImageSet(name, tuple(item for item in chosen.items if item not in set(seen.items)))

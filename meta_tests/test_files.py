@@ -4,7 +4,9 @@ import pytest
 
 import suites
 from models import InputError, parse
+from models.classes import class_list
 from models.files import expanded
+from models.templates import read_prompts
 from overlap.sources import find
 
 
@@ -93,3 +95,11 @@ def test_files_of_models_and_of_the_overlap(tmp_path, monkeypatch):
         parse("open_clip:RN50@$NOWHERE/x.pt")
     with pytest.raises(InputError, match="there is no such home"):
         find("~nosuchuser")
+
+
+def test_class_lists_and_prompts_of_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    (tmp_path / "prompts.txt").write_text("a photo of a {}\n")
+    assert class_list("$PLACE/names.txt").keys == ("cat", "dog")
+    assert len(read_prompts("${PLACE}/prompts.txt").templates) == 1

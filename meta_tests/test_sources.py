@@ -184,6 +184,17 @@ def test_a_label_outside_the_classes_costs_its_image_alone(shards):
     assert "1 images with labels outside its 12 classes are left out (first: 12 of 0/s000)" in found.warnings[0]
 
 
+def test_images_of_every_ending_but_no_hidden_ones(shards):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(1)).save(buffer, "GIF")
+    samples = {"s0": {"gif": buffer.getvalue(), "cls": b"1"}, "s1": {"JFIF": png(0), "cls": b"0"}}
+    hidden = {f"{place}s0": {"png": png(3), "cls": b"3"} for place in ("__MACOSX/", ".trash/", "x/.")}
+    shard(shards / "0.tar", samples | hidden)
+    found = load(f"wds:{shards}/0.tar")
+    assert {item.id: item.label for item in found.items} == {"0/s0": 1, "0/s1": 0}
+    assert not any("samples" in warning for warning in found.warnings)
+
+
 def test_damaged_images_are_left_to_the_evaluator(shards):
     shard(shards / "0.tar", {"s0": {"png": png(0)[:40], "cls": b"0"}, "s1": {"png": b"", "cls": b"1"}})
     for item in load(f"wds:{shards}/0.tar").items:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.class_files import read_rows
 from models.errors import InputError, nearest
+from models.files import expanded
 from models.vocabulary import Called, Vocabulary
 
 
@@ -67,7 +68,7 @@ def class_list(name_or_file: str) -> ClassList:
     """
     if name_or_file in _LISTS:
         return _LISTS[name_or_file]()
-    file = Path(name_or_file)
+    file = expanded(name_or_file)
     if not file.is_file():
         raise InputError(f"class list '{name_or_file}' is neither known nor a file; {nearest(name_or_file, _LISTS)}")
     rows = read_rows(file)

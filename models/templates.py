@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.errors import InputError
+from models.files import expanded
 from models.options import TEMPLATE_SETS
 
 Tokenizer = Callable[..., Tensor]
@@ -92,7 +93,7 @@ def read_prompts(name_or_file: str) -> Prompts:
     """
     if name_or_file in TEMPLATE_SETS:
         return _of_texts(name_or_file, _template_set(name_or_file))
-    file = Path(name_or_file)
+    file = expanded(name_or_file)
     try:
         text = file.read_text(encoding="utf-8")
         return _learned(file, json.loads(text)) if file.suffix == ".json" else _of_texts(file.name, text.splitlines())

@@ -13,16 +13,17 @@ import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.cache import cache_folder, kept
 from models.errors import InputError
 from models.vocabulary import is_number
 from shifts.image_set import Item
+from shifts.listing import IMAGES, is_hidden
 from shifts.sources import UNKNOWN, Records, optional, read_json
 
-_IMAGES = ("jpg", "jpeg", "png", "webp")
+_IMAGES = tuple(ending[1:] for ending in IMAGES)
 _LARGEST = 1 << 28
 """Bytes of a file that is unpacked: no image comes near."""
 _LABELS = ("cls", "json", "txt")
@@ -87,7 +88,7 @@ def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
     if _is_local(shard):
         status = Path(shard).stat()
         identity = [str(Path(shard).resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    folder = cache_folder() / "unpacked" / hashlib.sha256("\n".join(identity).encode()).hexdigest()[:24]
+    folder = cache_folder() / "unpacked" / hashlib.sha256("\n".join([*identity, *_IMAGES]).encode()).hexdigest()[:24]
     kept(folder, lambda partial: _unpack(wds, shard, partial))
     return folder, read_json(folder / "index.json")
 
@@ -154,7 +155,10 @@ def _files(wds: Any, shard: str, faults: list[str]) -> Iterator[dict[str, Any]]:
     with wds.gopen(shard) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # it would keep them all
-            if not member.isreg() or member.name.rpartition(".")[2].lower() not in (*_IMAGES, *_LABELS):
+            path = PurePosixPath(member.name)
+            if not member.isreg() or path.suffix[1:].lower() not in (*_IMAGES, *_LABELS):
+                continue
+            if any(map(is_hidden, path.parts)):
                 continue
             content = tar.extractfile(member)
             if content is None or member.size > _LARGEST:

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import open_clip
 import pytest
@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 import models
 from models import InputError, head, mini
-from models.classes import class_list, renamed
+from models.classes import ClassList, class_list, renamed
 from models.clip_plan import compare_with_published, quick_gelu
 from models.errors import ModelWarning
+from models.prompt_check import PromptCheck
 from models.spec import parse
 from models.templates import TokenTemplate, read_prompts
 from models.zero_shot import load_clip
@@ -123,6 +124,70 @@ def test_weights_of_prompts_count(tmp_path, clip):
     assert torch.allclose(heads["a"], alone[0], atol=1e-6)
     expected = torch.nn.functional.normalize(0.75 * alone[0] + 0.25 * alone[1], dim=0)
     assert torch.allclose(heads["mixed"], expected, atol=1e-6)
+
+
+WORDS = "word " * 19
+"""With the class name of one token, the start and the end, as many tokens as the model has room for but two."""
+
+
+def said_of(prompts, classes=MINI):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        models.load(f"mini:clip?prompts={prompts}", classes)
+    return [str(w.message) for w in caught if issubclass(w.category, ModelWarning)]
+
+
+def named(tmp_path, *names):
+    (tmp_path / "classes.txt").write_text("".join(f"k{i}\t{name}\n" for i, name in enumerate(names)))
+    return class_list(str(tmp_path / "classes.txt"))
+
+
+def test_prompts_that_are_cut_are_told_with_their_classes(tmp_path):
+    """Also when the head is read from the cache: the figures are as wrong the second time."""
+    (tmp_path / "long.txt").write_text(f"a {{}}.\n{WORDS} {{}} , indeed it is\n")
+    (tmp_path / "full.txt").write_text(f"{WORDS} a {{}}\n")
+    classes = named(tmp_path, "cup", "cat", "big cup")
+    for _ in range(2):
+        assert said_of(tmp_path / "long.txt", classes) == [
+            "prompts long.txt: 3 are cut at the model's context length of 24 tokens, in 3 of 3 classes (cup, cat, big "
+            "cup); shorten the template or the names"
+        ]
+    assert said_of(tmp_path / "full.txt", classes) == [], "23 and 24 tokens of 24 are not cut"
+    (said,) = said_of(tmp_path / "full.txt", replace(classes, names=("cup", "cat", "very big cup")))
+    assert "1 are cut" in said
+
+
+def test_prompts_that_become_equal_are_refused(tmp_path):
+    (tmp_path / "long.txt").write_text(f"a {{}}.\n{'word ' * 30} {{}}\n")
+    with pytest.raises(
+        InputError, match=r"cut at the model's 24 tokens, the prompts of 'word .*' for the classes 'cup'"
+    ):
+        said_of(tmp_path / "long.txt", named(tmp_path, "cup", "cat"))
+    with pytest.raises(
+        InputError,
+        match=r"openai-80: the prompts .* for the classes 'cup & saucer' and 'cup &amp; saucer' are the same",
+    ):
+        said_of("openai-80", ClassList("x", ("a", "b"), ("cup & saucer", "cup &amp; saucer")))
+
+
+def test_one_name_of_two_classes_is_no_error_of_the_prompts(tmp_path):
+    """ImageNet has two missiles and two kinds of sunglasses."""
+    (said,) = said_of("plain", replace(MINI, names=("missile", "missile", *MINI.names[2:])))
+    assert "both called 'missile'" in said
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_cut_prompts_are_found_whatever_the_tokenizer_pads_with(padding):
+    """T5's pads with its end, Gemma's with zeros; ids are letters here."""
+
+    def tokenizer(texts, context_length=5):
+        rows = [[*map(ord, text[: context_length - 1]), 1] for text in texts]
+        return torch.tensor([[*row, *[padding] * (context_length - len(row))] for row in rows])
+
+    for name, cut in (("abc", False), ("abcd", False), ("abcde", True), ("abcdefgh", True)):
+        check = PromptCheck(read_prompts("as-is"), tokenizer)
+        check.add([name], tokenizer([name])[None])
+        assert bool(check.said()) == cut, name
 
 
 @pytest.mark.parametrize(

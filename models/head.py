@@ -14,14 +14,15 @@ from typing import Any
 import open_clip
 import torch
 from open_clip import CLIP
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.cache import CacheError, cache_folder, kept
-from models.errors import ModelWarning
+from models.errors import ModelWarning, warn
+from models.prompt_check import PromptCheck
 from models.templates import Prompts, Tokenizer
 
 _CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
@@ -32,19 +33,24 @@ def progress(total: int, what: str, unit: str) -> tqdm[None]:
     return tqdm(total=total, desc=what, unit=unit, delay=3, mininterval=0.5 if sys.stderr.isatty() else 60, leave=False)
 
 
-def class_embeddings(clip: Any, tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts) -> Tensor:
+def class_embeddings(
+    clip: Any, tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts, check: PromptCheck | None = None
+) -> Tensor:
     """Unit vectors, float32 (width, classes): for each class the weighted mean of its normalised text embeddings,
     normalised (Radford et al. 2021, section 3.1.4).
 
     Texts of similar length are encoded together and cut to the longest, which changes nothing but rounding where
-    later tokens can't be seen by earlier ones.
+    later tokens can't be seen by earlier ones. `check` sees all tokens, and may raise.
     """
     weights = torch.tensor(prompts.weights) / sum(prompts.weights)
     blocks = []
     with torch.inference_mode(), progress(len(names) * len(weights), "zero-shot head", "text") as bar:
         for start in range(0, len(names), _CLASSES_AT_ONCE):
             some = names[start : start + _CLASSES_AT_ONCE]
-            tokens = torch.stack([template.tokens(some, tokenizer) for template in prompts.templates]).flatten(0, 1)
+            tokens = torch.stack([template.tokens(some, tokenizer) for template in prompts.templates])
+            if check:
+                check.add(some, tokens)
+            tokens = tokens.flatten(0, 1)
             total: Tensor | None = None
             for block in _lengths(tokens).argsort().split(_TEXTS_AT_ONCE):
                 embeddings = encode_text(clip, tokens[block]).float()
@@ -93,28 +99,33 @@ def cached_class_embeddings(
 ) -> Tensor:
     """`class_embeddings`, built once: 80 000 prompts take a minute on a GPU, hours on a CPU.
 
+    Warns of prompts that are cut, also where the head was built before; raises as `PromptCheck.add` does.
     `fingerprint` stands for all that the embeddings depend on but this module's own code.
     """
     recipe = hashlib.sha256(Path(__file__).read_bytes() + open_clip.__version__.encode()).hexdigest()[:8]
     built: list[Tensor] = []
+    check = PromptCheck(prompts, tokenizer)
 
     def build() -> Tensor:
-        built[:] = built or [class_embeddings(clip, tokenizer, names, prompts)]
+        built[:] = built or [class_embeddings(clip, tokenizer, names, prompts, check)]
         return built[0]
 
     try:
         file = kept(
             cache_folder() / "heads" / f"{fingerprint}-{recipe}.safetensors",
-            lambda partial: save_file({"head": build().cpu()}, partial),
+            lambda partial: save_file({"head": build().cpu()}, partial, {"said": check.said()}),
         )
         try:
-            head = load_file(file)["head"]
+            with safe_open(file, "pt") as opened:
+                head, said = opened.get_tensor("head"), opened.metadata()["said"]
         except SafetensorError:  # damaged
             file.unlink()
-            head = build()
+            head, said = build(), check.said()
     except (CacheError, OSError) as error:
         _warn(f"zero-shot heads are not kept, every run and worker builds them anew: {error}")
-        head = build()
+        head, said = build(), check.said()
+    if said:
+        warn(said)
     return head.clone().to(next(clip.parameters()).device)  # a copy: what is loaded is a view of the file
 
 

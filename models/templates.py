@@ -31,9 +31,13 @@ class TextTemplate:
 
     text: str
 
+    def of(self, name: str) -> str:
+        """The sentence for a class."""
+        return self.text.replace("{}", name)
+
     def tokens(self, names: Sequence[str], tokenizer: Tokenizer) -> Tensor:
         """int64 (names, context length)."""
-        return tokenizer([self.text.replace("{}", name) for name in names])
+        return tokenizer([self.of(name) for name in names])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fixtures.plugin import MODELS, pytest_report_header
+from fixtures.plugin import _COMPARED, MODELS, WARNINGS, pytest_report_header
 from fixtures.settings import SETTINGS
 from models import InputError
 from models.device import set_up_device, threads_of
@@ -69,7 +69,7 @@ def test_the_header_names_each_workers_gpu_and_what_to_know_of_a_model(monkeypat
         "image_size": 224,
         "prompts": "simple",
     }
-    stash = {SETTINGS: settings, MODELS: [model | {"warnings": ["GELU is assumed"]}]}
+    stash = {SETTINGS: settings, MODELS: [model | {"warnings": ["GELU is assumed"]}], _COMPARED: [], WARNINGS: []}
     config = SimpleNamespace(stash=stash, option=SimpleNamespace(tx=["popen"] * 3))
     assert pytest_report_header(config) == [
         "robustness: suite mine on cuda:0 cuda:1, workers: 3",

@@ -65,7 +65,8 @@ WEAK = replace(PASSED, verdict="known weakness", params={"eps": "1/255"}, limits
 BASELINE = replace(PASSED, role="supervised", verdict="baseline", supervised=None, difference=None)
 MODELS = [
     {"model": EVIL, "role": "candidate", "fingerprint": "0", "image_size": 64, "classes": 24, "device": "cpu"}
-    | {"prompts": EVIL, "precision": "fp32", "warnings": [EVIL]}
+    | {"prompts": EVIL, "precision": "fp32", "warnings": [EVIL], "mean": [0.48145466, 0.5, 0.0], "std": [1.0, 1.0, 1.0]}
+    | {"interpolation": "bicubic", "crop": "squashed"}
 ]
 RESULTS = Results(
     "mini", {"command": ["pytest", EVIL]}, MODELS, in_order([PASSED, VIDEO, NOT_RUN, FAILED, WEAK, BASELINE])
@@ -438,6 +439,17 @@ def test_other_measures_and_warnings_about_the_data_are_shown_once(view):
     text = view(RESULTS).replace("&#39;", "'")
     assert "pm-0 75.0 [70.0, 80.0]; effective robustness +10.0 [+5.0, +15.0]" in text
     assert text.count("data set 'ytbb-robust': 7 anchors, 2169 were published") == 1
+
+
+@pytest.mark.parametrize("view", [html.render, markdown.render, lambda r: "\n".join(written(r, -1))])
+def test_what_a_model_sees_and_what_to_know_of_it_is_said_once(view):
+    """In the terminal pytest's head says it, which -q leaves out."""
+    models = [MODELS[0] | {"model": "m", "prompts": "plain", "warnings": ["m: mean 0.5 is assumed"]}]
+    text = view(replace(RESULTS, models=models))
+    assert text.count("m: mean 0.5 is assumed") == 1
+    if "warning: m" not in text:
+        assert "m: fp32, 64 px, bicubic, squashed, mean 0.4815 0.5 0, std 1 1 1, prompts plain" in text
+    assert "m: mean 0.5 is assumed" not in "\n".join(written(replace(RESULTS, models=models)))
 
 
 def saved(folder, results=RESULTS):

@@ -86,7 +86,7 @@ def test_junit_has_a_case_for_each_candidate_cell(small):
 
 def test_the_header_says_what_runs_where_in_which_precision(small):
     assert "robustness: suite mini on cpu (" in small.output
-    assert "candidate mini:clip: fp32, 64 px, prompts openai-80, 80 templates, " in small.output
+    assert "candidate mini:clip: fp32, 64 px, bicubic, shortest side, centre crop, mean 0.4815 " in small.output
     assert "supervised mini:supervised: fp32, 64 px" in small.output
 
 

@@ -21,6 +21,7 @@ class PromptCheck:
         self._padding = int(tokenizer([""])[0, -1])
         self._first: list[dict[bytes, str]] = [{} for _ in prompts.templates]
         self._cut: dict[str, int] = {}
+        self._full: dict[str, None] = {}
         self._length = self._all = 0
 
     def add(self, names: Sequence[str], tokens: Tensor) -> None:
@@ -44,6 +45,7 @@ class PromptCheck:
                     )
             for i in cut:
                 self._cut[names[i]] = self._cut.get(names[i], 0) + 1
+            self._full |= {names[i]: None for i in (rows[:, -1] != self._padding).nonzero().flatten().tolist()}
 
     def _cut_rows(self, template: TextTemplate, names: Sequence[str], rows: Tensor) -> set[int]:
         """Those that say something else when there is room for one more token."""
@@ -57,12 +59,14 @@ class PromptCheck:
         return {i for i, more in zip(full, goes_on.tolist(), strict=True) if more}
 
     def said(self) -> str:
-        """What the user should know: empty where every prompt is whole."""
-        if not self._cut:
+        """What the user should know: empty where every prompt is whole, and not near to be cut."""
+        if not (of := self._cut or self._full):
             return ""
-        named = ", ".join(list(self._cut)[:_NAMED]) + (", ..." if len(self._cut) > _NAMED else "")
-        return (
-            f"prompts {self._prompts.name}: {sum(self._cut.values())} are cut at the model's context length of "
-            f"{self._length} tokens, in {len(self._cut)} of {self._all} classes ({named}); shorten the template or the "
-            "names"
-        )
+        named = ", ".join(list(of)[:_NAMED]) + (", ..." if len(of) > _NAMED else "")
+        classes = f"{len(of)} of {self._all} classes ({named})"
+        context = f"the model's context length of {self._length} tokens"
+        if self._cut:
+            found = f"{sum(self._cut.values())} are cut at {context}, in {classes}; shorten the template or the names"
+        else:
+            found = f"none is cut, but in {classes} they fill {context}"
+        return f"prompts {self._prompts.name}: {found}"

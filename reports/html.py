@@ -15,13 +15,16 @@ from reports import figures
 from reports.gallery import RULE, Gallery
 from reports.svg import NOT_IN_XML
 from reports.table import (
+    ABOUT,
     VERDICTS,
     candidates,
     counts,
+    described,
     failing,
     guards,
     headline,
     interval,
+    model_warnings,
     others,
     regressions,
     share,
@@ -54,7 +57,7 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": share, "interval": interval, "others": others}
+    environment.filters |= {"share": share, "interval": interval, "others": others, "described": described}
     shown, script = candidates(results.cells), (_HERE / "report.js").read_text(encoding="utf-8")
     failed = failing(shown)
     models = list(dict.fromkeys(cell.model for cell in shown))
@@ -83,7 +86,8 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         guards=guards(results.guards),
         regressions=[cell for cell in shown if cell.regression],
         regression_lines=regressions(results.cells),
-        warnings=warnings(results.cells),
+        warnings=[*model_warnings(results.models), *warnings(results.cells)],
+        about=("role", "model", "spec", "warnings", *ABOUT),
         summaries=summaries(results.summaries),
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )

@@ -10,9 +10,11 @@ from reports.table import (
     HEADINGS,
     candidates,
     columns,
+    described,
     failing,
     guards,
     headline,
+    model_warnings,
     regressions,
     spared,
     summaries,
@@ -42,7 +44,11 @@ def render(results: Results) -> str:
             f"- {_escaped(line)}"
             for line in (*spared(shown), *regressions(shown), *summaries(results.summaries), *guards(results.guards))
         ),
-        *(f"- **warning** {_escaped(warning)}" for warning in warnings(results.cells)),
+        *(
+            f"- **warning** {_escaped(warning)}"
+            for warning in (*model_warnings(results.models), *warnings(results.cells))
+        ),
+        *(f"- {_escaped(str(model['role']))} {_escaped(described(model))}" for model in results.models),
     ]
     reasons = [f"- **{c.verdict}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
     lines += [_row(HEADINGS), _row(["---"] * len(HEADINGS))]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from metrics.results import Cell, Guard, Results, Summary
 from suites.conditions import MCE
@@ -130,6 +130,38 @@ def guards(found: Sequence[Guard]) -> list[str]:
         return []
     broken = [f"guard broken: {g.model}: {g.name} ({g.detail})" for g in found if not g.holds]
     return [f"guards of the attacks: {len(found) - len(broken)} of {len(found)} hold", *broken]
+
+
+ABOUT = {
+    "precision": "{}",
+    "image_size": "{} px",
+    "interpolation": "{}",
+    "crop": "{}",
+    "mean": "mean {}",
+    "std": "std {}",
+    "prompts": "prompts {}",
+}
+"""What is said of a model, in this order."""
+
+
+def described(model: Mapping[str, Any]) -> str:
+    """One of `Results.models`: what it computes in, and what is done to images and texts before."""
+    said = {key: value for key, value in model.items() if key in ABOUT and value}
+    parts = [ABOUT[key].format(_numbers(said[key])) for key in ABOUT if key in said]
+    spec = "" if (written := model.get("spec", model["model"])) == model["model"] else f" = {written}"
+    return f"{model['model']}{spec}: {', '.join(parts)}"
+
+
+def _numbers(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return " ".join(f"{number:.4g}" if isinstance(number, float) else str(number) for number in value)
+
+
+def model_warnings(models: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What to know of the models before trusting their figures, each sentence with the model's name."""
+    told = [(str(model["model"]), str(warning)) for model in models for warning in model.get("warnings", ())]
+    return list(dict.fromkeys(text if text.startswith(name) else f"{name}: {text}" for name, text in told))
 
 
 def warnings(cells: Sequence[Cell]) -> list[str]:

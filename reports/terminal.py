@@ -39,7 +39,8 @@ def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
         guards = table.guards(results.guards)
         for line in (*extra, *(guards if verbosity >= 0 else guards[1:])):
             yield (((line), {"red": line.startswith("guard broken")}),)
-        for warning in table.warnings(results.cells):
+        above = () if verbosity >= 0 else table.model_warnings(results.models)  # which pytest's head says without -q
+        for warning in (*above, *table.warnings(results.cells)):
             yield ((f"warning: {warning}", {"yellow": True}),)
     for warning in results.warnings:
         yield ((f"warning: {warning}", {"yellow": True, "bold": True}),)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch import nn
 from torchvision.datasets import CIFAR10
 
 import models
@@ -30,7 +31,7 @@ from metrics.measures import figures
 from metrics.outcomes import NEVER
 from models import InputError
 from models.classes import ClassList, class_list
-from models.classifier import predict
+from models.classifier import Classifier, predict
 from models.mini.sets import picture
 from shifts import data_sets
 from shifts.image_set import ImageSet, Item, image_rng, read_folder, sample
@@ -107,6 +108,29 @@ def test_the_smallest_eps_agrees_with_the_security_curve(evaluate, victim, image
     median = figures(attack("bim", "min"), found)["median_eps"]
     assert median.low <= median.value <= median.high
     assert median.value == pytest.approx(np.median(255 * found.measures["smallest_eps"]))
+
+
+def test_a_search_gives_score_based_attacks_twenty_steps(evaluate, images):
+    """Of an image that stands at every eps: three trials, each a look and 20 steps of two queries a pair."""
+    first = next(item for item in images.items if item.label == 0)
+    found = evaluate(_Unmoved(), attack("nes", "min", pairs=2), replace(images, items=(first, replace(first, id="b"))))
+    assert (found.measures["smallest_eps"] == NEVER).all()
+    assert found.measures["passes"].tolist() == [4 * (1 + 20 * (2 * 2 + 1))] * 2
+
+
+class _Unmoved(Classifier):
+    """Every image is of the first class, a little more so the brighter it is."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Identity(), name="unmoved", classes=MINI, image_size=64, geometry=lambda image: image.convert("RGB"),
+            mean=(0, 0, 0), std=(1, 1, 1), fingerprint="unmoved",
+        )  # fmt: skip
+
+    def forward(self, images):
+        logits = torch.zeros(len(images), len(MINI))
+        logits[:, 0] = 1 + 1e-3 * images.mean((1, 2, 3))
+        return logits
 
 
 def test_two_percent_more_than_the_smallest_eps_fools_and_two_percent_less_does_not(evaluate, victim, images):

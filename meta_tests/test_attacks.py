@@ -10,6 +10,7 @@ import torch
 import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import models
 from attacks import gradient
@@ -17,13 +18,16 @@ from attacks.apgd import APGD
 from attacks.deepfool import DeepFool
 from attacks.fab import FAB
 from attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
-from attacks.loop import Task, run
+from attacks.loop import Attacked, Task, run
 from attacks.score import NES, SPSA
 from attacks.square import Square
+from attacks.universal import universal
+from fixtures.attacking import _rounded
 from fixtures.pixels import to_tensor
 from meta_tests.attacking import attack
 from models import InputError
-from models.classes import class_list
+from models.classes import ClassList, class_list
+from models.classifier import Classifier
 from models.mini.sets import picture
 
 METHODS = {
@@ -62,6 +66,98 @@ def peer(victim, name, eps, steps):
     if name == "mim":
         return torchattacks.MIFGSM(victim, eps=eps, alpha=0.15 * eps, steps=steps, decay=1.0)
     return torchattacks.DIFGSM(victim, eps=eps, alpha=0.15 * eps, steps=steps, decay=1.0, diversity_prob=0.5)
+
+
+class _Slope(nn.Module):
+    """Two logits, the second grows with every pixel: who follows the loss goes straight up, and nobody is fooled."""
+
+    def forward(self, images):
+        up = images.mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(up), up - 10], dim=1)
+
+
+@pytest.fixture(scope="module")
+def slope():
+    """Never fooled, its gradient has one sign everywhere."""
+    return _plain(_Slope())
+
+
+def _plain(net, mean=(0, 0, 0), std=(1, 1, 1)):
+    return Classifier(
+        net, name="plain", classes=ClassList("two", ("a", "b"), ("a", "b")), image_size=8,
+        geometry=lambda image: image, mean=mean, std=std, fingerprint="plain",
+    )  # fmt: skip
+
+
+def test_normalisation_is_inside_the_model():
+    seen = []
+    classifier = _plain(nn.Sequential(_Note(seen), _Slope()), mean=(0.5, 0.4, 0.3), std=(0.2, 0.1, 0.25))
+    classifier.logits(torch.full((1, 3, 8, 8), 0.75))
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx([(0.75 - 0.5) / 0.2, (0.75 - 0.4) / 0.1, (0.75 - 0.3) / 0.25])
+
+
+class _Note(nn.Module):
+    def __init__(self, seen):
+        super().__init__()
+        self._seen = seen
+
+    def forward(self, images):
+        self._seen.append(images)
+        return images
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "size"),
+    [
+        (FGSM, 1, 1.0),
+        (BIM, 10, 0.15),
+        (MIM, 20, 0.15),
+        (gradient.CRAFTED["bim"], 10, 0.15),
+        (gradient.CRAFTED["mim"], 10, 0.15),
+        (replace(NES, pairs=4), 10, 0.15),
+        (replace(SPSA, pairs=4), 10, 0.15),
+    ],
+)
+def test_steps_are_as_many_and_as_long_as_published(slope, method, steps, size):
+    """At 8/255, in the middle of the range: the first step is a share of eps long, and the last ends at the surface."""
+    image = torch.full((1, 3, 8, 8), 0.5)
+    moved, _, (done,) = attack(slope, image, [0], method, 8 / 255)
+    assert done.steps == steps
+    assert (moved - image).abs().amax() == pytest.approx(8 / 255, rel=1e-4)
+    one = replace(method, count=1)
+    moved, _, _ = attack(slope, image, [0], one, 8 / 255)
+    assert (moved - image).abs().amin() == pytest.approx(size * 8 / 255, rel=1e-3)
+
+
+def test_pgd_starts_five_times_and_takes_forty_steps_each(slope):
+    """By eps / 4, each start counted as a step, too."""
+    _, _, (done,) = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], PGD, 8 / 255)
+    assert done.steps == 5 * (1 + 40)
+    moved, _, _ = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], replace(PGD, starts=1, count=1), 8 / 255)
+    start, _, _ = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], replace(PGD, starts=1, count=0), 8 / 255)
+    assert (moved - start).amin() >= 0
+    assert (moved - start).amax() == pytest.approx(2 / 255, rel=1e-3)
+
+
+def test_a_universal_perturbation_stays_in_its_ball(victim, batch):
+    images, labels = batch
+    found = universal(victim, images, labels, 4 / 255, np.random.default_rng(0))
+    assert found.abs().max() <= 4 / 255 + 1e-7
+    assert (found.abs() > 0.99 * 4 / 255).float().mean() > 0.2
+
+
+@given(st.floats(0.01, 0.99), st.one_of(st.sampled_from([-1.0, 1.0]), st.floats(-1, 1)), st.integers(1, 16))
+@settings(deadline=None)
+def test_rounded_images_stay_in_the_ball(clean, share, units):
+    """As near to the perturbed image as 256 levels allow, and never farther from the clean one than eps."""
+    eps = units / 255
+    image, moved = torch.full((3, 2, 2), clean), torch.full((3, 2, 2), clean + share * eps).clamp(0, 1)
+    done = Attacked(Task(0, image, 0, eps), BIM, moved, 1, 1, 1, flat=False)
+    found = _rounded(done)
+    assert (found - image).abs().max() <= eps + 1e-6
+    assert (found - moved).abs().max() < 1 / 255 + 1e-6
+    assert (255 * found - (255 * found).round()).abs().max() < 1e-3
+    assert 0 <= found.min() <= found.max() <= 1
 
 
 @pytest.mark.parametrize("name", ["fgsm", "bim", "mim"])

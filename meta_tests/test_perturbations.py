@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import zoom
 
 from models import InputError
 from shifts.mp4 import read_video, write_video
@@ -97,6 +98,44 @@ def test_brightness_by_hand():
     """Grey 128 -+ 0.3: 128 - 76.5 = 51.5 and 128 + 76.5 = 204.5, cut."""
     frames = perturb(np.full((48, 48, 3), 128, np.uint8), "brightness", rng(0))
     assert [int(frames[i, 0, 0, 0]) for i in (0, 15, 30)] == [51, 128, 204]
+
+
+def test_noise_is_as_strong_as_published():
+    """On grey: normal noise of 0.03, 0.05, 0.08; photons, 300, 120, 60 of a white pixel, so sqrt(0.5 / full)."""
+    grey = np.full((160, 160, 3), 128, np.uint8)
+    for difficulty, scale, full in ((1, 0.03, 300), (2, 0.05, 120), (3, 0.08, 60)):
+        found = perturb(grey, "gaussian_noise", rng(0), difficulty=difficulty)[1:].std() / 255
+        assert found == pytest.approx(scale, rel=0.02)
+        found = perturb(grey, "shot_noise", rng(0), difficulty=difficulty)[1:].std() / 255
+        assert found == pytest.approx(np.sqrt(0.5 / full), rel=0.02)
+
+
+def test_motion_and_snow_fall_as_published(monkeypatch):
+    """Motion: radius 10, sigma 3, 4 degrees a frame up to 0; snow: radius 14, sigma 4, from -150 degrees on."""
+    seen = []
+
+    def record(values, radius, sigma, degrees):
+        seen.append((radius, sigma, degrees))
+        return values
+
+    monkeypatch.setattr("shifts.perturbations.move", record)
+    monkeypatch.setattr("shifts.weather.move", record)
+    perturb(np.zeros((40, 40, 3), np.uint8), "motion_blur", rng(0))
+    assert seen == [(10, 3, (i - 30) * 4) for i in range(31)]
+    seen.clear()
+    perturb(np.zeros((40, 40, 3), np.uint8), "snow", rng(0))
+    assert seen == [(14, 4, i * 4 - 150) for i in range(31)]
+
+
+def test_snow_is_as_thick_as_published():
+    """On black: 0.15 x 0.5 between flakes, which are normal noise of 0.05 +- 0.3, enlarged three times, from 0.5 on;
+    they fall as they are and turned around."""
+    frames = perturb(np.zeros((192, 192, 3), np.uint8), "snow", rng(0), side=192)
+    assert np.median(frames) == round(255 * 0.15 * 0.5)
+    drawn = 0.05 + 0.3 * rng(1).standard_normal((400, 400))
+    flakes = zoom(drawn, 3, order=1)
+    flakes = np.where(flakes < 0.5, 0, flakes.clip(0, 1))
+    assert (frames / 255).mean() == pytest.approx(0.075 + 2 * flakes.mean(), rel=0.05)
 
 
 def test_bad_requests(photo):

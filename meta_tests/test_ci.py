@@ -1,6 +1,7 @@
 """The workflows in docs/ci, by executing their steps for a good, a worse and a broken checkpoint."""
 
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from metrics.results import Cell, Results
+from metrics.results import Cell, Results, read
 from models.mini import train
 from reports.__main__ import github_lines, github_warnings
 
@@ -61,27 +62,33 @@ def test_exit_codes_and_what_is_left_behind(workspace, kind):
     else:
         given |= {"CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main", "CI_COMMIT_SHA": "abc"}
     expected = {"good": 0, "worse": 1, "broken": 4}
+    stale = workspace / "robustness" / "latest" / "own.xml"
     for name, code in expected.items():
+        stale.parent.mkdir(parents=True, exist_ok=True)
+        stale.touch()
         environment = os.environ | given | {"CANDIDATE": f"open_clip:mini-clip@{workspace / name}.safetensors"}
         done = subprocess.run(
             ["bash", "-e", "-c", "\n".join(steps(kind))],
             cwd=workspace, env=environment, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
-        results = workspace / "robustness" / "latest" / "results.json"
-        assert results.is_file() == (name != "broken")
+        assert len(read(workspace / "robustness" / "latest" / "results.json").cells) == (0 if name == "broken" else 2)
+        assert not stale.exists()
         if name == "worse":
             assert "difference to the recorded run" in done.stdout
             assert ("::error title=open_clip%3Amini-clip@" in done.stdout) == (kind == "github")
     assert len(list((workspace / "robustness" / "history").iterdir())) == 1
     if kind == "github":
         headings = [line for line in summary.read_text().splitlines() if line.startswith("## ")]
-        assert headings == [f"## Robustness, suite robustness: {verdict}" for verdict in ("✅ holds", "❌ fails")]
+        said = ("✅ holds", "❌ fails", "⚠️ undecided")
+        assert headings == [f"## Robustness, suite robustness: {verdict}" for verdict in said]
+        assert "The run ended before anything was measured: " in summary.read_text()
 
 
 def test_an_annotation_can_not_be_closed_by_a_name():
     cell = Cell("clean", "clean", {}, "evil,%\n::warning::x", "candidate", "fail", "two\nlines")
-    assert github_lines([cell]) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]
+    failing = Results("mini", {}, [], [replace(cell, accuracy=0.5)])
+    assert github_lines(failing) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]
 
 
 def test_an_undecided_run_and_its_warnings_are_annotated():
@@ -91,4 +98,27 @@ def test_an_undecided_run_and_its_warnings_are_annotated():
         "::warning title=robustness mini::nothing to%0Acompare",
         "::warning title=robustness mini::The gate is undecided: 0 of 1 limits shown to hold; 1 inconclusive",
     ]
-    assert github_lines([cell]) == github_warnings(Results("mini", {}, [], [replace(cell, verdict="pass")])) == []
+    passed = Results("mini", {}, [], [replace(cell, verdict="pass")])
+    assert github_lines(run) == github_lines(passed) == github_warnings(passed) == []
+
+
+def test_a_run_that_did_not_end_is_annotated():
+    said = github_lines(Results("mini", {}, [], [], partial="The run was ended by SIGTERM, and\nmore"))
+    assert said == ["::error title=suite mini::The run was ended by SIGTERM, and%0Amore"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 143)])
+def test_a_cancelled_job_ends_its_run_in_order(tmp_path, number, code):
+    """`python` is a script that ends as the suite does: some time after the signal, and with its own code."""
+    (tmp_path / "python").write_text(
+        "#!/bin/sh\n[ $2 = pytest ] || exit 1\n"
+        "trap 'sleep 1; touch \"$OUT/report\"; exit 143' TERM\n"
+        "trap 'sleep 1; touch \"$OUT/report\"; exit 129' HUP\necho begun\nwhile :; do sleep 0.1; done\n"
+    )
+    (tmp_path / "python").chmod(0o755)
+    environment = os.environ | {"OUT": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    gate = subprocess.Popen([ROOT / "docs" / "ci" / "gate.sh"], env=environment, stdout=subprocess.PIPE, text=True)
+    assert gate.stdout.readline() == "begun\n"
+    gate.send_signal(number)
+    assert gate.wait() == code
+    assert (tmp_path / "report").exists()

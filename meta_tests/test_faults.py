@@ -23,7 +23,7 @@ from fixtures.store import Store
 from fixtures.store.__main__ import exported
 from meta_tests.conftest import ROOT, Run
 from metrics.results import read
-from reports.plugin import FILES
+from reports.write import FILES
 
 SUITE = """
 classes = "mini"
@@ -167,7 +167,9 @@ def test_kill_9_of_the_run(runs, whole):
     killed = runs(action=DIES)
     assert killed.code == -signal.SIGKILL
     assert runs.stored().total() == 160, "ten blocks"
-    assert not (runs.report_dir / "results.json").exists()
+    results = read(runs.report_dir / "results.json")
+    assert results.cells == []
+    assert re.fullmatch(r"The run that began at \S+ has not ended, or was killed\.", results.partial)
     assert_goes_on(runs, whole)
 
 
@@ -227,18 +229,51 @@ def test_two_runs_at_once_share_a_store_and_a_report_folder(runs, whole):
     assert {file.name for file in runs.report_dir.iterdir()} == set(FILES)
 
 
-def test_ctrl_c_again_while_the_reports_are_written(runs, whole):
-    again = (
-        "import os, signal, reports.plugin as plugin\n"
-        "inner = plugin.write\n"
-        "def write(*args):\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    inner(*args)\n"
-        "plugin.write = write\n"
-    )
-    run = runs(action="os.kill(os.getpid(), signal.SIGINT)", hooks=again)
-    assert run.code == 2, run.output
-    assert_partial(runs, whole)
+ENDINGS = {signal.SIGINT: 2, signal.SIGTERM: 143, signal.SIGHUP: 129}
+AGAIN = """
+import os, signal, reports.plugin as plugin
+inner = plugin.Recorder._report
+def report(*args):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): os.kill(os.getpid(), number)
+    inner(*args)
+plugin.Recorder._report = report
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), ENDINGS.items(), ids=lambda value: getattr(value, "name", ""))
+def test_signals_and_others_while_the_reports_are_written(runs, whole, number, code):
+    run = runs(action=f"os.kill(os.getpid(), {int(number)})", hooks=AGAIN)
+    assert run.code == code, run.output
+    assert_partial(runs, whole, "was interrupted" if code == 2 else f"was ended by {number.name}")
+
+
+def test_sigterm_while_models_are_loaded(runs):
+    dies = "import os, models\ndef load(*args): os.kill(os.getpid(), 15)\nmodels.load = load\n"
+    run = runs(hooks=dies)
+    assert run.code == 143, run.output
+    assert {file.name for file in runs.report_dir.iterdir()} == set(FILES)
+    said = "The run ended before anything was measured: SIGTERM was received"
+    assert read(runs.report_dir / "results.json").partial == said
+
+
+def test_a_signal_that_is_ignored_stays_so(runs, whole):
+    """Under nohup a terminal may be closed."""
+    ignored = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    run = runs(action="os.kill(os.getpid(), signal.SIGHUP)", hooks=ignored)
+    assert run.code == 0, run.output
+    assert rows(run) == rows(whole.run)
+
+
+def test_sigterm_twice_with_workers(runs, whole):
+    """As Kubernetes sends it: to the first process alone."""
+    process = runs.begin("-n", "2", "-v")
+    assert any("PASSED" in line for line in process.stdout), "no cell finished"
+    for _ in range(2):
+        process.terminate()
+        time.sleep(0.2)
+    run = runs.end(process)
+    assert run.code == 143, run.output
+    assert_partial(runs, whole, "was ended by SIGTERM")
 
 
 def test_ctrl_c_twice_with_workers(runs, whole):
@@ -250,13 +285,14 @@ def test_ctrl_c_twice_with_workers(runs, whole):
         time.sleep(0.2)
     run = runs.end(process)
     assert run.code == 2, run.output
-    assert_partial(runs, whole)
+    assert_partial(runs, whole, "was interrupted")
 
 
-def assert_partial(runs, whole):
+def assert_partial(runs, whole, why):
     assert {file.name for file in runs.report_dir.iterdir()} == set(FILES)
     results = read(runs.report_dir / "results.json")
-    assert re.match(r"The run was interrupted: [1-4] of 4 cells were not run\.", results.partial)
+    assert re.fullmatch(rf"The run {why}: [1-4] of 4 cells were not run\.", results.partial)
+    assert len(results.missing) == int(results.partial.split(": ")[1][0])
     cells = Run(2, "", runs.report_dir).cells
     assert len(figures(cells)) > 0
     assert figures(cells).items() < figures(whole.run.cells).items()

@@ -19,7 +19,7 @@ from meta_tests.conftest import ROOT, run_pytest
 from metrics.results import read
 from models import mini
 from models.classes import class_list
-from reports.plugin import FILES
+from reports.write import FILES
 from suites.conditions import ATTACKS
 
 CONDITIONS = suites.load("mini").conditions

@@ -13,7 +13,7 @@ from meta_tests.conftest import ROOT, run_pytest
 from metrics.results import read
 from models.errors import InputError
 from reports.merge import exit_code, merged
-from reports.plugin import FILES
+from reports.write import FILES
 
 SUITE = """
 classes = "mini"

@@ -30,7 +30,7 @@ from models import mini
 from models.classes import class_list
 from models.errors import InputError
 from reports import gallery, history
-from reports.plugin import views
+from reports.write import views
 from shifts import data_sets
 from shifts.image_set import _FORMATS, read_image
 from shifts.sources import read_json

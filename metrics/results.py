@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from metrics.intervals import Correct
 
@@ -207,12 +207,23 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A cell of a candidate that a run selected."""
+
+    test: str
+    family: str
+    condition: str
+    params: dict[str, str | int]
+    model: str
+
+
+@dataclass(frozen=True)
 class Shard:
-    """Which part of a run it is, and what the whole run selected: `test`, `family`, `condition`, `params`, `model`."""
+    """Which part of a run it is, and what the whole run selected; nothing where it ended before that was known."""
 
     index: int
     count: int
-    selected: list[dict[str, Any]]
+    selected: list[Planned]
 
 
 @dataclass(frozen=True)
@@ -225,15 +236,46 @@ class Results:
     guards: list[Guard] = field(default_factory=list)
     shard: Shard | None = None
     partial: str = ""
-    """Why cells are missing that were asked for; '' for a complete run."""
+    """What part of the suite's cells was selected, and why selected ones are missing; '' for a complete run of all."""
     warnings: list[str] = field(default_factory=list)
     """What makes the whole run say less than it seems to."""
+    missing: tuple[str, ...] = ()
+    """The tests of selected cells that the run ended before."""
+
+    @property
+    def unfinished(self) -> str:
+        """Why this is no report of a run that came to its end with something measured; '' where it is.
+
+        Where there are more shards than work some have no cells.
+        """
+        candidates = [cell for cell in self.cells if cell.role == "candidate"]
+        idle = not candidates and self.shard is not None and self.shard.selected
+        if self.missing or not (idle or any(cell.accuracy is not None for cell in candidates)):
+            return self.partial or "Nothing was measured."
+        return ""
 
     def to_json(self) -> str:
-        return to_json({"schema": SCHEMA, **vars(self)}, indent=1, inf_nan_mode="constants").decode()
+        raw = {"schema": SCHEMA, **vars(self)}
+        try:
+            return _json(raw)
+        except PydanticSerializationError:  # a name that is not UTF-8 must not lose a run
+            return _json(encodable({"schema": SCHEMA, **_RESULTS.dump_python(self)}))
 
 
 _CELL, _RESULTS = TypeAdapter(Cell), TypeAdapter(Results)
+
+
+def _json(raw: dict[str, Any]) -> str:
+    return to_json(raw, indent=1, inf_nan_mode="constants", fallback=str).decode()
+
+
+def encodable(value: Any) -> Any:
+    """The same with all texts as UTF-8 has them: bytes of names that are not are written as `\\udcff`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
+    return [encodable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def as_row(cell: Cell) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from collections.abc import Iterable
 
@@ -27,6 +28,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(options)}" if 0 < len(options) <= 12 else f"{len(options)} names are known"
+
+
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line breaks, what turns the direction of writing, and bytes of names that are not UTF-8."""
+
+
+def one_line(text: str) -> str:
+    """A text of others as a terminal and the log of a CI job may show it: in a line, and no command to either.
+
+    GitHub's runner takes a line for a command that begins with '::', or has '##[' in it.
+    """
+    text = _NO_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text).replace("##[", "##\\[")
+    return f"\\{text}" if text.lstrip().startswith("::") else text
 
 
 class NotRunError(InputError):

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from metrics.results import FAMILIES, Cell, Results, read
-from models.errors import InputError
+from models.errors import InputError, one_line
 from models.files import argument
 from reports import gallery, history, terminal
 from reports.html import together
 from reports.merge import exit_code, merged
 from reports.picture import picture
-from reports.plugin import views, write, write_all
 from reports.table import headline
+from reports.write import views, write, write_all
 
 
 def trend(runs: list[history.Run], family: str) -> list[str]:
@@ -44,12 +44,14 @@ def _mean(cells: list[Cell]) -> str:
     return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
 
 
-def github_lines(cells: list[Cell]) -> list[str]:
-    """A workflow command each; names and reasons are not ours, so what has a meaning there is escaped."""
-    shown = [c for c in cells if c.role == "candidate" and c.fails]
-    return [
-        f"::error title={_escaped(f'{c.model} {c.label}: {c.verdict}', also=':,')}::{_escaped(c.reason)}" for c in shown
-    ]
+def github_lines(results: Results) -> list[str]:
+    """A workflow command for each failing cell and for a run that did not come to its end; names and reasons are not
+    ours, so what has a meaning there is escaped."""
+    failing = [c for c in results.cells if c.role == "candidate" and c.fails]
+    said = [(f"{c.model} {c.label}: {c.verdict}", c.reason) for c in failing]
+    if results.unfinished:
+        said.insert(0, (f"suite {results.suite}", results.unfinished))
+    return [f"::error title={_escaped(title, also=':,')}::{_escaped(reason)}" for title, reason in said]
 
 
 def github_warnings(results: Results) -> list[str]:
@@ -63,8 +65,9 @@ def _escaped(text: str, also: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in "%\r\n" + also else c for c in text)
 
 
-def render(files: list[Path], out: Path | None) -> list[Path]:
-    """Write the views of one results.json or recorded run, or of several together; returns the files written.
+def render(files: list[Path], out: Path | None) -> tuple[list[Path], list[str]]:
+    """Write the views of one results.json or recorded run, or of several together; returns the files written, and a
+    sentence for each view that could not be made.
 
     Raises `InputError` where several have no folder to go to, `ValueError` for a file that is neither.
     """
@@ -73,10 +76,10 @@ def render(files: list[Path], out: Path | None) -> list[Path]:
     named = dict(zip(_names(files), (_read(file) for file in files), strict=True))
     runs = list(named.items())
     results = runs[0][1] if len(runs) == 1 else together(runs)
-    contents = views(results, _pictures(files), runs if len(runs) > 1 else ())
+    contents, crashed = views(results, _pictures(files), runs if len(runs) > 1 else ())
     folder = out or files[0].parent
     write(folder, contents)
-    return [folder / name for name in contents]
+    return [folder / name for name in contents], crashed
 
 
 def _pictures(files: list[Path]) -> dict[str, list[gallery.Example]]:
@@ -126,48 +129,59 @@ def main() -> int:
     pictured.add_argument("report", type=argument, help="a report.html")
     pictured.add_argument("png", type=argument, help="the picture to write")
     args = parser.parse_args()
+    try:
+        return _run(args)
+    except (OSError, ValueError) as error:
+        parser.error(one_line(str(error)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The exit code. Raises `OSError` and `ValueError` for files that can't be read or written, or are none of ours."""
+    crashed: list[str] = []
     if args.command == "merge":
-        try:
-            results = merged(args.results)
-        except InputError as error:
-            parser.error(str(error))
-        write_all(results, args.out, _pictures(args.results))
+        results = merged(args.results)
+        crashed = write_all(results, args.out, _pictures(args.results))
         print("\n".join("".join(text for text, _ in line) for line in terminal.lines(results)))
-        return exit_code(results)
-    if args.command in ("render", "picture"):
-        try:
-            done = render(args.results, args.out) if args.command == "render" else [picture(args.report, args.png)]
-        except (OSError, ValueError) as error:
-            parser.error(str(error))
-        print("\n".join(map(str, done)))
-        return 0
-    if args.command == "annotations":
-        try:
-            results = read(args.results)
-            print("\n".join([*github_lines(results.cells), *github_warnings(results)]))
-        except (OSError, ValueError) as error:
-            parser.error(str(error))
-        return 0
-    if args.latest:
-        try:
-            print(history.find(args.history, "latest", Path(args.latest).stem).file)
-        except history.NoRunError as error:
-            print(error, file=sys.stderr)
-            return 1
-        except InputError as error:
-            parser.error(str(error))
-        return 0
+        code = exit_code(results)
+    elif args.command == "render":
+        written, crashed = render(args.results, args.out)
+        print("\n".join(map(str, written)))
+        code = 0
+    elif args.command == "picture":
+        print(picture(args.report, args.png))
+        code = 0
+    elif args.command == "annotations":
+        results = read(args.results)
+        print("\n".join([*github_lines(results), *github_warnings(results)]))
+        code = 0
+    else:
+        code = _latest(args.history, args.latest) if args.latest else _history(args.history, args.family)
+    for said in crashed:
+        print(said, file=sys.stderr)
+    return code or (3 if crashed else 0)
+
+
+def _latest(folder: Path, suite: str) -> int:
+    try:
+        print(history.find(folder, "latest", Path(suite).stem).file)
+    except history.NoRunError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _history(folder: Path, family: str) -> int:
     runs, damaged = [], 0
-    for file in history.files(args.history):
+    for file in history.files(folder):
         try:
             runs.append(history.read(file))
         except InputError as error:
-            print(error, file=sys.stderr)
+            print(one_line(str(error)), file=sys.stderr)
             damaged = 1
     if not runs:
-        print(f"no recorded run in {args.history}; pytest --record NAME records one", file=sys.stderr)
+        print(f"no recorded run in {folder}; pytest --record NAME records one", file=sys.stderr)
         return 1
-    print("\n".join(trend(runs, args.family)))
+    print("\n".join(map(one_line, trend(runs, family))))
     return damaged
 
 

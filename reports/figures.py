@@ -70,6 +70,8 @@ def plots(results: Results) -> list[Plot]:
     """All figures that the cells are enough for."""
     on_imagenet = any("effective_robustness" in cell.metrics for cell in results.cells)
     everyone = dict.fromkeys((cell.role, cell.model) for cell in results.cells if cell.accuracy is not None)
+    if not everyone:
+        return []
     by_role = {role: [key for key in everyone if key[0] == role][:_MODELS] for role in ("candidate", "supervised")}
     models = _Models(tuple(key for keys in by_role.values() for key in keys))
     left_out = len(everyone) - len(models.order)

@@ -115,6 +115,7 @@ def together(runs: Sequence[tuple[str, Results]]) -> Results:
         [replace(g, model=called(g.model, g.role, name)) for name, run in runs for g in run.guards],
         warnings=[f"{name}: {warning}" for name, run in runs for warning in run.warnings],
         partial=" ".join(f"{name}: {run.partial}" for name, run in runs if run.partial),
+        missing=tuple(test for _, run in runs for test in run.missing),
     )
 
 

@@ -32,7 +32,8 @@ def render(results: Results) -> str:
     shown, head = candidates(results.cells), headline(results)
     failed = failing(shown)
     title = f"## Robustness, suite {_escaped(results.suite)}: {_SIGN[head.state]} {head.state}"
-    lines = [title, "", f"**{head.sentence}**; {head.counts}.", ""]
+    said = f"**{head.sentence}**; {head.counts}." if shown else f"**{head.sentence}**."
+    lines = [title, "", said, ""]
     lines += [line for warning in results.warnings for line in (f"**Warning**: {_escaped(warning)}", "")]
     if results.partial:
         lines += [f"**Partial**: {_escaped(results.partial)}", ""]

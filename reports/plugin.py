@@ -10,13 +10,15 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,12 +26,17 @@ from fixtures.plugin import MODELS, SELECTED, SELECTION, WARNINGS, limits, runs_
 from fixtures.settings import SETTINGS, CellSpec, Settings, cells_of
 from metrics import guards
 from metrics.gate import corrected
-from metrics.results import Cell, Results, Shard, cell_from, in_order
+from metrics.results import Cell, Planned, Results, Shard, cell_from, encodable, in_order
 from metrics.summary import of_cells
-from models.errors import InputError
-from models.files import whole
-from reports import csv, gallery, history, junit, markdown, progress, table, terminal
+from models.errors import InputError, one_line
+from reports import gallery, history, progress, table, terminal
+from reports.ending import Ending
 from reports.gallery import Gallery
+from reports.write import FILES, crash, write_all
+
+T = TypeVar("T")
+_GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+"""What pytest exits with where no test fails."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,16 +50,44 @@ class Recorder:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._ending = Ending()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._rows: dict[str, list[Cell]] = {}
+        self._crashed: dict[str, None] = {}
         self._right: list[dict[str, Any]] = []
         self._expected: dict[str, CellSpec] = {}
         self._selected: dict[str, CellSpec] = {}
         self._undecided = 0
         self._results: Results | None = None
+        self._lines: list[terminal.Line] = []
         self._notes: list[str] = []
         self._written: Path | None = None
-        self._on_interrupt: Any = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self) -> Generator[None, T, T]:
+        """No report of an earlier run stands for this one, whatever ends it from here on."""
+        if not runs_benchmark(self._config):
+            return (yield)
+        self._ending.catch()
+        try:
+            self._announce(f"The run that began at {self._started} has not ended, or was killed.")
+        except OSError as error:
+            raise pytest.UsageError(f"--report-dir: {error}") from error
+        try:
+            done = yield
+        except BaseException as error:
+            self._ending.hold()
+            why = one_line(str(error) or "it was interrupted")
+            with suppress(OSError):
+                self._announce(f"The run ended before anything was measured: {why}")
+            if self._ending.exit_code is None:
+                raise
+            raise pytest.exit.Exception(why, self._ending.exit_code) from error
+        self._ending.catch()
+        return done
+
+    def pytest_unconfigure(self) -> None:
+        self._ending.release()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expect([item.nodeid for item in session.items])
@@ -64,10 +99,13 @@ class Recorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        tests = getattr(node, "workeroutput", {}).get(SELECTION, ())
-        self._selected |= cells_of(self._config.stash[SETTINGS], tests)
+        self._select(getattr(node, "workeroutput", {}).get(SELECTION, ()))
+
+    def pytest_runtest_logstart(self) -> None:
+        self._ending.check()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._select(getattr(report, SELECTION, ()))  # of a worker that may not come to its end
         if rows := getattr(report, "robustness_rows", None):
             self._rows[report.nodeid] = [cell_from(row) for row in rows]
         if right := getattr(report, "robustness_right", None):
@@ -75,23 +113,14 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
-        self._hold_interrupts()
+        self._ending.hold()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if not (self._rows or self._config.stash[SETTINGS].shard) or not runs_benchmark(self._config):
-            return
-        self._hold_interrupts()
-        try:
+        if runs_benchmark(self._config):
+            self._ending.hold()
             self._report(session)
-        finally:
-            if self._on_interrupt is not None:
-                signal.signal(signal.SIGINT, self._on_interrupt)
-
-    def _hold_interrupts(self) -> None:
-        """Who presses Ctrl-C again while the reports are written loses none of them."""
-        if self._on_interrupt is None and threading.current_thread() is threading.main_thread():
-            self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._ending.release(signal.SIGINT)  # workers may be slow to end
 
     def _report(self, session: pytest.Session) -> None:
         settings = self._config.stash[SETTINGS]
@@ -103,39 +132,59 @@ class Recorder:
         cells = in_order([*(row for rows in self._rows.values() for row in rows), *missing])
         shared = limits(settings, self._selected.values()) if settings.shard else 0
         gate = settings.suite.gate
-        cells = corrected(cells, gate.alpha, shared, report_only=gate.report_only)
-        models = self._config.stash.get(MODELS, [])
-        summaries = of_cells(cells, on_imagenet=settings.suite.classes == "imagenet")
-        found = guards.of_cells(cells)
-        seconds = round(time.monotonic() - self._clock, 1)  # the system's time may be set anew during a long run
-        times = {"started": self._began.isoformat(timespec="seconds"), "seconds": seconds}
-        partial = _partial(session, len(missing), len(self._expected))
-        shard, about = self._shard(settings), environment(self._config) | times
-        warnings = self._config.stash.get(WARNINGS, [])
-        results = Results(settings.suite.name, about, models, cells, summaries, found, shard, partial, warnings)
-        pictures = gallery.collect(settings.gallery_dir, cells)
+        holm = partial(corrected, cells, gate.alpha, shared, report_only=gate.report_only)
+        cells = self._made("Holm's correction", holm, cells)
+        on_imagenet = settings.suite.classes == "imagenet"
+        results = Results(
+            settings.suite.name,
+            self._made("what tells how it was run", lambda: environment(self._config), dict[str, Any]())
+            | self._times(),
+            self._config.stash.get(MODELS, []),
+            cells,
+            self._made("the summaries", lambda: of_cells(cells, on_imagenet=on_imagenet), []),
+            self._made("the guards", lambda: guards.of_cells(cells), []),
+            self._shard(settings),
+            self._partial(session, settings, len(missing)),
+            self._config.stash.get(WARNINGS, []),
+            tuple(cell.test for cell in missing),
+        )
+        pictures = self._made("gallery.json", lambda: gallery.collect(settings.gallery_dir, cells), dict[str, Any]())
         self._results = results
-        self._written = self._save(session, settings.report_dir, lambda folder: write_all(results, folder, pictures))
-        if (name := settings.record) and self._right:
-            file = self._save(session, settings.history_dir, lambda to: history.append(to, name, results, self._right))
+        self._written = self._save(session, settings.report_dir, lambda folder: self._write(results, folder, pictures))
+        table_of = partial(terminal.lines, results, self._config.get_verbosity())
+        self._lines = self._made("the table of the terminal", lambda: list(table_of()), [])
+        if settings.record and self._right:
+            add = partial(history.append, name=settings.record, results=results, cells=self._right)
+            file = self._made("the record", lambda: self._save(session, settings.history_dir, add), None)
             self._notes += [f"recorded: {os.path.relpath(file)}{history.marked(results)}"] if file else []
         if settings.update_thresholds:
-            self._notes += _tightened(settings, cells)
+            self._notes += self._made("the suite's new thresholds", lambda: _tightened(settings, cells), [])
+        self._exit(session, settings, results)
+
+    def _exit(self, session: pytest.Session, settings: Settings, results: Results) -> None:
+        """The verdicts decide, whatever the test functions made of them."""
         measured = {test for test, rows in self._rows.items() if rows[0].accuracy is not None}
         decided = [test in measured for test, cell in self._expected.items() if settings.limits(cell.condition)]
         self._undecided = decided.count(False) if settings.deadline else 0
         nothing_measured = not measured or (settings.deadline and decided and not any(decided))
-        nothing_gated = gate.require_limits and not any(cell.gated for cell in table.candidates(cells))
-        if settings.shard and not self._expected:  # there are more shards than work
-            session.exitstatus = pytest.ExitCode.OK
-        elif (nothing_measured or nothing_gated) and session.exitstatus == pytest.ExitCode.OK:
+        candidates = table.candidates(results.cells)
+        nothing_gated = settings.suite.gate.require_limits and not any(cell.gated for cell in candidates)
+        if self._ending.exit_code is not None:
+            session.exitstatus = self._ending.exit_code
+        elif session.exitstatus in _GREEN and (results.missing or any(c.fails for c in candidates)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif session.exitstatus in _GREEN and settings.shard and self._selected and not self._expected:
+            session.exitstatus = pytest.ExitCode.OK  # there are more shards than work
+        elif session.exitstatus == pytest.ExitCode.OK and (nothing_measured or nothing_gated):
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+        if session.exitstatus in _GREEN and self._crashed:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._results is None:
             return
         terminalreporter.section(f"robustness, suite {self._results.suite}")
-        for line in terminal.lines(self._results, self._config.get_verbosity()):
+        for line in self._lines:
             for text, markup in line:
                 terminalreporter.write(text, **markup)
             terminalreporter.write("\n")
@@ -146,7 +195,7 @@ class Recorder:
         if folder := self._written:
             for name in FILES[: 1 if self._config.get_verbosity() < 0 else None]:
                 terminalreporter.write_line(os.path.relpath(folder / name))
-        for note in self._notes:
+        for note in (*self._crashed, *self._notes):
             terminalreporter.write_line(note)
 
     def _save(self, session: pytest.Session, folder: Path, write: Callable[[Path], Path]) -> Path | None:
@@ -169,23 +218,65 @@ class Recorder:
             return None
         return written
 
+    def _write(self, results: Results, folder: Path, pictures: Gallery) -> Path:
+        self._crashed |= dict.fromkeys(write_all(results, folder, pictures))
+        return folder
+
+    def _made(self, what: str, make: Callable[[], T], default: T) -> T:
+        """What the reports can do without where it can't be made: nothing loses the figures."""
+        try:
+            return make()
+        except Exception as error:
+            self._crashed[crash(what, error)] = None
+            return default
+
+    def _announce(self, why: str) -> None:
+        """Reports that say why there are no figures."""
+        settings = self._config.stash[SETTINGS]
+        empty = Results(
+            settings.suite.name, _command(self._config) | self._times(), [], [], shard=self._shard(settings)
+        )
+        write_all(replace(empty, partial=why), settings.report_dir, {})
+
+    @property
+    def _started(self) -> str:
+        return self._began.isoformat(timespec="seconds")
+
+    def _times(self) -> dict[str, Any]:
+        seconds = round(time.monotonic() - self._clock, 1)  # the system's time may be set anew during a long run
+        return {"started": self._started, "seconds": seconds}
+
     def _expect(self, ids: Sequence[str]) -> None:
         self._expected |= cells_of(self._config.stash[SETTINGS], ids)
+
+    def _select(self, ids: Sequence[str]) -> None:
+        self._selected |= cells_of(self._config.stash[SETTINGS], ids)
 
     def _shard(self, settings: Settings) -> Shard | None:
         if settings.shard is None:
             return None
         selected = [
-            {
-                "test": test,
-                "family": cell.condition.family,
-                "condition": cell.condition.name,
-                "params": dict(cell.condition.params),
-                "model": cell.candidate.text,
-            }
-            for test, cell in sorted(self._selected.items())
+            Planned(test, c.condition.family, c.condition.name, dict(c.condition.params), c.candidate.text)
+            for test, c in sorted(self._selected.items())
         ]
         return Shard(*settings.shard, selected)
+
+    def _partial(self, session: pytest.Session, settings: Settings, missing: int) -> str:
+        """What part of the suite was selected, and why cells of it are missing; '' where all are there."""
+        selected = len(self._selected if settings.shard else self._expected)
+        of_suite = len(settings.candidates) * len(settings.suite.conditions)
+        if self._ending.signal is not None:
+            why = f"The run was ended by {self._ending.signal.name}"
+        elif session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            why = "The run was interrupted"
+        else:
+            early = session.shouldfail or session.shouldstop or "a worker crashed, or pytest did"
+            why = f"The run ended early ({early})"
+        if not self._expected and session.exitstatus not in _GREEN:
+            return f"{why} before anything was measured."
+        said = [f"{selected} of {of_suite} cells selected."] if selected < of_suite else []
+        said += [f"{why}: {missing} of {len(self._expected)} cells were not run."] if missing else []
+        return " ".join(said)
 
 
 def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
@@ -210,17 +301,6 @@ def _tightened(settings: Settings, cells: Sequence[Cell]) -> list[str]:
     return [f"{file}: {change}" for change in changes] or [f"{file}: no known weakness is gone, nothing to update"]
 
 
-def _partial(session: pytest.Session, missing: int, expected: int) -> str:
-    """Why cells are missing, '' where none is."""
-    if not missing:
-        return ""
-    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-        why = "The run was interrupted"
-    else:
-        why = f"The run ended early ({session.shouldfail or session.shouldstop or 'a worker crashed, or pytest did'})"
-    return f"{why}: {missing} of {expected} cells were not run."
-
-
 def environment(config: pytest.Config) -> dict[str, Any]:
     """What somebody needs to run this again, and to trust that it was run as it says."""
     import platform
@@ -233,7 +313,7 @@ def environment(config: pytest.Config) -> dict[str, Any]:
     settings = config.stash[SETTINGS]
     libraries = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow", "scipy", "pytest")
     return {
-        "command": ["pytest", *config.invocation_params.args],
+        **_command(config),
         "suite_file": settings.suite.file.name,
         "classes": settings.suite.settings.classes,
         "samples": settings.samples,
@@ -253,6 +333,10 @@ def environment(config: pytest.Config) -> dict[str, Any]:
     }
 
 
+def _command(config: pytest.Config) -> dict[str, Any]:
+    return {"command": encodable(["pytest", *map(str, config.invocation_params.args)])}
+
+
 def _processor() -> str:
     import platform
 
@@ -262,32 +346,3 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor())
-
-
-FILES = ("report.html", "summary.md", "results.json", "junit.xml", "cells.csv", gallery.NAME)
-
-
-def write_all(results: Results, folder: Path, pictures: Gallery) -> Path:
-    """The files of a run, to the folder that is given back; each replaces its predecessor whole."""
-    write(folder, {"results.json": results.to_json(), gallery.NAME: gallery.to_json(pictures)})
-    write(folder, views(results, pictures))
-    return folder
-
-
-def views(results: Results, pictures: Gallery, runs: Sequence[tuple[str, Results]] = ()) -> dict[str, str]:
-    """What can be made of results.json and gallery.json, by file name."""
-    from reports import html
-
-    return {
-        "junit.xml": junit.render(results),
-        "summary.md": markdown.render(results),
-        "cells.csv": csv.render(results.cells),
-        "report.html": html.render(results, pictures, runs),
-    }
-
-
-def write(folder: Path, contents: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in contents.items():
-        with whole(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")

@@ -214,7 +214,12 @@ def headline(results: Results) -> Headline:
         ignored = " (report only: no test fails)" if all(cell.allowed for cell in failed) else ""
         return Headline("fails", f"The gate fails in {len(failed)} of {len(shown)} cells{ignored}: {known}", counted)
     if all(cell.accuracy is None for cell in shown):
-        return Headline("undecided", f"Nothing was measured in {len(shown)} cells", counted)
+        where = f" in {len(shown)} cells" if shown else ""
+        return Headline("undecided", f"Nothing was measured{where}", counted)
+    if results.missing:
+        return Headline(
+            "undecided", f"The run ended before {len(results.missing)} of {len(shown)} cells: {known}", counted
+        )
     if not limits:
         weak = any(cell.verdict == "known weakness" for cell in shown)
         why = "all limits are known weaknesses" if weak else "no rule has a limit"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from metrics.results import Cell, Results
+from models.errors import one_line
 from reports import table
 from reports.table import candidates, columns, interval, share
 
@@ -45,7 +46,8 @@ def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
     for warning in results.warnings:
         yield ((f"warning: {warning}", {"yellow": True, "bold": True}),)
     if results.partial:
-        yield ((f"partial: {results.partial}", {"red": True, "bold": True}),)
+        colour = "red" if results.unfinished else "yellow"
+        yield ((f"partial: {one_line(results.partial)}", {colour: True, "bold": True}),)
     yield ((f"{head.sign} {head.text}", {_COLOUR[head.state]: True, "bold": True}),)
 
 

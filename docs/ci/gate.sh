@@ -1,6 +1,7 @@
 #!/bin/sh
 # The release gate of a checkpoint, for any CI. Exits as pytest does: 0 the gate holds, 1 it fails, 4 wrong usage (a
-# checkpoint that can't be loaded, too), 5 nothing was measured, or no limit decides anything.
+# checkpoint that can't be loaded, too), 5 nothing was measured, or no limit decides anything, 143 and 129 ended by
+# SIGTERM or SIGHUP.
 #
 #   CANDIDATE  spec of the model under test, with absolute paths
 #   SUITE      suite TOML or name                                 (default: mini)
@@ -10,16 +11,26 @@
 set -eu
 cd "$(dirname "$0")/../.."
 OUT=${OUT:-$PWD/reports}
+rm -rf "${OUT:?}/latest"/* # wrong usage writes no report, and must not show its predecessor's
 set -- --suite="${SUITE:-mini}" --profile="${PROFILE:-release}" --report-dir="$OUT/latest" "$@"
 [ -z "${CANDIDATE:-}" ] || set -- "$@" --candidate="$CANDIDATE"
 found=0
 latest=$(python -m reports history --history "$OUT/history" --latest "${SUITE:-mini}") || found=$?
 [ "$found" -le 1 ] || exit 4 # a damaged file
 [ "$found" -ne 0 ] || set -- "$@" --compare="$latest"
-rm -f "$OUT/latest/results.json" "$OUT/latest/summary.md" # a run that stops early must not show its predecessor's
 
+# What cancels the job ends the run in order: the report of what was measured is written.
+python -m pytest "$@" &
+run=$!
+trap 'kill -TERM $run 2>/dev/null || true' TERM INT
+trap 'kill -HUP $run 2>/dev/null || true' HUP
 code=0
-python -m pytest "$@" || code=$?
+wait $run || code=$?
+while kill -0 $run 2>/dev/null; do # a signal ends `wait` before the run
+    code=0
+    wait $run || code=$?
+done
+trap - TERM INT HUP
 if [ -f "$OUT/latest/results.json" ]; then
     [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$OUT/latest/summary.md" >> "$GITHUB_STEP_SUMMARY"
     [ -z "${GITHUB_ACTIONS:-}" ] || python -m reports annotations "$OUT/latest/results.json"

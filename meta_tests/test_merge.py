@@ -16,7 +16,8 @@ from reports import __main__ as command
 from reports.merge import exit_code, merged
 from reports.write import FILES
 
-ABOUT = {"suite_file": "s.toml", "samples": 48, "seed": 0, "classes": "mini", "alpha": 0.05, "code_version": "1"}
+ABOUT = {"suite_file": "s.toml", "samples": 48, "seed": 0, "classes": "mini", "alpha": 0.05}
+ABOUT |= {"report_only": False, "require_limits": False, "code_version": "1"}
 ROWS = [replace(PASSED, condition=name, test=name) for name in ("fgsm", "bim", "mim", "pgd")]
 SELECTED = [Planned(row.test, row.family, row.condition, row.params, row.model) for row in ROWS]
 SELECTION = "4 of 82 cells selected."

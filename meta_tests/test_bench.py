@@ -1,6 +1,9 @@
 """Cells over ImageNet's classes: each natural shift with its own clean reference and trend."""
 
+import json
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +13,16 @@ from torch import nn
 
 from fixtures.bench import Bench, MissingDataError
 from fixtures.measuring import measure
+from fixtures.regression import compared
 from fixtures.settings import CellSpec, Settings
 from metrics.corruption import alexnet_errors
+from metrics.results import Results
 from metrics.trend import published
 from models.classes import class_list
 from models.classifier import Classifier
 from models.errors import InputError, ModelWarning
 from models.spec import parse
+from reports import history
 from suites import load
 from suites.conditions import CLEAN, SEVERITIES, mean_corruption, natural, reference
 
@@ -185,3 +191,20 @@ max_drop_vs_clean = 0.05
     assert (candidate.condition, candidate.correct, candidate.n, baseline.correct) == ("night", 7, 10, 7)
     assert [(c.limit, round(c.value, 2)) for c in candidate.checks] == [("max_drop_vs_clean", -0.3)]
     assert bench.images(CLEAN).name == "photos"
+
+
+def test_a_recorded_run_is_compared_where_the_code_that_matters_is_the_same(bench, monkeypatch):
+    cell = CellSpec(bench.settings.candidates[0], CLEAN)
+    ours, images = bench.outcomes(cell.candidate, CLEAN), bench.images(CLEAN)
+    right = history.unpacked(json.loads(json.dumps(history.packed(bench.right(cell)))))
+
+    def compared_with(**code):
+        then = replace(right, code={**right.code, **code})
+        found = Results("s", {"seed": 0, "classes": "imagenet"}, [], [])
+        run = history.Run("one", "", Path(), found, {(right.model, right.condition): then}, held=True)
+        monkeypatch.setitem(vars(bench), "before", run)
+        return compared(bench, cell, ours, images)
+
+    assert compared_with().difference.value == 0
+    assert compared_with(timm="that of another kind of model").difference.value == 0
+    assert "by another version of the code" in compared_with(condition="another")

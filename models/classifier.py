@@ -26,7 +26,8 @@ class Classifier(nn.Module):
     (n, classes), differentiable with respect to the images. The weights are frozen and in evaluation mode. Which kind
     of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on. `precision`
     is that of the forward pass inside; images, weights and logits are float32. In words for the reader: `prompts`,
-    which prompts a zero-shot head was made of, and `interpolation` and `crop`, what `geometry` does.
+    which prompts a zero-shot head was made of, and `interpolation` and `crop`, what `geometry` does. `code` is the
+    version of the code and the libraries that built it (`models.code_version`).
     """
 
     mean: Tensor
@@ -50,6 +51,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.net, self.name, self.classes, self.fingerprint = net, name, classes, fingerprint
         self.prompts, self.interpolation, self.crop = prompts, interpolation, crop
+        self.code = ""
         self.image_size, self.geometry = image_size, geometry
         self.precision: Precision = "fp32"
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -106,6 +108,9 @@ def fingerprint_of(module: nn.Module, *identity: object) -> str:
     prompts), by its repr; 16 hexadecimal digits."""
     digest = hashlib.sha256(repr(identity).encode())
     for key, value in sorted(module.state_dict().items()):
+        if not isinstance(value, Tensor):  # what a module keeps beside its weights
+            digest.update(f"{key} {value!r}".encode())
+            continue
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

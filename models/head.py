@@ -8,10 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from open_clip import CLIP
 from safetensors import SafetensorError, safe_open
@@ -21,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.cache import CacheError, cache_folder, kept
+from models.code import code_of
 from models.errors import ModelWarning, warn
 from models.prompt_check import PromptCheck
 from models.templates import Prompts, Tokenizer
@@ -72,6 +71,14 @@ def encode_text(clip: Any, tokens: Tensor) -> Tensor:
     return embeddings
 
 
+def tokens_digest(tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts) -> str:
+    """Of the tokens that prompts become, which depend on the tokenizer's files: of all names in one template, and of
+    one name in all templates."""
+    first, *others = prompts.templates
+    blocks = [first.tokens(names, tokenizer), *(template.tokens(names[:1], tokenizer) for template in others)]
+    return hashlib.sha256(torch.cat(blocks).numpy().tobytes()).hexdigest()[:16]
+
+
 def _lengths(tokens: Tensor) -> Tensor:
     """So many ids of each row come before its padding with zeros."""
     positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
@@ -100,9 +107,9 @@ def cached_class_embeddings(
     """`class_embeddings`, built once: 80 000 prompts take a minute on a GPU, hours on a CPU.
 
     Warns of prompts that are cut, also where the head was built before; raises as `PromptCheck.add` does.
-    `fingerprint` stands for all that the embeddings depend on but this module's own code.
+    `fingerprint` stands for all that the embeddings depend on but code and libraries.
     """
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + open_clip.__version__.encode()).hexdigest()[:8]
+    recipe = code_of([f"{__name__}.{class_embeddings.__name__}"]).digest()
     built: list[Tensor] = []
     check = PromptCheck(prompts, tokenizer)
 

@@ -92,6 +92,10 @@ def tune(classifier: Classifier, options: Options) -> None:
 
     Warns of an option that makes it slower.
     """
+    if marks := [
+        name for name, unusual in (("strided", not options.channels_last), ("compiled", options.compile)) if unusual
+    ]:
+        classifier.fingerprint = "-".join([classifier.fingerprint, *marks])  # they round in another way
     images = probe_images(classifier)
     classifier.net = fold_batch_norms(classifier.net, images)
     if options.channels_last:

@@ -27,7 +27,7 @@ from models.classes import ClassList, namesakes, renamed
 from models.classifier import Classifier, fingerprint_of
 from models.clip_plan import OPENAI_MARKS, plan_of, size_of
 from models.errors import InputError, nearest, warn
-from models.head import cached_class_embeddings
+from models.head import cached_class_embeddings, tokens_digest
 from models.loading import check_fit, hub_or_file_errors, quiet, without_tensor_steps
 from models.preprocessing import Preprocessing
 from models.spec import ModelSpec
@@ -88,7 +88,8 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
     prompts = read_prompts(options.prompts or classes.prompts)
     clip = load_clip(spec, device)
     prepared = clip.preprocessing
-    identity = clip.architecture, prepared, names, prompts.templates, prompts.weights
+    tokens = tokens_digest(clip.tokenizer, names, prompts)
+    identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens
     fingerprint = fingerprint_of(clip.net, *identity)
     head = cached_class_embeddings(clip.net, clip.tokenizer, names, prompts, fingerprint)
     for tower in _TEXT_TOWERS:  # the head stands for it; free the memory

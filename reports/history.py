@@ -11,7 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class NoRunError(InputError):
 @dataclass(frozen=True)
 class Right:
     """Which images a candidate got right under a condition: ids and, in their order, bool (n,), and the sizes of the
-    files in bytes. `made_with` names what the pixels depend on beside them: a surrogate, textures."""
+    files in bytes. `made_with` names what the pixels depend on beside them: a surrogate, textures; `code` has the
+    versions of what computed them, `condition`'s, and that of what built the model by its kind."""
 
     model: str
     condition: str
@@ -45,6 +46,7 @@ class Right:
     correct: Correct
     sizes: tuple[int, ...]
     made_with: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -308,7 +308,7 @@ def environment(config: pytest.Config) -> dict[str, Any]:
 
     import torch
 
-    from fixtures.evaluator import code_version
+    from fixtures.fingerprint import code_version
 
     settings = config.stash[SETTINGS]
     libraries = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow", "scipy", "pytest")

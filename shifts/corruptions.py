@@ -17,7 +17,7 @@ from shifts import blur, digital, noise, weather
 from shifts.frost import Texture
 from shifts.pixels import Pixels, Rng, checked
 
-_CORRUPTIONS: dict[str, Callable[[Pixels, int, Rng], Pixels]] = {
+_CORRUPTIONS: dict[str, Callable[..., Pixels]] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
@@ -56,9 +56,8 @@ def corrupt(
         raise InputError(f"corruption '{name}' is unknown; {nearest(name, _CORRUPTIONS)}")
     if severity not in range(1, 6):
         raise InputError(f"severity {severity} does not exist; it goes from 1 to 5")
-    if name == "frost":
-        return weather.frost(checked(image), severity, rng, frost_textures)
-    return _CORRUPTIONS[name](checked(image), severity, rng)
+    textures = [frost_textures] if name == "frost" else []
+    return _CORRUPTIONS[name](checked(image), severity, rng, *textures)
 
 
 def corrupt_batch(

@@ -240,6 +240,11 @@ class Condition:
         return self.name.removesuffix(MCE) if self.name.endswith(MCE) else ""
 
     @property
+    def attacked(self) -> bool:
+        """Whether this program attacks: published typographic attacks are images like others."""
+        return self.family == "adversarial" and self.name != TYPOGRAPHIC_DISK
+
+    @property
     def is_sequence(self) -> bool:
         return self.name in ("imagenet-p", "imagenet-p-disk")
 

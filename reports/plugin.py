@@ -168,7 +168,9 @@ class Recorder:
         self._undecided = decided.count(False) if settings.deadline else 0
         nothing_measured = not measured or (settings.deadline and decided and not any(decided))
         candidates = table.candidates(results.cells)
-        nothing_gated = settings.suite.gate.require_limits and not any(cell.gated for cell in candidates)
+        of_all_shards = [*self._selected.values(), *self._expected.values()]
+        gated = any(settings.firm(cell.condition) for cell in of_all_shards)
+        nothing_gated = settings.suite.gate.require_limits and not gated
         if self._ending.exit_code is not None:
             session.exitstatus = self._ending.exit_code
         elif session.exitstatus in _GREEN and (results.missing or any(c.fails for c in candidates)):

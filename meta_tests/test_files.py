@@ -1,5 +1,7 @@
 """Paths as users write them."""
 
+import re
+
 import pytest
 
 import suites
@@ -43,6 +45,8 @@ def test_variables_and_homes(tmp_path, written, meant):
         ("${NOWHERE}", r"\$NOWHERE is not set"),
         ("$EMPTY/x", r"\$EMPTY is not set"),
         ("~nosuchuser/x", "path '~nosuchuser/x': there is no such home; write the path in full"),
+        ("a" * 5000, "path 'a{40}…': it is longer than file systems allow"),
+        ("a\udcff", "path 'a\udcff': its name is not in UTF-8; rename it"),
     ],
 )
 def test_what_stands_for_nothing_is_named(written, says):
@@ -103,3 +107,20 @@ def test_class_lists_and_prompts_of_commands(tmp_path, monkeypatch):
     (tmp_path / "prompts.txt").write_text("a photo of a {}\n")
     assert class_list("$PLACE/names.txt").keys == ("cat", "dog")
     assert len(read_prompts("${PLACE}/prompts.txt").templates) == 1
+
+
+OPTIONS = ("suite", "profile", "candidate", "supervised", "report-dir", "history", "costs", "exclude-overlap")
+LONG, NAME, BYTES, LINES = "a/" * 2500, "a" * 300, "/x\udcff", "/x\n::error::y"
+BAD = [(option, path) for option in OPTIONS for path in ("~nosuchuser/x", LONG, BYTES)]
+BAD += [("compare", LONG), ("compare", LINES), *((option, path) for option in OPTIONS[:4] for path in (NAME, LINES))]
+
+
+@pytest.mark.parametrize(("option", "path"), BAD, ids=[f"{option} {ascii(path)[:14]}" for option, path in BAD])
+def test_bad_paths_in_options_are_one_sentence(run_here, option, path):
+    """Those that no file system has, that is, and those that would be a command in the log of a CI job."""
+    given = f"open_clip:RN50@{path}" if option in ("candidate", "supervised") else path
+    run = run_here(f"--{option}={given}", "-k", "nothing")
+    assert run.code == 4, run.output
+    (said,) = (line for line in run.output.splitlines() if line.startswith("ERROR: "))
+    assert len(said) < 2000
+    assert not re.search(r"^\s*::error::", run.output, re.MULTILINE)

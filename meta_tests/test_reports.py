@@ -391,6 +391,9 @@ def test_csv_has_a_row_a_cell_and_computes_nothing_in_a_spreadsheet():
     assert len(rows) == len(RESULTS.cells) + 1
     assert {row["role"] for row in rows} == {"candidate", "supervised"}
     assert rows[-1]["reason"] == "'=1+1"
+    odd = replace(PASSED, metrics={"=1+1": -0.5, "\uff1dx": 1.0}, params={"-x": "=1"}, model="@SUM(A1)")
+    (row,) = stdlib_csv.DictReader(io.StringIO(csv.render([odd])))
+    assert (row["'=1+1"], row["'\uff1dx"], row["params"], row["model"]) == ("-0.5", "1.0", "'-x==1", "'@SUM(A1)")
     by_condition = {row["condition"]: row for row in rows}
     assert by_condition["ytbb-robust"]["pm0"] == "0.75"
     assert by_condition["fgsm"]["difference_ci_low"] == "0.2"
@@ -404,6 +407,16 @@ def test_markdown_tables_survive_hostile_names():
     assert "1 fail" in text
 
 
+def test_a_summary_has_no_links_and_pictures_but_readable_intervals():
+    hostile = "![x](https://evil.test/x.png) [a](b) [a][b] www.evil.test `c` $d$ **e** _f_ open_clip <img src=x>"
+    text = markdown.render(replace(RESULTS, cells=[replace(FAILED, model=hostile, reason=hostile, verdict=hostile)]))
+    assert "evil.test" in text
+    assert not re.search(r"\]\(|\]\[|https?://|www\.evil|<img", text)
+    assert not re.search(r"(?<!\\)[`$]", text.rpartition("The whole report")[0])
+    assert "open_clip" in text
+    assert "50.0 [45.5, 54.5]" in text
+
+
 def written(results, verbosity=0):
     return ["".join(text for text, _ in line) for line in terminal.lines(results, verbosity)]
 
@@ -412,6 +425,17 @@ def test_the_terminal_names_the_reason_of_what_is_not_a_pass():
     lines = written(RESULTS)
     assert any("no data" in line for line in lines)
     assert any(line.startswith("  bim 8/255") and "50.0 [45.5, 54.5]" in line and "+25.0" in line for line in lines)
+
+
+def test_no_name_and_no_reason_is_a_command_to_a_terminal_or_a_ci_job():
+    hostile = "x\n::error::boo\r\x1b[2J\u2028##[add-mask]y"
+    cells = [replace(FAILED, model=hostile, reason=end, warnings=(hostile,)) for end in (hostile, "::error::boo")]
+    many = [replace(cell, condition=f"{i}{hostile}") for i, cell in enumerate(cells)]
+    text = "\n".join(written(replace(RESULTS, cells=many, partial=hostile), 1))
+    assert text.count("::error::boo") > 5
+    assert not re.search(r"^\s*::", text, re.MULTILINE)
+    assert not set("\r\x1b\u2028") & set(text)
+    assert "##[" not in text
 
 
 def test_quiet_shows_what_is_no_pass_and_verbose_every_measure():

@@ -43,5 +43,12 @@ def one_line(text: str) -> str:
     return f"\\{text}" if text.lstrip().startswith("::") else text
 
 
+def sentence(error: Exception, most: int = 1500) -> str:
+    """What an `InputError`, or an `OSError` that nobody expected, says to the user: a line, cut in the middle where a
+    name in it has no end."""
+    text = one_line(str(error))
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
+
+
 class NotRunError(InputError):
     """A cell can't be measured in this run, which is no fault of its model: it has no data, or the time is up."""

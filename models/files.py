@@ -14,14 +14,22 @@ from pathlib import Path
 from models.errors import InputError
 
 _HERE = Path()
+_LONGEST = 4095
+"""Bytes of a path."""
 
 
 def expanded(text: str, folder: Path = _HERE) -> Path:
     """A path with `$VAR`, `${VAR}` and a leading `~` or `~user` replaced; a relative one is relative to `folder`.
 
-    What exists as it is written is meant as it is written. Raises `InputError` for a variable that is not set and for a
-    home that is not known.
+    What exists as it is written is meant as it is written. Raises `InputError` for a variable that is not set, for a
+    home that is not known, and for what no file is called.
     """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InputError(f"path '{text}': its name is not in UTF-8; rename it") from None
+    if size > _LONGEST and "{" not in text:  # braces stand for many shards
+        raise InputError(f"path '{text[:40]}…': it is longer than file systems allow")
     if "$" in text and (folder / text).exists():
         return folder / text
     try:

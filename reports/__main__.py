@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from metrics.results import FAMILIES, Cell, Results, read
-from models.errors import InputError, one_line
+from models.errors import InputError, one_line, sentence
 from models.files import argument
 from reports import gallery, history, terminal
 from reports.html import together
@@ -132,7 +132,7 @@ def main() -> int:
     try:
         return _run(args)
     except (OSError, ValueError) as error:
-        parser.error(one_line(str(error)))
+        parser.error(sentence(error))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -176,7 +176,7 @@ def _history(folder: Path, family: str) -> int:
         try:
             runs.append(history.read(file))
         except InputError as error:
-            print(one_line(str(error)), file=sys.stderr)
+            print(sentence(error), file=sys.stderr)
             damaged = 1
     if not runs:
         print(f"no recorded run in {folder}; pytest --record NAME records one", file=sys.stderr)

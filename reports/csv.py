@@ -10,6 +10,8 @@ from metrics.results import Cell, properties
 
 _FIRST = ("family", "condition", "params", "role", "model", "n", "correct", "accuracy", "ci_low", "ci_high")
 _LAST = ("seconds", "reason")
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What the texts begin with that spreadsheets compute; the last four are the wide forms of the first."""
 
 
 def render(cells: Iterable[Cell]) -> str:
@@ -17,7 +19,7 @@ def render(cells: Iterable[Cell]) -> str:
     names = dict.fromkeys((*_FIRST, *(name for row in rows for name in row if name not in _LAST), *_LAST))
     file = io.StringIO()
     writer = csv.DictWriter(file, list(names), lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _inert(name) for name in names})
     writer.writerows(rows)
     return file.getvalue()
 
@@ -37,4 +39,4 @@ def _row(cell: Cell) -> dict[str, str | int | float]:
 
 def _inert(value: str | int | float) -> str | int | float:
     """A text that a spreadsheet would compute gets an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_COMPUTED) else value

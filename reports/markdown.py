@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 
 from metrics.results import Results
+from models.errors import one_line
 from reports.table import (
     HEADINGS,
     candidates,
@@ -21,6 +23,8 @@ from reports.table import (
     warnings,
 )
 
+_MARKS = re.compile(r"[\\`*~|$]|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What makes a link, a picture, code, a formula or another column; brackets of intervals and names stay readable."""
 _LIMIT = 59_000
 """Bytes, with some room below what a step summary should have."""
 _SIGN = {"holds": "✅", "fails": "❌", "undecided": "⚠️"}
@@ -32,7 +36,7 @@ def render(results: Results) -> str:
     shown, head = candidates(results.cells), headline(results)
     failed = failing(shown)
     title = f"## Robustness, suite {_escaped(results.suite)}: {_SIGN[head.state]} {head.state}"
-    said = f"**{head.sentence}**; {head.counts}." if shown else f"**{head.sentence}**."
+    said = f"**{head.sentence}**; {_escaped(head.counts)}." if shown else f"**{head.sentence}**."
     lines = [title, "", said, ""]
     lines += [line for warning in results.warnings for line in (f"**Warning**: {_escaped(warning)}", "")]
     if results.partial:
@@ -40,7 +44,7 @@ def render(results: Results) -> str:
     rest = [cell for cell in shown if cell.verdict not in ("pass", "not gated") and cell not in failed]
     rows = [_row(columns(cell)) for cell in (*failed, *(cell for cell in shown if cell not in failed))]
     notes = [
-        *(f"- **{c.verdict}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
+        *(f"- **{_escaped(c.verdict)}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
         *(
             f"- {_escaped(line)}"
             for line in (*spared(shown), *regressions(shown), *summaries(results.summaries), *guards(results.guards))
@@ -51,7 +55,7 @@ def render(results: Results) -> str:
         ),
         *(f"- {_escaped(str(model['role']))} {_escaped(described(model))}" for model in results.models),
     ]
-    reasons = [f"- **{c.verdict}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
+    reasons = [f"- **{_escaped(c.verdict)}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
     lines += [_row(HEADINGS), _row(["---"] * len(HEADINGS))]
     parts = {"rows": rows, "reasons": reasons, "notes": notes}
     room = _LIMIT - _size(lines)
@@ -88,6 +92,6 @@ def _row(texts: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Model and file names are not ours: no HTML, no table breaks, and no sentence without end."""
-    text = text if len(text) <= 1000 else f"{text[:1000]}…"
-    return html.escape(text, quote=False).replace("|", "\\|").replace("\n", " ")
+    """Model and file names are not ours: no HTML, links, pictures or marks, no table breaks, no endless sentence."""
+    text = one_line(text if len(text) <= 1000 else f"{text[:1000]}…")
+    return _MARKS.sub(lambda found: f"\\{found[0]}", html.escape(text, quote=False))

@@ -28,7 +28,7 @@ from metrics import guards
 from metrics.gate import corrected
 from metrics.results import Cell, Planned, Results, Shard, cell_from, encodable, in_order
 from metrics.summary import of_cells
-from models.errors import InputError, one_line
+from models.errors import InputError, one_line, sentence
 from reports import gallery, history, progress, table, terminal
 from reports.ending import Ending
 from reports.gallery import Gallery
@@ -72,7 +72,7 @@ class Recorder:
         try:
             self._announce(f"The run that began at {self._started} has not ended, or was killed.")
         except OSError as error:
-            raise pytest.UsageError(f"--report-dir: {error}") from error
+            raise pytest.UsageError(f"--report-dir: {sentence(error)}") from error
         try:
             done = yield
         except BaseException as error:
@@ -185,7 +185,7 @@ class Recorder:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._results is None:
             return
-        terminalreporter.section(f"robustness, suite {self._results.suite}")
+        terminalreporter.section(one_line(f"robustness, suite {self._results.suite}"))
         for line in self._lines:
             for text, markup in line:
                 terminalreporter.write(text, **markup)
@@ -196,9 +196,9 @@ class Recorder:
             )
         if folder := self._written:
             for name in FILES[: 1 if self._config.get_verbosity() < 0 else None]:
-                terminalreporter.write_line(os.path.relpath(folder / name))
+                terminalreporter.write_line(one_line(os.path.relpath(folder / name)))
         for note in (*self._crashed, *self._notes):
-            terminalreporter.write_line(note)
+            terminalreporter.write_line(one_line(note))
 
     def _save(self, session: pytest.Session, folder: Path, write: Callable[[Path], Path]) -> Path | None:
         """What `write` wrote to the folder, or to one of its own among the temporary ones: a long run's results are not

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from fixtures.progress import Progress
+from models.errors import one_line
 from models.files import whole
 
 WATCH: pytest.StashKey[Callable[[Progress], None]] = pytest.StashKey()
@@ -75,7 +76,7 @@ class ProgressLine:
         capture: Any = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             if terminal._file.isatty():
-                text = "  ".join(str(p) for p in long)[: terminal.fullwidth - 1]
+                text = one_line("  ".join(str(p) for p in long))[: terminal.fullwidth - 1]
                 column = terminal.width_of_current_line
                 terminal._file.write(f"\n\x1b[2K{text}\x1b[A\r" + (f"\x1b[{column}C" if column else ""))
                 terminal._file.flush()
@@ -84,7 +85,7 @@ class ProgressLine:
                 self._logged = time.monotonic()
                 reporter.ensure_newline()
                 for progress in long:
-                    reporter.write_line(f"  {progress}")
+                    reporter.write_line(one_line(f"  {progress}"))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

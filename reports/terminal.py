@@ -27,7 +27,13 @@ _LABEL = 36
 
 def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
     """Compact by default; below 0 what is no plain pass, below -1 the headline and warnings of the whole run; above 0
-    also the baselines' accuracies, other measures, and every reason."""
+    also the baselines' accuracies, other measures, and every reason. Names and reasons are not ours: none of them ends
+    a line."""
+    for line in _lines(results, verbosity):
+        yield tuple((one_line(text), markup) for text, markup in line)
+
+
+def _lines(results: Results, verbosity: int) -> Iterator[Line]:
     head = table.headline(results)
     if verbosity > -2:
         shown = [cell for cell in candidates(results.cells) if verbosity >= 0 or _notable(cell)]
@@ -47,7 +53,7 @@ def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
         yield ((f"warning: {warning}", {"yellow": True, "bold": True}),)
     if results.partial:
         colour = "red" if results.unfinished else "yellow"
-        yield ((f"partial: {one_line(results.partial)}", {colour: True, "bold": True}),)
+        yield ((f"partial: {results.partial}", {colour: True, "bold": True}),)
     yield ((f"{head.sign} {head.text}", {_COLOUR[head.state]: True, "bold": True}),)
 
 

@@ -198,7 +198,7 @@ def test_ready_embeddings_are_compared_by_cosine_alone(tmp_path, capsys):
     assert "<img" in (out / "gallery.html").read_text()
 
 
-def test_wrong_usage_is_one_sentence(tmp_path, capsys):
+def test_wrong_usage_is_one_sentence(tmp_path, capsys, toml, image_folder):
     base = ["--encoder", "mini:filter", "--out", str(tmp_path)]
     for arguments, says in (
         (["--pretraining", str(tmp_path / "none"), *base], "there is no such file or folder"),
@@ -206,6 +206,11 @@ def test_wrong_usage_is_one_sentence(tmp_path, capsys):
     ):
         assert main(arguments) == 2
         assert says in capsys.readouterr().err
+    place = image_folder({"m00000000": 1})
+    (place / "m00000000" / "1.heic").touch()
+    suite = toml(f'classes = "mini"\ncandidate = ["mini:clip"]\n[data]\nimagenet = "{place}"\n[conditions]\n')
+    assert main(["--suite", suite, "--pretraining", str(tmp_path / "none"), *base]) == 2
+    assert "warning: data set 'imagenet': 1 file is not read (.heic 1)" in capsys.readouterr().err
     missing = run_pytest(tmp_path / "reports" / "run", "-k", "clean", f"--exclude-overlap={tmp_path / 'none.json'}")
     assert missing.code == 4, missing.output
     assert "none.json" in missing.output

@@ -65,7 +65,10 @@ def _run(options: argparse.Namespace) -> Found:
         if place is None:
             raise InputError(f"--data {name}: {suite.file} has no such line; {nearest(name, suite.settings.data)}")
         place = str(mini_folder(place.removeprefix("mini:"))) if place.startswith("mini:") else place
-        sets.append(sample(data_sets.load(name, place, classes), options.samples, 0))
+        images = data_sets.load(name, place, classes)
+        for warning in images.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        sets.append(sample(images, options.samples, 0))
     source = find_all(options.pretraining)
     encoder = load_encoder(parse(options.encoder), classes, device)
     return analyse(

@@ -144,6 +144,10 @@ def test_mce_is_a_cell_of_its_own_that_a_rule_can_limit(tmp_path):
     assert cell.metrics["mce_ci95_low"] < expected < cell.metrics["mce_ci95_high"]
     assert (cell.n, cell.correct, cell.accuracy) == (750, 14 * 35, pytest.approx(14 * 35 / 750))
     assert cell.difference.value == 0
+    for label in (0, 1):  # what it is compared with is at chance
+        write(tmp_path / "val", label, label + 1, 0)
+    cell = row(bench_of(tmp_path, toml + rule.format(expected + 1)), mean_corruption(on_disk=True))
+    assert (cell.verdict, cell.reason.partition(":")[0]) == ("error", "compared with clean")
 
 
 def test_mce_needs_all_of_the_fifteen_and_imagenet(tmp_path):

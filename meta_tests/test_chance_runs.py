@@ -1,6 +1,7 @@
 """Cells that measure nothing: wrong labels and broken models are errors, whatever the rules say; hard sets are none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from torch import nn
 from fixtures.bench import Bench
 from fixtures.measuring import measure
 from fixtures.settings import CellSpec, Settings
-from models.classes import class_list
+from models.classes import ClassList, class_list
 from models.classifier import Classifier
 from models.spec import parse
 from shifts.class_space import class_space
+from shifts.image_set import read_folder, sample
 from suites import load
 from suites.conditions import CLEAN, attack, corruption, natural
 
@@ -61,7 +63,7 @@ def write(tmp_path):
 def measured(tmp_path):
     """Measure a condition; returns the candidate's row."""
 
-    def row(condition, rules="", *, candidate=READER, supervised=READER, surrogate=None, classes="imagenet"):
+    def row(condition, rules="", *, candidate=READER, supervised=READER, surrogate=None, classes="imagenet", **changes):
         data = "\n".join(f'{p.name} = "{p.name}"' for p in tmp_path.iterdir() if p.is_dir() and p.name != "run")
         rules = rules or '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.05\n'
         head = f'classes = "{classes}"\n[data]\n{data}\n[conditions]\nnatural = ["imagenet-v2"]\n'
@@ -71,7 +73,7 @@ def measured(tmp_path):
         settings = Settings(
             load(str(tmp_path / "suite.toml")), (specs[0],), (specs[1],), specs[2], None, 0, "cpu", 64, file, False
         )
-        return measure(Bench(settings), CellSpec(specs[0], condition), "test")[0]
+        return measure(Bench(replace(settings, **changes)), CellSpec(specs[0], condition), "test")[0]
 
     return row
 
@@ -159,12 +161,11 @@ def test_a_surrogate_at_chance_makes_no_attack(write, measured):
 
 
 def test_a_set_that_was_filtered_against_the_model_is_no_error_but_a_warning(write, measured):
-    """As imagenet-a is for a ResNet-50: 92% on the clean images of its classes, nothing on its own. Of a model that has
-    97% there it is an error."""
+    """As imagenet-a is for a ResNet-50: 92% on the clean images of its classes, nothing on its own, where it takes each
+    class for another. Of a model that has more than 97% there it is an error."""
     numbers = [members[0] for members in class_space("imagenet-a", IMAGENET).members]
-    others = np.random.default_rng(0).integers(1, 200, 600)
     write("imagenet", [(numbers[i - 1] if i % 12 == 0 else numbers[i], right(numbers[i])) for i in range(200)])
-    write("imagenet-a", [(numbers[(i + j) % 200 - 1], right(numbers[i % 200])) for i, j in enumerate(others)])
+    write("imagenet-a", [(numbers[(i + 7) % 200], right(numbers[i % 200])) for i in range(600)])
     row = measured(natural("imagenet-a"))
     assert row.verdict != "error"
     (warning,) = [w for w in row.warnings if "chance" in w]
@@ -172,7 +173,7 @@ def test_a_set_that_was_filtered_against_the_model_is_no_error_but_a_warning(wri
     write("imagenet", [(number, right(number)) for number in numbers for _ in range(2)])
     row = measured(natural("imagenet-a"))
     assert row.verdict == "error"
-    assert "no usual numbering of the labels would be better" in row.reason
+    assert "the one that fits other images best, the accuracy would be 100.0%" in row.reason
 
 
 def test_a_shift_far_below_the_published_trend_is_warned_of(write, measured):
@@ -215,6 +216,20 @@ def test_where_a_part_of_the_labels_is_shifted_it_is_a_warning(write, measured):
     assert row.verdict != "error"
     (warning,) = [w for w in row.warnings if "numbered from 1" in w]
     assert "75 of 200 images are right; with labels shifted by one" in warning
+
+
+@pytest.mark.usefixtures("own_classes")
+def test_a_part_that_settled_a_cell_early_is_not_at_chance_where_the_whole_is_not(write, measured, tmp_path):
+    write("imagenet", [(i % 6, f"k{i % 6}") for i in range(24)])
+    write("imagenet-v2", [(i % 6, f"k{i % 6}") for i in range(480)])
+    keys = tuple(f"k{i}" for i in range(6))
+    images = read_folder("imagenet-v2", tmp_path / "imagenet-v2", ClassList("own", keys, keys))
+    for item in sample(images, 60, 0).items:
+        Image.new("RGB", (32, 32), (6, 0, 0)).save(item.path)
+    row = measured(
+        natural("imagenet-v2"), '[[rules]]\nmatch = "*"\nmin_accuracy = 0.5\n', classes="classes.txt", stop_early=True
+    )
+    assert (row.verdict, row.n, row.correct) == ("fail", 60, 10)
 
 
 @pytest.mark.usefixtures("own_classes")

@@ -86,7 +86,8 @@ class SignSteps:
                 place = torch.searchsorted(traced, rows[early])  # `traced` is in order
                 moved[early] = self._moved(batch, rows[early], seen, theirs, place)
             if late.any():
-                batch.passes[rows[late]] += 1
+                if self.diverse:  # else it is the same image, looked at again for what became of others
+                    batch.passes[rows[late]] += 1
                 again, logits = self._traced(classifier, batch, rows[late])
                 moved[late] = self._moved(batch, rows[late], again, logits, torch.arange(len(again)).to(rows))
             return moved

@@ -44,7 +44,8 @@ class Attacked:
     prediction: int
     steps: int
     passes: int
-    """Forward passes of this image, queries among them."""
+    """Forward passes that this image needs, queries among them, whatever becomes of others: to look at it once more for
+    a gradient is not counted."""
     flat: bool
     """Whether a gradient was zero or not finite on the way, which robustness by masked gradients looks like."""
 
@@ -167,7 +168,7 @@ def run(
             survived += int((moved_before & (predictions == active.labels)).sum())
         for i in (~going_on).nonzero().flatten().tolist():
             yield Attacked(
-                active.tasks[i], method, (active.clean if outside[i] else active.now)[i], int(predictions[i]),
+                active.tasks[i], method, (active.clean if outside[i] else active.now)[i].clone(), int(predictions[i]),
                 int(active.step[i]), int(active.passes[i]), bool(active.flat[i]),
             )  # fmt: skip
         rows = going_on.nonzero().flatten()

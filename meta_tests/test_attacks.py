@@ -296,12 +296,14 @@ def test_bim_has_the_benchmarks_steps_and_always_reaches_the_surface_of_the_ball
 
 
 def test_the_batch_is_kept_full_and_no_pass_is_wasted(victim, batch, monkeypatch):
-    """Forward passes of all batches together are what the images say they took; only the last batches are not full."""
+    """Forward passes of all batches together are what the images say they need, and one more at most for each step that
+    is taken, for its gradient; only the last batches are not full."""
     sizes = []
     forward = type(victim).forward
     monkeypatch.setattr(type(victim), "forward", lambda self, x: (sizes.append(len(x)), forward(self, x))[1])
     _, _, found = attack(victim, *batch, BIM, 1 / 255, size=8)
-    assert sum(sizes) == sum(d.passes for d in found)
+    needed = sum(d.passes for d in found)
+    assert needed <= sum(sizes) <= needed + sum(d.steps for d in found)
     assert sum(sizes) >= 0.9 * 8 * (len(sizes) - max(d.passes for d in found))
 
 

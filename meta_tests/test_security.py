@@ -253,6 +253,32 @@ def test_a_bomb_in_a_recorded_run_is_not_unpacked(tmp_path, monkeypatch):
         history.read(file)
 
 
+def test_a_recorded_run_of_many_values_in_few_bytes_is_refused(tmp_path):
+    file = tmp_path / "one.run.json.gz"
+    file.write_bytes(gzip.compress(b'{"schema":1,"images":[' + b"[]," * 3_000_000 + b"[]]}"))
+    assert file.stat().st_size < 1 << 16
+    with pytest.raises(InputError, match="it would fill the memory"):
+        history.read(file)
+
+
+def test_cells_on_the_same_images_share_them_in_memory(tmp_path):
+    """Else a file of some kilobytes, which names its images once, takes as much for each of its cells."""
+    ids = tuple(f"{i:05d}.png" for i in range(1000))
+    cells = [history.packed(history.Right("m", f"c/{n}", ids, np.ones(1000, bool), (1,) * 1000)) for n in range(3)]
+    run = history.read(history.append(tmp_path, "one", RESULTS, cells))
+    first, *others = run.right.values()
+    assert first.ids == ids
+    assert all(other.ids is first.ids and other.sizes is first.sizes for other in others)
+
+
+def test_a_store_of_many_values_in_few_bytes_is_refused(tmp_path):
+    from fixtures import store as module
+
+    content = base64.b64encode(zlib.compress(b"[" + b"[]," * 2_000_000 + b"[]]"))
+    (tmp_path / "cell.blocks").write_bytes(module._checksum("cell", content) + b" " + content + b"\n")
+    assert Store(tmp_path, read_only=True).read("cell") == ([], [], 1)
+
+
 def test_a_bomb_in_a_store_is_not_unpacked(tmp_path, monkeypatch):
     from fixtures import store as module
 

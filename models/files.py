@@ -16,6 +16,8 @@ from models.errors import InputError
 _HERE = Path()
 _LONGEST = 4095
 """Bytes of a path."""
+_VALUES, _VALUES_A_BYTE = 1_000_000, 16
+"""How many values may be packed in a file: whatever its size, and more for each byte of it."""
 
 
 def expanded(text: str, folder: Path = _HERE) -> Path:
@@ -69,3 +71,9 @@ def whole(place: Path) -> Iterator[Path]:
         else:
             partial.unlink(missing_ok=True)
         raise
+
+
+def is_bomb(content: bytes, packed: int) -> bool:
+    """Whether JSON that `packed` bytes were unpacked to holds far more values than what was written to be read: a value
+    takes up to a hundred bytes of memory, and nearly nothing of a file where they repeat."""
+    return sum(content.count(mark) for mark in (b",", b"[", b"{")) > _VALUES + _VALUES_A_BYTE * packed

@@ -21,12 +21,12 @@ import numpy as np
 from metrics.intervals import Correct
 from metrics.results import Results, from_json
 from models.errors import InputError, nearest
-from models.files import expanded, whole
+from models.files import expanded, is_bomb, whole
 from reports.table import headline
 
 SCHEMA = 1
 SUFFIX = ".run.json.gz"
-_LARGEST = 1 << 30
+_LARGEST = 1 << 28
 """Bytes that are unpacked: ten thousand cells of 50 000 images are far below it, and a malicious file is stopped."""
 
 
@@ -125,13 +125,17 @@ def read(file: Path) -> Run:
             content = unpacked_file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise InputError(f"{file}: not a recorded run: it unpacks to more than {_LARGEST >> 20} MB")
+        if is_bomb(content, file.stat().st_size):
+            raise InputError(f"{file}: not a recorded run: it would fill the memory")
         raw = json.loads(content)
         if raw["schema"] != SCHEMA:
             raise InputError(f"{file}: recorded with schema {raw['schema']}, this version reads {SCHEMA}; update it")
+        # cells on the same images share them here, too
+        images = [(tuple(id for id, _ in some), tuple(size for _, size in some)) for some in raw["images"]]
         cells = []
         for cell in raw["cells"]:
-            images = raw["images"][cell.pop("images")]
-            cells.append(unpacked(cell | {"ids": [id for id, _ in images], "sizes": [size for _, size in images]}))
+            ids, sizes = images[cell.pop("images")]
+            cells.append(unpacked(cell | {"ids": ids, "sizes": sizes}))
         right = {(cell.model, cell.condition): cell for cell in cells}
         results = from_json(raw["results"])
         return Run(raw["name"], raw["recorded"], file, results, right, bool(raw.get("held", held(results))))

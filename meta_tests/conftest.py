@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from shifts.mini_data import mini_folder
 
 ROOT = Path(__file__).parent.parent
+settings.register_profile("suite", deadline=None)  # else a busy machine fails what is right
+settings.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what is run here would ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -147,7 +147,7 @@ def test_two_percent_more_than_the_smallest_eps_fools_and_two_percent_less_does_
     assert fooled[1.02] > 0.9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=20))
 def test_the_search_finds_any_threshold(thresholds):
     true = np.array(thresholds)

@@ -147,7 +147,6 @@ def test_a_universal_perturbation_stays_in_its_ball(victim, batch):
 
 
 @given(st.floats(0.01, 0.99), st.one_of(st.sampled_from([-1.0, 1.0]), st.floats(-1, 1)), st.integers(1, 16))
-@settings(deadline=None)
 def test_rounded_images_stay_in_the_ball(clean, share, units):
     """As near to the perturbed image as 256 levels allow, and never farther from the clean one than eps."""
     eps = units / 255
@@ -229,7 +228,7 @@ def _their_dim(victim, image, label, rng):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(units=st.floats(0.1, 64))
 def test_the_ball_the_range_and_what_is_wrong_when_clean(victim, batch, name, units):
     images, labels = batch[0][:12], batch[1][:12].clone()

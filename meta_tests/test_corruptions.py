@@ -33,7 +33,7 @@ def photo():
 
 
 @given(images(), names, severities, st.integers(0, 99))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_shape_type_and_seed(image, name, severity, seed):
     before = image.copy()
     first = corrupt(image, name, severity, rng(seed))
@@ -44,7 +44,7 @@ def test_shape_type_and_seed(image, name, severity, seed):
 
 
 @given(st.lists(images(), min_size=2, max_size=4), names, severities)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_an_image_does_not_depend_on_its_batch(batch, name, severity):
     def rngs(ids):
         return [image_rng(0, f"imagenet-c {name}", str(i)) for i in ids]
@@ -55,7 +55,7 @@ def test_an_image_does_not_depend_on_its_batch(batch, name, severity):
 
 
 @given(names, severities, st.integers(0, 255))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_floats_are_taken_as_the_grey_levels_that_they_stand_for(name, severity, level):
     image = np.full((32, 40, 3), level, np.uint8)
     expected = corrupt(image, name, severity, rng(0))
@@ -88,7 +88,7 @@ def test_each_severity_is_further_from_the_clean_image(photo, name):
 # defocus_blur isn't among them: the published kernels don't sum to exactly 1 (1.013 at severity 4)
 @pytest.mark.parametrize("name", ["gaussian_blur", "glass_blur", "motion_blur", "zoom_blur"])
 @given(severity=severities, level=st.integers(0, 255), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_blurring_one_colour_changes_nothing(name, severity, level, seed):
     image = np.full((48, 60, 3), level, np.uint8)
     assert np.abs(corrupt(image, name, severity, rng(seed)).astype(int) - level).max() <= 1

@@ -151,7 +151,7 @@ def test_classes_that_a_suite_leaves_out_are_no_faults_in_imagenet_v2_alone():
     assert (clean.others, set(clean.faults)) == (frozenset(), {"n02012849"})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.sampled_from([IMAGENET.keys, WORDS, IMAGENET.names, AS_TEXT]))
 def test_names_mean_the_same_in_any_order(rng, names):
     """Whatever they are; of a name that two classes share neither is meant."""
@@ -163,7 +163,6 @@ def test_names_mean_the_same_in_any_order(rng, names):
     assert [found[n] for n in range(len(order))] == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(min_size=1), min_size=2, max_size=8, unique=True), st.randoms(use_true_random=False))
 def test_a_label_that_equals_a_key_is_that_key(keys, rng):
     """Also where keys are numbers, signs or each other's other spelling."""

@@ -136,7 +136,7 @@ def test_any_json_gives_a_result_or_one_sentence(tmp_path, monkeypatch, capsys, 
 
 
 @given(st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner)))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_json_of_any_shape_is_named(tmp_path, raw):
     file = tmp_path / "results.json"
     file.write_text(json.dumps(raw))

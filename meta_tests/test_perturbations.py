@@ -30,7 +30,7 @@ def distance(a, b):
     st.integers(1, 3),
     st.integers(0, 9),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_shape_type_and_seed(shape, name, difficulty, seed):
     image = rng(seed).integers(0, 256, (*shape, 3), np.uint8)
     frames = perturb(image, name, rng(seed), difficulty=difficulty)

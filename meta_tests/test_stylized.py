@@ -12,7 +12,7 @@ from shifts.stylized import painting, repainted, stylize
 rng = np.random.default_rng
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(32, 70), st.integers(32, 70), st.integers(0, 2**32))
 def test_any_size_stays_and_the_seed_decides(height, width, seed):
     image = rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -53,7 +53,7 @@ def code_behind(builder: str) -> Code:
     return code_of([f"{__name__}.load"], chosen=[kind])
 
 
-def _load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+def _load_zero_shot(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from models import zero_shot
 
     return zero_shot.load(spec, classes, device)
@@ -102,7 +102,8 @@ def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> C
 
 
 _LOADERS = {
-    "open_clip": _load_open_clip,
+    "open_clip": _load_zero_shot,
+    "transformers": _load_zero_shot,
     "timm": _load_timm,
     "torchvision": _load_torchvision,
     "mini": _load_mini,

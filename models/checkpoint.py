@@ -6,9 +6,10 @@ import json
 import re
 import zipfile
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,8 @@ _ALLOWED = partial(torch.serialization.safe_globals, [Namespace])
 """The arguments of timm's and torchvision's training are one of these: values by name, and no code."""
 _NUMBERS = ("logit_scale", "logit_bias")
 """Weights that some files have as a number or a list of one."""
-_USUAL = tuple(
-    f"{name}{ending}"
-    for name in ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
-    for ending in (".safetensors", ".bin", ".pth", ".safetensors.index.json", ".bin.index.json")
-)
+_USUAL = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+_ENDINGS = (".safetensors", ".bin", ".pth", ".safetensors.index.json", ".bin.index.json")
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.")
 _DEEPEST = 8
 _LARGEST_INDEX, _LARGEST_HEADER = 1 << 26, 100_000_000
@@ -80,11 +78,14 @@ def read_checkpoint(file: Path, *, ema: bool = True) -> Checkpoint:
     return Checkpoint(weights, arguments if isinstance(arguments, dict) else {}, form)
 
 
-def weights_in(folder: Path) -> Path:
-    """The file of the weights in a folder as libraries save it. Raises `CheckpointError` where it is not clear."""
-    for name in _USUAL:
-        if (folder / name).is_file():
-            return folder / name
+def weights_in(folder: Path, names: Sequence[str] = _USUAL) -> Path:
+    """The file of the weights in a folder as libraries save it, under one of `names` and some ending.
+
+    Raises `CheckpointError` where it is not clear.
+    """
+    for name, ending in product(names, _ENDINGS):
+        if (folder / f"{name}{ending}").is_file():
+            return folder / f"{name}{ending}"
     found = sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
     if len(found) == 1:
         return found[0]

@@ -47,7 +47,7 @@ def load_encoder(spec: ModelSpec, classes: ClassList, device: torch.device) -> E
     `classes` is what a supervised model predicts. Raises `InputError` as `models.load` does, and for a network whose
     head is no linear layer.
     """
-    if spec.kind == "open_clip" or (spec.kind, spec.name) == ("mini", "clip"):
+    if spec.zero_shot:
         # The head is not needed: two texts as they are, not a thousand classes in eighty prompts.
         texts = ("a photo", "a drawing")
         classes = ClassList("encoder", texts, texts)

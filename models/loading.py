@@ -75,6 +75,10 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 @contextmanager
 def hub_or_file_errors(spec: ModelSpec) -> Iterator[None]:
     """Turn what goes wrong inside a library's loader into one sentence about the spec."""
@@ -84,16 +88,17 @@ def hub_or_file_errors(spec: ModelSpec) -> Iterator[None]:
         raise
     except CheckpointError as error:
         raise InputError(f"model spec '{spec}': {error}") from error
-    except ModuleNotFoundError as error:
-        raise InputError(f"model spec '{spec}': it needs the package {error.name}; pip install {error.name}") from error
+    except ImportError as error:
+        mend = (
+            f"the package {error.name}; pip install {error.name}" if error.name else f"a package ({_first_line(error)})"
+        )
+        raise InputError(f"model spec '{spec}': it needs {mend}") from error
     except Exception as error:
-        reasons = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         if not spec.file:
-            mend = (
-                "check the folder"
-                if "local-dir:" in spec.name
-                else (f"check the network, or give a local checkpoint as {spec.kind}:ARCHITECTURE@FILE")
-            )
-            raise InputError(f"model spec '{spec}': its weights can't be had ({reasons[0][:200]}); {mend}") from error
-        detail = " ".join(reasons[:3])[:300]
+            local = "transformers:FOLDER" if spec.kind == "transformers" else f"{spec.kind}:ARCHITECTURE@FILE"
+            mend = "check the folder" if spec.folder else f"check the network, or give a local checkpoint as {local}"
+            raise InputError(
+                f"model spec '{spec}': its weights can't be had ({_first_line(error)[:200]}); {mend}"
+            ) from error
+        detail = " ".join(str(error).split())[:300]
         raise InputError(f"model spec '{spec}': {spec.file} does not load: {type(error).__name__}: {detail}") from error

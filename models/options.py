@@ -49,6 +49,7 @@ _SPEED = ("precision", "compile", "channels_last")
 _ZERO_SHOT = ("prompts", "class_names", "quick_gelu", "config", "resize_mode")
 _ALLOWED = {
     "open_clip": tuple(f.name for f in fields(Options) if f.name != "crop_pct"),
+    "transformers": ("prompts", "class_names", *_SPEED),
     "timm": tuple(f.name for f in fields(Options) if f.name not in _ZERO_SHOT),
     "torchvision": tuple(f.name for f in fields(Options) if f.name not in _ZERO_SHOT),
     "mini:clip": ("prompts", "class_names", *_SPEED),
@@ -128,14 +129,22 @@ def _share(text: str) -> float:
     return float(text)
 
 
-def _colour(text: str) -> tuple[float, float, float]:
-    red, green, blue = (_share(number) for number in text.split(","))
+def _mean(text: str) -> tuple[float, float, float]:
+    red, green, blue = (float(number) for number in text.split(","))
+    if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 1:
+        raise ValueError
     return red, green, blue
+
+
+def _std(text: str) -> tuple[float, float, float]:
+    if 0 in (found := _mean(text)):
+        raise ValueError
+    return found
 
 
 _READERS: dict[str, Callable[[str], object]] = {
     "image_size": _pixels,
     "crop_pct": _share,
-    "mean": _colour,
-    "std": _colour,
+    "mean": _mean,
+    "std": _std,
 }

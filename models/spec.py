@@ -2,6 +2,7 @@
 
     open_clip:ARCH/TAG          open_clip:ARCH@FILE         open_clip:hf-hub:ORG/NAME   open_clip:local-dir:DIR
     timm:NAME                   timm:NAME@FILE
+    transformers:ORG/NAME       transformers:DIR
     torchvision:NAME[/TAG]      torchvision:NAME[/TAG]@FILE
     python:MODULE:FACTORY       mini:clip | mini:supervised
 
@@ -24,17 +25,18 @@ from models.errors import InputError, nearest
 from models.files import expanded
 from models.options import Options, read_options, split_options
 
-KINDS = ("open_clip", "timm", "torchvision", "python", "mini")
+KINDS = ("open_clip", "transformers", "timm", "torchvision", "python", "mini")
 MINI = ("clip", "supervised", "filter")
 PRESETS = Path(__file__).parent / "presets.toml"
 _HERE = Path()
+_ON_HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 _NAMED = re.compile(r"([\w.+-]+)=(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """A parsed spec. `text` is what results call it: the name that the user gave it, else the spec as `written`. `tag`,
-    `file` and `given` are empty where the spec has none.
+    `file`, `folder` and `given` are empty where the spec has none.
 
     `given` holds the options as they were written, for the factories of `python:` specs; `options` are those that the
     suite itself heeds, checked.
@@ -48,6 +50,7 @@ class ModelSpec:
     given: tuple[tuple[str, str], ...] = ()
     options: Options = field(default_factory=Options)
     written: str = ""
+    folder: Path | None = None
 
     @property
     def named(self) -> bool:
@@ -55,12 +58,18 @@ class ModelSpec:
         return self.text != self.written
 
     @property
+    def zero_shot(self) -> bool:
+        """Whether it answers in the words of any classes."""
+        return self.kind in ("open_clip", "transformers") or (self.kind, self.name) == ("mini", "clip")
+
+    @property
     def label(self) -> str:
         """A short name for test ids: only characters that `pytest -k` can select, and never the word `adversarial`,
         which selects the attacks."""
         if self.named:
             return self.text
-        name = f"local-dir:{Path(self.name).name}" if self.name.startswith("local-dir:") else self.name
+        schema = "local-dir:" if self.name.startswith("local-dir:") else ""
+        name = f"{schema}{self.folder.name}" if self.folder else self.name
         options = [f"{key}-{_stem(value)}" for key, value in self.given]
         parts = [self.kind, name, self.tag, self.file.stem if self.file else "", *options]
         label = selectable(":".join(p for p in parts if p))
@@ -114,9 +123,9 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         raise InputError("a preset stands for several models, here one is expected")
     if not colon or kind not in KINDS:
         raise InputError(f"it must start with {', '.join(f'{k}:' for k in KINDS)}; {nearest(kind, KINDS)}")
-    rest, mark, option_text = _before_options(rest, folder)
+    rest, mark, option_text = _before_options(rest, folder, everything=kind == "transformers")
     is_folder = rest.startswith("local-dir:")
-    rest, at, file_name = (rest, "", "") if is_folder else rest.partition("@")
+    rest, at, file_name = (rest, "", "") if is_folder or kind == "transformers" else rest.partition("@")
     if not rest or (at and not file_name) or (mark and not option_text):
         raise InputError(f"something is missing; write {kind}:NAME, {kind}:NAME@FILE or {kind}:NAME?key=value")
     name, tag = rest, ""
@@ -125,11 +134,15 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         name, _, tag = rest.partition("/")
         if kind == "open_clip" and not tag and not at:
             raise InputError(f"name the weights as {kind}:{name}/TAG or {kind}:{name}@FILE")
+    directory = None
     if is_folder:
-        directory = expanded(rest.removeprefix("local-dir:"), folder)
-        if not (directory / "open_clip_config.json").is_file():
-            raise InputError(f"there is no {directory / 'open_clip_config.json'}; give the folder that holds it")
+        directory = _holding("open_clip_config.json", expanded(rest.removeprefix("local-dir:"), folder))
         name = f"local-dir:{directory}"
+    if kind == "transformers" and (rest.startswith((".", "/", "~", "$")) or expanded(rest, folder).is_dir()):
+        directory = _holding("config.json", expanded(rest, folder))
+        name = str(directory)
+    elif kind == "transformers" and not _ON_HUB.fullmatch(rest):
+        raise InputError(f"'{rest}' is neither a folder nor a name on the hub, as transformers:ORG/NAME")
     if kind == "mini" and name not in MINI:
         raise InputError("the embedded models are mini:clip and mini:supervised")
     if kind == "python" and rest.count(":") != 1:
@@ -142,14 +155,21 @@ def _parse(text: str, folder: Path) -> ModelSpec:
             raise InputError(f"there is no file {file}")
     given = split_options(option_text) if mark else {}
     options = read_options(f"mini:{name}" if kind == "mini" else kind, given, folder)
-    return ModelSpec(text, kind, name, tag, file, tuple(given.items()), options)
+    return ModelSpec(text, kind, name, tag, file, tuple(given.items()), options, folder=directory)
 
 
-def _before_options(rest: str, folder: Path) -> tuple[str, str, str]:
-    """Cut at the '?' before the options. A path may have one, too: the longest that is there is meant."""
+def _holding(name: str, directory: Path) -> Path:
+    if not (directory / name).is_file():
+        raise InputError(f"there is no {directory / name}; give the folder that holds it")
+    return directory
+
+
+def _before_options(rest: str, folder: Path, *, everything: bool) -> tuple[str, str, str]:
+    """Cut at the '?' before the options. A path may have one, too: the longest that is there is meant; `everything` may
+    be one."""
     first, *more = rest.split("?")
-    start = len("local-dir:") if first.startswith("local-dir:") else first.find("@") + 1
-    if start:
+    start = len("local-dir:") if first.startswith("local-dir:") else 0 if everything else first.find("@") + 1
+    if start or everything:
         for count in range(len(more), 0, -1):
             whole = "?".join([first, *more[:count]])
             with suppress(InputError, OSError):  # what is no path: options with a variable, or of any length

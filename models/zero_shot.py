@@ -73,10 +73,12 @@ class Clip:
     preprocessing: Preprocessing
     architecture: object
     """What the weights alone don't tell: the configuration and the activation."""
+    texts: tuple[str, ...] = _TEXT_TOWERS
+    """The parts of `net` that texts alone need."""
 
 
 def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    """Build the classifier of an `open_clip:` spec from prompts and the names of `classes`.
+    """Build the classifier of a CLIP's spec from prompts and the names of `classes`.
 
     Raises `InputError` for an unknown architecture or tag, a file that does not fit, or a hub that can't be reached.
     """
@@ -92,9 +94,10 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
     identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens
     fingerprint = fingerprint_of(clip.net, *identity)
     head = cached_class_embeddings(clip.net, clip.tokenizer, names, prompts, fingerprint)
-    for tower in _TEXT_TOWERS:  # the head stands for it; free the memory
-        if hasattr(clip.net, tower):
-            setattr(clip.net, tower, None)
+    for part in clip.texts:  # the head stands for them; free the memory
+        place, _, name = part.rpartition(".")
+        if hasattr(holder := clip.net.get_submodule(place), name):
+            setattr(holder, name, None)
     return Classifier(
         ZeroShot(clip.net, head),
         name=spec.text,
@@ -115,12 +118,16 @@ def _warn_of_namesakes(spec: ModelSpec, classes: ClassList) -> None:
 
 
 def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
-    """The model of an `open_clip:` spec, or of `mini:clip`, with both towers. Raises `InputError` like `load`."""
+    """The model of a spec of a CLIP, with both towers. Raises `InputError` like `load`."""
+    if not spec.zero_shot:
+        raise InputError(f"model spec '{spec}': a CLIP is expected, as open_clip:ARCH/TAG or mini:clip")
+    if spec.kind == "transformers":
+        from models import transformers_clip
+
+        return transformers_clip.load_clip(spec, device)
     if spec.kind == "mini":
         spec = mini.inner(spec)
-    if spec.kind != "open_clip":
-        raise InputError(f"model spec '{spec}': a CLIP is expected, as open_clip:ARCH/TAG or mini:clip")
-    folder = Path(spec.name.removeprefix("local-dir:")) if spec.name.startswith("local-dir:") else None
+    folder = spec.folder
     _check_names(spec)
     with hub_or_file_errors(spec):
         name, config, published = _architecture(spec, folder)

@@ -17,7 +17,7 @@ from models.classes import class_list
 from models.errors import ModelWarning
 from models.features import load_encoder
 from models.spec import parse
-from models.zero_shot import load_clip
+from models.transformers_clip import load_clip
 
 transformers = pytest.importorskip("transformers")
 MINI = class_list("mini")

@@ -53,10 +53,16 @@ def code_behind(builder: str) -> Code:
     return code_of([f"{__name__}.load"], chosen=[kind])
 
 
-def _load_zero_shot(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+def _load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from models import zero_shot
 
     return zero_shot.load(spec, classes, device)
+
+
+def _load_transformers(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+    from models import transformers_clip, zero_shot
+
+    return zero_shot.classifier_of(transformers_clip.load_clip, spec, classes, device)
 
 
 def _load_timm(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
@@ -102,8 +108,8 @@ def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> C
 
 
 _LOADERS = {
-    "open_clip": _load_zero_shot,
-    "transformers": _load_zero_shot,
+    "open_clip": _load_open_clip,
+    "transformers": _load_transformers,
     "timm": _load_timm,
     "torchvision": _load_torchvision,
     "mini": _load_mini,

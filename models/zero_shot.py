@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,14 @@ class Clip:
 
 
 def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    """Build the classifier of a CLIP's spec from prompts and the names of `classes`.
+    """The classifier of an `open_clip:` spec. Raises `InputError` as `classifier_of` does."""
+    return classifier_of(load_clip, spec, classes, device)
+
+
+def classifier_of(
+    clip_of: Callable[[ModelSpec, torch.device], Clip], spec: ModelSpec, classes: ClassList, device: torch.device
+) -> Classifier:
+    """Build the classifier of a spec whose CLIP `clip_of` loads, from prompts and the names of `classes`.
 
     Raises `InputError` for an unknown architecture or tag, a file that does not fit, or a hub that can't be reached.
     """
@@ -88,7 +96,7 @@ def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifie
         names = renamed(classes, Path(options.class_names)).names
     _warn_of_namesakes(spec, replace(classes, names=names))
     prompts = read_prompts(options.prompts or classes.prompts)
-    clip = load_clip(spec, device)
+    clip = clip_of(spec, device)
     prepared = clip.preprocessing
     tokens = tokens_digest(clip.tokenizer, names, prompts)
     identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens
@@ -118,15 +126,11 @@ def _warn_of_namesakes(spec: ModelSpec, classes: ClassList) -> None:
 
 
 def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
-    """The model of a spec of a CLIP, with both towers. Raises `InputError` like `load`."""
-    if not spec.zero_shot:
-        raise InputError(f"model spec '{spec}': a CLIP is expected, as open_clip:ARCH/TAG or mini:clip")
-    if spec.kind == "transformers":
-        from models import transformers_clip
-
-        return transformers_clip.load_clip(spec, device)
+    """The model of an `open_clip:` spec, or of `mini:clip`, with both towers. Raises `InputError` like `load`."""
     if spec.kind == "mini":
         spec = mini.inner(spec)
+    if spec.kind != "open_clip":
+        raise InputError(f"model spec '{spec}': a CLIP is expected, as open_clip:ARCH/TAG or mini:clip")
     folder = spec.folder
     _check_names(spec)
     with hub_or_file_errors(spec):

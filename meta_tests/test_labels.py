@@ -19,6 +19,9 @@ WORDS = tuple(imagenet_words().values())
 FIRST_WORDS = tuple(words.split(",")[0] for words in WORDS)
 AS_TEXT = tuple(sorted(map(str, range(1000))))
 """What an imagefolder builder calls its classes: '0', '1', '10', '100', '101', ..."""
+AS_TEXT_IN_ORDER = tuple(map(str, range(1000)))
+BY_NAME = ClassList("by name", ("goldfish", "great white shark", "tench"), ("goldfish", "great white shark", "tench"))
+"""ImageNet's classes 1, 2 and 0."""
 SOME = ClassList("some", ("n03126707", "n01440764", "n01443537"), ("construction crane", "tench", "goldfish"))
 """ImageNet's classes 517, 0 and 1."""
 
@@ -78,6 +81,15 @@ def means(*args, **options):
         ([0, 2, 22], {"classes": MINI, "data": "imagenet-a"}, {0: 0, 2: 1, 22: 11}),
         ([2, 22], {"classes": MINI, "data": "imagenet-a", "names": MINI.names}, {2: 1, 22: 11}),
         ([1, 11], {"classes": MINI, "data": "imagenet-a", "names": MINI.names[::2]}, {1: 1, 11: 11}),
+        ([2, 4], {"classes": MINI, "data": "imagenet-a", "names": tuple(map(str, range(24)))}, {2: 1, 4: 2}),
+        ([2, 4], {"classes": MINI, "data": "imagenet-a", "names": tuple(map(str, range(12)))}, {2: 2, 4: 4}),
+        ([2], {"classes": MINI, "data": "imagenet-a", "names": tuple(sorted(map(str, range(24))))}, {2: 5}),
+        # classes of ImageNet in a list of names alone
+        (["0", "2", "5"], {"classes": BY_NAME, "data": "imagenet-v2"}, {"0": 2, "2": 1}),
+        (["n01440764", "great white shark"], {"classes": BY_NAME}, {"n01440764": 2, "great white shark": 1}),
+        ([0, 2], {"classes": BY_NAME}, {0: 0, 2: 2}),
+        (["n02012849", "n03126707"], {"classes": ClassList("words", AS_TEXT_IN_ORDER, WORDS)},
+         {"n02012849": 134, "n03126707": 517}),
         # a class of several: any of them
         (["analog clock", "digital clock", "alarm_clock"], {"classes": IMAGENET, "data": "objectnet"},
          dict.fromkeys(["analog clock", "digital clock", "alarm_clock"], 0)),

@@ -53,14 +53,16 @@ def naming(data: str, space: ClassSpace, classes: ClassList) -> Naming:
 
 @functools.lru_cache(maxsize=8)
 def _naming(imagenet_numbers: bool, space: ClassSpace, classes: ClassList) -> Naming:
+    wnids = _wnids(classes)
     called = [
-        Called((key, *(classes.keys[i] for i in members)), tuple(classes.names[i] for i in members))
+        Called(
+            (key, *(k for i in members for k in (classes.keys[i], wnids[i]) if k)),
+            tuple(classes.names[i] for i in members),
+        )
         for key, members in zip(space.keys, space.members, strict=True)
     ]
-    position = {classes.keys[i]: label for i, label in space.label_of.items()}
-    lists = [classes]
-    if not imagenet_words().keys().isdisjoint(classes.keys):
-        lists.append(class_list("imagenet"))
+    position = {key: label for i, label in space.label_of.items() for key in (classes.keys[i], wnids[i]) if key}
+    lists = [classes, class_list("imagenet")] if any(wnids) else [classes]
     for known in lists:
         for key, name in zip(known.keys, known.names, strict=True):
             if key not in position:
@@ -70,6 +72,27 @@ def _naming(imagenet_numbers: bool, space: ClassSpace, classes: ClassList) -> Na
     part = imagenet_numbers and len(lists) > 1
     first = orders[-1] if part else tuple(range(len(space)))
     return Naming(len(space), Vocabulary(called), (first, *orders), part)
+
+
+def _wnids(classes: ClassList) -> tuple[str, ...]:
+    """ImageNet's key of each class, "" where there is none: its own, or, where none has one, that of its name, if all
+    of them are names of ImageNet's."""
+    imagenet = tuple(imagenet_words())
+    if own := set(imagenet) & set(classes.keys):
+        return tuple(key if key in own else "" for key in classes.keys)
+    found = _of_imagenet().find(classes.names)
+    sure = [min(positions) for positions in found if len(positions) == 1]
+    if len(set(sure)) == len(classes):
+        return tuple(imagenet[position] for position in sure)
+    if len(classes) == len(imagenet) and all(i in positions for i, positions in enumerate(found)):
+        return imagenet
+    return ("",) * len(classes)
+
+
+@functools.cache
+def _of_imagenet() -> Vocabulary:
+    imagenet = class_list("imagenet")
+    return Vocabulary([Called((key,), (name,)) for key, name in zip(imagenet.keys, imagenet.names, strict=True)])
 
 
 def understood(place: str, given: Collection[Label], naming: Naming, names: Sequence[str] = ()) -> Meaning:
@@ -88,7 +111,7 @@ def understood(place: str, given: Collection[Label], naming: Naming, names: Sequ
         of_names = _named(place, names, naming, warnings)
         meant |= {number: of_names[number] for number in numbers if number < len(names)}
     elif numbers:
-        meant.update(_bare(place, numbers, naming, warnings))
+        meant.update(_bare(place, numbers, naming, warnings, len(names)))
     meant |= dict(zip(texts, _texts(place, texts, naming, warnings), strict=True))
     label_of = {label: found for label, found in meant.items() if isinstance(found, int) and found < naming.size}
     rest = {label: found for label, found in meant.items() if label not in label_of}
@@ -100,7 +123,7 @@ def understood(place: str, given: Collection[Label], naming: Naming, names: Sequ
 def _named(place: str, names: Sequence[str], naming: Naming, warnings: list[str]) -> list[int | str]:
     """The class of each name. If nearly all are known, and stand in a known order, the others are what stands in their
     places."""
-    found = _texts(place, names, naming, warnings)
+    found = _texts(place, names, naming, warnings, len(names))
     known = {n for n, meant in enumerate(found) if isinstance(meant, int)}
     for order in naming.orders:
         in_order = len(order) == len(names) and all(found[n] == order[n] for n in known)
@@ -116,8 +139,8 @@ def _named(place: str, names: Sequence[str], naming: Naming, warnings: list[str]
     return found
 
 
-def _texts(place: str, texts: Sequence[str], naming: Naming, warnings: list[str]) -> list[int | str]:
-    """The position of each text's class, or why there is none."""
+def _texts(place: str, texts: Sequence[str], naming: Naming, warnings: list[str], of: int = 0) -> list[int | str]:
+    """The position of each text's class, or why there is none; `of` is as in `_places`."""
     found = naming.vocabulary.find(texts)
     sure = [positions for positions in found if len(positions) == 1]
     if sure and all(min(positions) < naming.size for positions in sure):
@@ -127,7 +150,7 @@ def _texts(place: str, texts: Sequence[str], naming: Naming, warnings: list[str]
     numbers = {int(text) for text in texts if is_number(text)}
     by_number: dict[Label, int | str] = {}
     if numbers and not any(positions for text, positions in zip(texts, found, strict=True) if is_number(text)):
-        by_number = _places(place, sorted(numbers), naming, warnings)
+        by_number = _places(place, sorted(numbers), naming, warnings, of)
     return [
         by_number[int(text)] if by_number and is_number(text) else _one(positions)
         for text, positions in zip(texts, found, strict=True)
@@ -140,15 +163,15 @@ def _one(positions: frozenset[int]) -> int | str:
     return next(iter(positions), "")
 
 
-def _bare(place: str, numbers: Sequence[int], naming: Naming, warnings: list[str]) -> dict[Label, int | str]:
-    """Numbers without names: places, or keys where the keys are numbers."""
+def _bare(place: str, numbers: Sequence[int], naming: Naming, warnings: list[str], of: int) -> dict[Label, int | str]:
+    """Numbers without names: places, or keys where the keys are numbers; `of` is as in `_places`."""
     by_key: dict[Label, int | str] = dict(
         zip(numbers, map(_one, naming.vocabulary.find([str(n) for n in numbers])), strict=True)
     )
     first = naming.orders[0]
     keys, places = sum(isinstance(found, int) for found in by_key.values()), sum(n < len(first) for n in numbers)
     if not keys or keys < places:
-        return _places(place, numbers, naming, warnings)
+        return _places(place, numbers, naming, warnings, of)
     if keys == places and any(n >= len(first) or by_key[n] != first[n] for n in numbers):
         raise InputError(
             f"{place}: the labels are numbers, which could be the classes' keys as well as their places in the list; "
@@ -157,12 +180,17 @@ def _bare(place: str, numbers: Sequence[int], naming: Naming, warnings: list[str
     return by_key
 
 
-def _places(place: str, numbers: Sequence[int], naming: Naming, warnings: list[str]) -> dict[Label, int | str]:
+def _places(place: str, numbers: Sequence[int], naming: Naming, warnings: list[str], of: int) -> dict[Label, int | str]:
+    """Places in the list that numbers mean, or in that of the models where the source says that it numbers `of`
+    classes, which that list has alone, or where they can only be places in it."""
     first, models = naming.orders[:2]
-    if numbers[-1] >= len(first) and all(n < len(models) and models[n] < naming.size for n in numbers):
-        return {n: models[n] for n in numbers}
-    warnings += _check_start(place, numbers, len(first))
-    return {n: first[n] if n < len(first) else "" for n in numbers}
+    if of in (0, len(first)):
+        only = numbers[-1] >= len(first) and all(n < len(models) and models[n] < naming.size for n in numbers)
+    else:
+        only = of == len(models)
+    order = models if only else first
+    warnings += _check_start(place, numbers, len(order))
+    return {n: order[n] if n < len(order) else "" for n in numbers}
 
 
 def _check_start(place: str, numbers: Sequence[int], count: int) -> list[str]:

@@ -8,6 +8,7 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=64
 #SBATCH --time=12:00:00
+#SBATCH --signal=B:TERM@120 # two minutes before the time is up: the report of what was measured, then exit code 143
 SUITE=/shared/robustness.toml
 REPORTS=/shared/robustness
 CHECKOUT=/shared/clip-robustness-suite
@@ -15,5 +16,5 @@ CHECKOUT=/shared/clip-robustness-suite
 set -euo pipefail
 cd "$CHECKOUT"
 export PATH="$CHECKOUT/.venv/bin:$PATH"
-pytest -n "$SLURM_GPUS_ON_NODE" --suite="$SUITE" --report-dir="$REPORTS/shard-$SLURM_ARRAY_TASK_ID/latest" \
+exec pytest -n "$SLURM_GPUS_ON_NODE" --suite="$SUITE" --report-dir="$REPORTS/shard-$SLURM_ARRAY_TASK_ID/latest" \
     --shard="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"

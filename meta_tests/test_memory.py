@@ -9,10 +9,13 @@ import pytest
 import torch
 
 import models
+from fixtures import memory
 from fixtures.bench import Bench
 from fixtures.measuring import measure
 from fixtures.settings import CellSpec, Settings
 from meta_tests.conftest import ROOT
+from models.classes import class_list
+from models.classifier import Classifier
 from models.errors import InputError
 from models.spec import parse
 from suites import load
@@ -82,6 +85,30 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_cell_says_so(
     assert [warning.partition(": ")[2] for warning in cell.warnings] == [said]
     again = measured(tmp_path, spec, condition)
     assert (again.seconds, again.warnings) == (0, cell.warnings), "the store keeps what is to be said"
+
+
+def test_what_a_pass_keeps_is_measured_without_the_weights():
+    """A linear layer keeps its input, a ReLU its output: 4 bytes for each of 3 x 32 x 32 and 10 numbers."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10), torch.nn.ReLU())
+    model = Classifier(
+        net, name="small", classes=class_list("mini"), image_size=32, geometry=lambda image: image, mean=(0, 0, 0),
+        std=(1, 1, 1), fingerprint="small",
+    )  # fmt: skip
+    weights = 4 * 3 * 32 * 32 * 10
+    assert 40 <= memory.bytes_an_image(model) < weights
+
+
+def test_a_batch_of_gradients_is_bounded_before_the_memory_is_full(tmp_path, monkeypatch):
+    model = models.load(PLAIN, class_list("mini"))
+    enough_for_four = 4.5 * memory._BACKWARD * memory.bytes_an_image(model) / memory._SHARE
+    monkeypatch.setattr(memory, "free_memory", lambda: enough_for_four)
+    assert memory.bounded(model, 16) == 4
+    monkeypatch.setattr(memory, "free_memory", lambda: 0)
+    assert memory.bounded(model, 16) == 1
+    monkeypatch.setattr(memory, "free_memory", lambda: enough_for_four)
+    cell = measured(tmp_path, PLAIN, CONDITIONS[1])
+    said = "fgsm was computed 4 images at a time, 16 do not fit into memory"
+    assert [warning.partition(": ")[2] for warning in cell.warnings] == [said]
 
 
 def test_what_does_not_fit_at_all_is_one_sentence(tmp_path):

@@ -151,9 +151,17 @@ class Parts(nn.Module):
         self.register_buffer("nothing", torch.zeros(0, 4))
         self.register_buffer("unsaved", torch.ones(2), persistent=False)
         self.sizes = [1, 2]
+        self.mask = torch.ones(3)  # neither a parameter nor a buffer, as OpenAI's attention masks
 
     def forward(self, x):
-        return self.lin(x) + self.count + self.turned.sum() + self.unsaved.sum() + self.flags.sum() + self.nothing.sum()
+        return (
+            self.mask * self.lin(x)
+            + self.count
+            + self.turned.sum()
+            + self.unsaved.sum()
+            + self.flags.sum()
+            + self.nothing.sum()
+        )
 
 
 class Whole(nn.Module):
@@ -172,6 +180,8 @@ def test_a_torchscript_archive_has_the_tensors_that_torch_finds_in_it(tmp_path, 
     made = torch.jit.trace(net, torch.zeros(1, 3)) if how == "trace" else torch.jit.script(net)
     torch.jit.save(made, tmp_path / "x.pt")
     found, theirs = read_tensors(tmp_path / "x.pt"), torch.jit.load(tmp_path / "x.pt").state_dict()
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        assert (b"mask" in archive.read("x/data.pkl")) == (how == "script")
     assert found.keys() == theirs.keys()
     assert all(torch.equal(found[key], value) and found[key].dtype == value.dtype for key, value in theirs.items())
 
@@ -179,6 +189,7 @@ def test_a_torchscript_archive_has_the_tensors_that_torch_finds_in_it(tmp_path, 
 @pytest.fixture(scope="module")
 def openai_archive(tmp_path_factory, weights):
     """As OpenAI publishes its weights: TorchScript, with three entries that are no weights."""
+    open_clip.add_model_config(mini.FOLDER)
     net = open_clip.create_model(ARCH)
     net.load_state_dict(weights)
     for name, value in (("input_resolution", 64), ("context_length", 24), ("vocab_size", 49408)):
@@ -235,7 +246,7 @@ def rewritten(archive, to, **changes):
 
 def module(state):
     """The pickle of an archive's module that holds this, protocol 2 as torch writes it."""
-    return b"\x80\x02c__torch__\nNet\n)\x81}" + state + b"b."
+    return b"\x80\x02c__torch__.meta_tests.test_checkpoints\nWhole\n)\x81}" + state + b"b."
 
 
 TENSOR = (
@@ -253,7 +264,10 @@ TENSOR = (
         (module(b"(X\x01\x00\x00\x00actorch\nload\nX\x01\x00\x00\x00x\x85Ru"), "asks for torch.load"),
         (module(b"(X\x01\x00\x00\x00acbuiltins\neval\nX\x01\x00\x00\x00x\x85Ru"), "asks for builtins.eval"),
         (module(b"(X\x01\x00\x00\x00a" + TENSOR.replace(b"%s", b"\xff\xff\xff\x7f") + b"u"), "out of bounds"),
-        (b"\x80\x02c__torch__\nNet\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00ub.", "hold one another without end"),
+        (
+            b"\x80\x02c__torch__.meta_tests.test_checkpoints\nWhole\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00ub.",
+            "hold one another without end",
+        ),
         (b"\x80\x02", "Ran out of input"),
         (b"", "Ran out of input"),
     ],

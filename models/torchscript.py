@@ -1,16 +1,18 @@
 """The tensors of a TorchScript archive, as OpenAI publishes its weights in one, without running the code in it.
 
 `torch.jit.load` compiles and may run what an archive brings. Here its `data.pkl` is unpickled by names that stand for
-tensors, containers and inert modules alone; any other name is refused, and the code is never read.
+tensors, containers and inert modules alone; any other name is refused. The code is text here, of which the lists of
+parameters and buffers are read.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_MOST_OBJECTS, _LONGEST_KEY = 100_000, 1000
+_MOST_OBJECTS, _LONGEST_KEY, _LONGEST_CODE = 100_000, 1000, 1 << 24
 _DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -39,7 +41,7 @@ def is_torchscript(names: list[str]) -> bool:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Parameters and buffers by key, also those that a state dict leaves out.
+    """Parameters and buffers by key, also buffers that a state dict leaves out.
 
     Raises `pickle.UnpicklingError` for an archive that holds anything else than modules made of tensors.
     """
@@ -57,14 +59,19 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if isinstance(value, Tensor):
             tensors[key] = value
         elif isinstance(value, _Module):
-            left += [(f"{key}.{name}" if key else str(name), inner) for name, inner in value.held.items()]
+            left += [(f"{key}.{name}" if key else str(name), inner) for name, inner in value.state()]
     raise pickle.UnpicklingError("the modules of the TorchScript archive hold one another without end")
 
 
 class _Module:
     """What a module of the archive holds, and nothing of what it does."""
 
+    declared: frozenset[str] = frozenset()
     held: Mapping[str, Any] = MappingProxyType({})
+
+    def state(self) -> Iterator[tuple[str, Any]]:
+        """Parameters, buffers and modules; other tensors, such as masks, are made anew by the code."""
+        return ((k, v) for k, v in self.held.items() if not isinstance(v, Tensor) or k in self.declared)
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, dict):
@@ -81,13 +88,24 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if module.partition(".")[0] == "__torch__":
-            return _Module
+            return type(name, (_Module,), {"declared": self._declared(module, name)})
         if module == "torch.jit._pickle":  # lists whose type is told: a list as it is
             return _first
         known = {("torch._utils", "_rebuild_tensor_v2"): _tensor, ("collections", "OrderedDict"): OrderedDict}
         if (module, name) not in known:
             raise pickle.UnpicklingError(f"the TorchScript archive asks for {module}.{name}")
         return known[module, name]
+
+    def _declared(self, module: str, name: str) -> frozenset[str]:
+        """The parameters and buffers of a class; none of one that the archive has no code of."""
+        file = f"{self._root}code/{module.replace('.', '/')}.py"
+        if file not in self._archive.NameToInfo:
+            return frozenset()
+        if self._archive.getinfo(file).file_size > _LONGEST_CODE:
+            raise pickle.UnpicklingError(f"{file} of the TorchScript archive is too large")
+        _, _, body = self._archive.read(file).decode().partition(f"class {name}(Module):\n")
+        lists = re.findall(r"^  __(?:parameters|buffers)__ = \[(.*)\]$", body.partition("\nclass ")[0], re.MULTILINE)
+        return frozenset(re.findall(r'"([^"]+)"', " ".join(lists)))
 
     def persistent_load(self, pid: Any) -> Tensor:
         _, dtype, key, _, _ = pid

@@ -360,8 +360,12 @@ def test_folders_that_do_not_fit_are_named(clips, tmp_path):
         changed(wrong, "preprocessor_config.json", **fields)
         with pytest.raises(InputError, match=says):
             models.load(f"transformers:{wrong}", MINI)
-    with pytest.raises(InputError, match=r"there is no .*config.json"):
+    with pytest.raises(InputError, match=r"there is no .*config.json; give the folder that holds it"):
         parse(f"transformers:{tmp_path}")
+    with pytest.raises(InputError, match=r"it is a folder for transformers:.*torn"):
+        parse(f"open_clip:local-dir:{torn}")
+    with pytest.raises(InputError, match=r"torn; it is a folder: give the file of the weights in it"):
+        parse(f"open_clip:ViT-B-32@{torn}")
     with pytest.raises(InputError, match="neither a folder nor a name on the hub"):
         parse("transformers:a/b/c")
 

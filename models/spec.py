@@ -152,7 +152,8 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         if kind not in ("open_clip", "timm", "torchvision") or (tag and kind == "open_clip") or has_schema:
             raise InputError("@FILE goes with open_clip:ARCH, timm:NAME and torchvision:NAME[/TAG] alone")
         if not file.is_file():
-            raise InputError(f"there is no file {file}")
+            hint = "; it is a folder: give the file of the weights in it" if file.is_dir() else ""
+            raise InputError(f"there is no file {file}{hint}")
     given = split_options(option_text) if mark else {}
     options = read_options(f"mini:{name}" if kind == "mini" else kind, given, folder)
     return ModelSpec(text, kind, name, tag, file, tuple(given.items()), options, folder=directory)
@@ -160,7 +161,10 @@ def _parse(text: str, folder: Path) -> ModelSpec:
 
 def _holding(name: str, directory: Path) -> Path:
     if not (directory / name).is_file():
-        raise InputError(f"there is no {directory / name}; give the folder that holds it")
+        kinds = {"open_clip_config.json": "open_clip:local-dir:", "config.json": "transformers:"}
+        other = next((kind for file, kind in kinds.items() if file != name and (directory / file).is_file()), "")
+        hint = f"it is a folder for {other}{directory}" if other else "give the folder that holds it"
+        raise InputError(f"there is no {directory / name}; {hint}")
     return directory
 
 

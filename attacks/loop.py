@@ -166,11 +166,13 @@ def run(
             moved_before = active.step > 0
             moves += int(moved_before.sum())
             survived += int((moved_before & (predictions == active.labels)).sum())
-        for i in (~going_on).nonzero().flatten().tolist():
-            yield Attacked(
+        done = [
+            Attacked(
                 active.tasks[i], method, (active.clean if outside[i] else active.now)[i].clone(), int(predictions[i]),
                 int(active.step[i]), int(active.passes[i]), bool(active.flat[i]),
-            )  # fmt: skip
+            )
+            for i in (~going_on).nonzero().flatten().tolist()
+        ]  # fmt: skip
         rows = going_on.nonzero().flatten()
         if len(rows):
             moved = move(rows)
@@ -182,6 +184,8 @@ def run(
             active.step = active.step + 1
         else:
             active = None
+        del logits, move  # the model's activations: others may run before this one goes on
+        yield from done
 
 
 def projected(images: Tensor, clean: Tensor, eps: Tensor) -> Tensor:

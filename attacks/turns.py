@@ -27,9 +27,10 @@ def in_turn(
     stream: Iterable[Task | Attacked] = tasks
     if exact is not victim:
         stream = _confirmed(exact, run(victim, methods[0], stream, size=size, **options), size)
-    for method in methods:
+    *others, last = methods
+    for method in others:
         stream = run(exact, method, map(_standing, stream), size=size, **options)
-    return iter(stream)  # type: ignore[arg-type]  # the last method leaves no task
+    return run(exact, last, map(_standing, stream), size=size, **options)
 
 
 def _standing(done: Task | Attacked) -> Task | Attacked:

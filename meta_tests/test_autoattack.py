@@ -46,23 +46,29 @@ def standing(done):
     return np.array([found[i] for i in sorted(found)])
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_robust_accuracy_within_one_image_of_the_reference(case, place):
-    """The worst case of the four, image by image."""
+def test_robust_accuracy_within_one_image_of_the_reference(case):
+    """The worst case of the four, image by image, at three eps: of the first images that stand and that fall there."""
     name, victim, images, labels, known = case
-    units = UNITS[name][place]
-    ours = standing(in_turn(victim, STANDARD, tasks(images, labels, units / 255), size=16))
-    theirs = known[f"{units}/autoattack"]
-    assert theirs.sum() < len(theirs)
-    assert (ours != theirs).sum() <= 1
+    chosen = [
+        (units, i)
+        for units in UNITS[name]
+        for stands in (True, False)
+        for i in (known[f"{units}/autoattack"] == stands).nonzero()[0][:4]
+    ]
+    rows, eps = [i for _, i in chosen], np.array([units / 255 for units, _ in chosen])
+    ours = standing(in_turn(victim, STANDARD, tasks(images[rows], labels[rows], eps), size=len(rows)))
+    theirs = np.array([known[f"{units}/autoattack"][i] for units, i in chosen])
+    assert 0 < theirs.sum() < len(theirs)
+    for units in UNITS[name]:
+        there = np.isclose(eps, units / 255)
+        assert (ours[there] != theirs[there]).sum() <= 1
 
 
-@pytest.mark.parametrize(("attack", "method"), [("apgd-ce", APGD_CE), ("square", SQUARE)])
-def test_single_attacks_within_one_image_of_the_reference(case, attack, method):
+def test_apgd_alone_within_one_image_of_the_reference(case):
     name, victim, images, labels, known = case
-    units = UNITS[name][-1]
-    ours = standing(run(victim, method, tasks(images, labels, units / 255), size=16))
-    assert abs(ours.sum() - known[f"{units}/{attack}"].sum()) <= 1
+    for units in UNITS[name]:
+        ours = standing(run(victim, APGD_CE, tasks(images, labels, units / 255), size=16))
+        assert abs(ours.sum() - known[f"{units}/apgd-ce"].sum()) <= 1
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr-targeted"])

@@ -2,8 +2,13 @@
 side with torchattacks and with a loop over single images.
 
 PHOTOS=imagenet/val pytest meta_tests/benchmarks/test_attack_speed.py -s
+
+With AUTOATTACK=FOLDER, a checkout of https://github.com/fra31/auto-attack, also beside AutoAttack's reference.
 """
 
+import contextlib
+import importlib
+import io
 import os
 import time
 from dataclasses import replace
@@ -15,10 +20,12 @@ import torch
 import torchattacks
 
 import models
+from attacks.autoattack import STANDARD
 from attacks.deepfool import DeepFool
 from attacks.gradient import BIM, CRAFTED, MIM
 from attacks.loop import Task, run_in_order
 from attacks.score import NES, SPSA
+from attacks.turns import in_turn
 from models.classes import class_list
 from models.device import set_up_device
 from shifts.image_set import read_folder, sample
@@ -142,3 +149,43 @@ def test_score_based_attacks_cost_their_forward_passes(victim, photos, name):
         f"{name}: {seconds:.2f} s an image, {passes:.0f} passes of {forward:.4f} s: {seconds / passes / forward:.2f}x"
     )
     assert seconds <= 1.1 * passes * forward
+
+
+class _Contiguous(torch.autograd.Function):
+    """The reference takes no gradient in another order of memory."""
+
+    @staticmethod
+    def forward(ctx, images):
+        return images.view_as(images)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.contiguous()
+
+
+@pytest.mark.parametrize(("units", "times"), [(0.25, 1), (0.5, 3), (1, 3)])
+def test_autoattack_beside_the_reference(victim, photos, monkeypatch, units, times):
+    """CPU seconds; an image that stands takes thousands of passes of either. The reference gets the same network."""
+    if "AUTOATTACK" not in os.environ:
+        pytest.skip("AUTOATTACK names no checkout of AutoAttack's reference implementation")
+    monkeypatch.syspath_prepend(os.environ["AUTOATTACK"])
+    images, labels = (some[:8].contiguous() for some in photos)
+    tasks = [Task(i, images[i], int(labels[i]), units / 255, np.random.default_rng(i)) for i in range(len(images))]
+    began = time.process_time()
+    done = list(in_turn(victim, STANDARD, tasks, size=len(tasks)))
+    mine, robust = time.process_time() - began, sum(not d.fooled for d in done)
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = importlib.import_module("autoattack").AutoAttack(
+            lambda x: victim(_Contiguous.apply(x)), norm="Linf", eps=units / 255, seed=0, verbose=False, device="cpu"
+        )
+        began = time.process_time()
+        adversarial = reference.run_standard_evaluation(images, labels, bs=len(images))
+        other = time.process_time() - began
+    with torch.inference_mode():
+        their_robust = int((victim(adversarial).argmax(1) == labels).sum())
+    print(
+        f"autoattack {units}/255: {mine:.1f} s, {robust} of {len(tasks)} stand; the reference {other:.1f} s "
+        f"({other / mine:.1f}x), {their_robust} stand"
+    )
+    assert abs(robust - their_robust) <= 1
+    assert other >= times * mine

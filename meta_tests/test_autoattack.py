@@ -93,7 +93,7 @@ def test_the_losses_along_a_run_of_apgd_are_the_references(case, loss):
 def test_fab_fools_from_the_references_distance_on(case):
     """Without random starts its path depends on no eps: what it takes is the smallest perturbation on it."""
     _, victim, images, labels, known = case
-    far = known["distances"]
+    images, labels, far = images[:6], labels[:6], known["distances"][:6]
     assert np.isfinite(far).all()
     assert standing(run(victim, FAB_T, tasks(images, labels, 1.02 * far), size=16)).sum() <= 1
     assert standing(run(victim, FAB_T, tasks(images, labels, 0.98 * far), size=16)).sum() >= len(far) - 1
@@ -101,7 +101,7 @@ def test_fab_fools_from_the_references_distance_on(case):
 
 def test_each_attack_sees_what_the_ones_before_it_left_standing(case):
     name, victim, images, labels, _ = case
-    labels = labels.clone()
+    images, labels = images[:6], labels[:6].clone()
     labels[0] = (labels[0] + 1) % 24
     done = list(in_turn(victim, STANDARD[:2], tasks(images, labels, UNITS[name][0] / 255), size=4))
     assert sorted(d.task.key for d in done) == list(range(len(images)))

@@ -220,6 +220,13 @@ def test_the_projection_is_the_nearest_point_of_the_plane_in_the_box(points, slo
             assert (np.abs(w) * np.minimum(room, 0.99 * largest)).sum() < abs(gap)
 
 
+def test_a_step_of_fab_goes_beyond_a_mean_of_two_projections():
+    """On a plane at 0.7: 0.1 from the point at 0.6, 0.2 from the image at 0.5, whose share is a tenth, not a third."""
+    point, clean, slope = (torch.full((1, 3, 4, 4), value) for value in (0.6, 0.5, 1.0))
+    found = FAB_T._stepped(point, clean, torch.tensor([-0.1 * slope.sum()]), slope)
+    assert torch.allclose(found, torch.full_like(found, 0.9 * (0.6 + 1.05 * 0.1) + 0.1 * (0.5 + 1.05 * 0.2)))
+
+
 def test_squares_become_smaller_by_the_published_schedule():
     side = 224
     at = {0: 0.8, 10: 0.8, 11: 0.4, 50: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 1001: 0.025, 2001: 0.0125, 4001: 0.00625}

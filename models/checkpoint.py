@@ -136,12 +136,8 @@ def _zipped(file: Path) -> tuple[Any, str]:
 
 
 def _torch(file: Path) -> Any:
-    read = partial(torch.load, map_location="cpu", weights_only=True)
-    with _ALLOWED():
-        if file.suffix != ".safetensors":
-            return read(file)
-        with file.open("rb") as opened:  # torch goes by the ending of a path; reading from one is faster
-            return read(opened)
+    with _ALLOWED(), file.open("rb") as opened:  # a path would be read by its ending
+        return torch.load(opened, map_location="cpu", weights_only=True)
 
 
 def _text(head: bytes) -> str | None:

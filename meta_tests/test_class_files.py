@@ -36,6 +36,7 @@ KEYED = {
     "commented.txt": "# a comment\n\n#\n" + lines("{key} {name}\n\n"),
     "devkit.txt": lines("{key} {j} {name}\n"),  # map_clsloc.txt
     "table.csv": "wnid,name\n" + lines('{key},"{name}"\n'),
+    "lines.tsv": lines("{key}\t{name}\n"),
     "table.tsv": "\ufeffName\tWNID\r\n" + lines("{name}\t{key}\r\n"),
     "semicolons.txt": "key;name\n" + lines("{key};{name}\n"),
     "index.csv": "name,index,key\n" + "".join(reversed(lines('"{name}",{i},{key}\n').splitlines(keepends=True))),

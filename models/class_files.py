@@ -49,7 +49,7 @@ def read_rows(file: Path, keys: Collection[str] = ()) -> list[Row]:
             header = [_COLUMNS.get(cell.strip().strip('"').lower(), "") for cell in first.split(delimiter)]
             if "" not in header and len(header) == len(set(header)) and (len(header) > 1 or tabular):
                 return _table(list(csv.DictReader(text.split("\n"), header, delimiter=delimiter))[1:])
-        if tabular:
+        if file.suffix == ".csv":
             raise InputError(f"its first line is {first[:60]!r}; the names of the columns are expected: key,name")
         return _lines(text.split("\n"), keys)
     except (InputError, csv.Error) as error:

@@ -137,6 +137,15 @@ def test_all_that_builds_a_model_is_in_its_version(spec, tmp_path, monkeypatch):
     assert counted(ran) - models.code_behind(f"{kind}:{module}" if kind == "python" else kind).units.keys() == set()
 
 
+def test_conditions_of_one_computation_have_one_version():
+    """DeepFool's smallest eps is read at any; frames in order are compared at any step."""
+    deepfool = [attack("deepfool", eps) for eps in ("1/255", "2/255", "min")]
+    tilts = [perturbation("tilt", difficulty) for difficulty in (1, 2, 3)]
+    noise = [perturbation("gaussian_noise", difficulty) for difficulty in (1, 2, 3)]
+    assert [len({code_version(c) for c in of}) for of in (deepfool, tilts)] == [1, 1]
+    assert len({c.computation for c in noise}) == 3
+
+
 def forget():
     for known in (slicing._module, slicing._file, slicing._versions, code_version):
         known.cache_clear()

@@ -176,7 +176,7 @@ def test_what_nothing_decides_is_never_called_holding(gate):
         assert cells["clean"].verdict == "not gated"
         assert "? Nothing is gated: no rule has a limit; 1 not gated\n" in run.output
         assert "warning: rule 'clean/*' of the suite sets no limit and changes nothing" in run.output
-        assert "**Warning**: rule 'clean/*' of the suite sets" in (run.report_dir / "summary.md").read_text()
+        assert "**Warning**: rule 'clean/\\*' of the suite sets" in (run.report_dir / "summary.md").read_text()
 
 
 def test_a_candidate_that_is_its_own_baseline_is_noticed_by_the_quiet(gate):

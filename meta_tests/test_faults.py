@@ -74,7 +74,7 @@ class Runs:
         folder.mkdir(exist_ok=True)
         (folder / "suite.toml").write_text(suite)
 
-    def begin(self, *args: str, action: str = "", after: int = 10, hooks: str = "") -> subprocess.Popen:
+    def begin(self, *args: str, action: str = "", after: int = 14, hooks: str = "") -> subprocess.Popen:
         """`action` is a line of Python that happens once `after` blocks were stored in one process."""
         if action:
             hooks += ONCE.format(action=action, after=after, flag=str(self.folder / "happened"))
@@ -360,7 +360,8 @@ def test_a_data_set_that_changes_during_the_run(runs, image_folder):
     said = {warning for cell in run.cells for warning in cell["warnings"] if "published" not in warning}
     assert said == {
         "data set 'imagenet': 1 images were replaced or removed during the run (first: m00000023/4.png) and are left "
-        "out; run again for figures of one state of the data"
+        "out; run again for figures of one state of the data",
+        "data set 'imagenet': 1 of 120 images can't be decoded, or changed during the run (first: m00000023/4.png)",
     }
     again, fresh = changing(), Runs(runs.folder / "fresh", suite)
     assert again.code == 0, again.output

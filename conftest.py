@@ -1,3 +1,3 @@
-"""Loads the suite's two pytest plugins; options, fixtures and reports live in them."""
+"""Loads the suite's pytest plugin; options, fixtures and reports live in it."""
 
-pytest_plugins = ["fixtures.plugin", "reports.plugin"]
+pytest_plugins = ["clip_robustness.fixtures.plugin"]

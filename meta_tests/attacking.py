@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from attacks.loop import Task, run
+from clip_robustness.conditions.attacks.loop import Task, run
 
 
 def attack(victim, images, labels, method, eps, size=64, order=None, **options):

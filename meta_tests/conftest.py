@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from shifts.mini_data import mini_folder
+from clip_robustness.mini.data import mini_folder
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile("suite", deadline=None)  # else a busy machine fails what is right

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fixtures.pixels import to_tensor
-from models.classes import class_list
-from models.classifier import Classifier
-from models.mini.sets import picture
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.evaluation.pixels import to_tensor
+from clip_robustness.mini.sets import picture
+from clip_robustness.models.classifier import Classifier
 
 FACTS = Path(__file__).parent / "data" / "autoattack.npz"
 MINI = class_list("mini")

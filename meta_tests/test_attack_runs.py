@@ -15,28 +15,27 @@ from PIL import Image
 from torch import nn
 from torchvision.datasets import CIFAR10
 
-import models
-import suites
-from attacks import peers, transfer
-from attacks.gradient import BIM, CRAFTED, MIM
-from attacks.loop import Task, run, run_in_order
-from attacks.search import smallest_eps
-from attacks.typographic import typed, wrong_word
-from fixtures import attacking
-from fixtures.attacking import crafted_on
-from fixtures.evaluator import Evaluator
-from fixtures.pixels import to_tensor
-from fixtures.store import Store
-from metrics.measures import figures
-from metrics.outcomes import NEVER
-from models import InputError
-from models.classes import ClassList, class_list
-from models.classifier import Classifier, predict
-from models.mini.sets import picture
-from shifts import data_sets
-from shifts.image_set import ImageSet, Item, image_rng, read_folder, sample
-from shifts.mini_data import mini_folder
-from suites.conditions import CLEAN, EXTENDED, attack, perturbation
+from clip_robustness import models, suites
+from clip_robustness.conditions.attacks import torchattacks, transfer
+from clip_robustness.conditions.attacks.gradient import BIM, CRAFTED, MIM
+from clip_robustness.conditions.attacks.loop import Task, run, run_in_order
+from clip_robustness.conditions.attacks.smallest_eps import smallest_eps
+from clip_robustness.conditions.attacks.typographic import typed, wrong_word
+from clip_robustness.conditions.condition import CLEAN, EXTENDED, attack, perturbation
+from clip_robustness.datasets import load
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, read_folder, sample
+from clip_robustness.evaluation import attacking
+from clip_robustness.evaluation.attacking import crafted_on
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.pixels import to_tensor
+from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.outcomes import NEVER
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.mini.sets import picture
+from clip_robustness.models import InputError
+from clip_robustness.models.classifier import Classifier, predict
+from clip_robustness.verdicts.measures import figures
 
 MINI = class_list("mini")
 DIM = CRAFTED["dim"]
@@ -398,13 +397,13 @@ def test_attacks_of_torchattacks_by_name(evaluate, victim, images, name):
 def test_attacks_of_torchattacks_get_the_suites_seed_and_no_more_classes_than_there_are(victim):
     """Theirs is the clock; and of a thousand classes nine are targets, as published."""
     for name in ("AutoAttack", "APGDT", "Square"):
-        made = peers._made(victim, f"torchattacks:{name}", 8 / 255, seed=7)
+        made = torchattacks._made(victim, f"torchattacks:{name}", 8 / 255, seed=7)
         assert (made.seed, made.eps) == (7, 8 / 255)
-    assert peers._made(victim, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 9
-    assert peers._made(victim, "torchattacks:Square?seed=3", 8 / 255, seed=7).seed == 3
+    assert torchattacks._made(victim, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 9
+    assert torchattacks._made(victim, "torchattacks:Square?seed=3", 8 / 255, seed=7).seed == 3
     three = copy.copy(victim)
     three.classes = ClassList("three", ("a", "b", "c"), ("a", "b", "c"))
-    assert peers._made(three, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 2
+    assert torchattacks._made(three, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 2
 
 
 @pytest.mark.parametrize("name", EXTENDED)
@@ -452,7 +451,7 @@ def test_typographic_images_from_disk(tmp_path, evaluate, victim, images):
         file = tmp_path / item.id
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(typed(np.asarray(item.image().convert("RGB")), word, rng)).save(file)
-    found = evaluate(victim, attack("typographic-disk"), data_sets.load("typographic", str(tmp_path), MINI))
+    found = evaluate(victim, attack("typographic-disk"), load.load("typographic", str(tmp_path), MINI))
     assert np.array_equal(found.correct & clean.correct, on_the_fly.correct)
 
 
@@ -470,12 +469,12 @@ def test_cifar_from_its_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "train_list", [])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
     monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
-    found = data_sets.load("imagenet", str(tmp_path), class_list("cifar10"))
+    found = load.load("imagenet", str(tmp_path), class_list("cifar10"))
     assert (len(found), found.items[0].id, found.items[0].label) == (20, "airplane/00000", 0)
     assert np.array_equal(np.asarray(found.items[3].image()), pixels[int(found.items[3].id[-5:])])
     (folder / "test_batch").write_bytes(b"something else")
     with pytest.raises(InputError, match="unpack the archive anew"):
-        data_sets.load("imagenet", str(folder), class_list("cifar10"))
+        load.load("imagenet", str(folder), class_list("cifar10"))
 
 
 def test_cifar_has_a_name_of_its_own_in_a_suite(toml):

@@ -12,23 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import models
-from attacks import gradient
-from attacks.apgd import APGD
-from attacks.deepfool import DeepFool
-from attacks.fab import FAB
-from attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
-from attacks.loop import Attacked, Task, run
-from attacks.score import NES, SPSA
-from attacks.square import Square
-from attacks.universal import universal
-from fixtures.attacking import _rounded
-from fixtures.pixels import to_tensor
+from clip_robustness import models
+from clip_robustness.conditions.attacks import gradient
+from clip_robustness.conditions.attacks.apgd import APGD
+from clip_robustness.conditions.attacks.deepfool import DeepFool
+from clip_robustness.conditions.attacks.fab import FAB
+from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
+from clip_robustness.conditions.attacks.loop import Attacked, Task, run
+from clip_robustness.conditions.attacks.score import NES, SPSA
+from clip_robustness.conditions.attacks.square import Square
+from clip_robustness.conditions.attacks.universal import universal
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.evaluation.attacking import _rounded
+from clip_robustness.evaluation.pixels import to_tensor
+from clip_robustness.mini.sets import picture
+from clip_robustness.models import InputError
+from clip_robustness.models.classifier import Classifier
 from meta_tests.attacking import attack
-from models import InputError
-from models.classes import ClassList, class_list
-from models.classifier import Classifier
-from models.mini.sets import picture
 
 METHODS = {
     "fgsm": FGSM,

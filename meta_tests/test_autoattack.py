@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from attacks.apgd import APGD, APGD_CE, APGD_T, checkpoints, targeted_dlr
-from attacks.autoattack import STANDARD
-from attacks.fab import FAB_T, to_plane
-from attacks.gradient import PGD
-from attacks.loop import Task, run, run_in_order
-from attacks.losses import cross_entropy, margin
-from attacks.square import SQUARE, Square
-from attacks.turns import in_turn
+from clip_robustness.conditions.attacks.apgd import APGD, APGD_CE, APGD_T, checkpoints, targeted_dlr
+from clip_robustness.conditions.attacks.autoattack import STANDARD
+from clip_robustness.conditions.attacks.fab import FAB_T, to_plane
+from clip_robustness.conditions.attacks.gradient import PGD
+from clip_robustness.conditions.attacks.loop import Task, run, run_in_order
+from clip_robustness.conditions.attacks.losses import cross_entropy, margin
+from clip_robustness.conditions.attacks.square import SQUARE, Square
+from clip_robustness.conditions.attacks.turns import in_turn
+from clip_robustness.datasets.classes import ClassList
 from meta_tests import small
-from models.classes import ClassList
 
 UNITS = {"cnn": (2, 4, 6), "cosine": (1, 2, 3)}
 

@@ -11,20 +11,20 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fixtures.bench import Bench, MissingDataError
-from fixtures.measuring import measure
-from fixtures.regression import compared
-from fixtures.settings import CellSpec, Settings
-from metrics.corruption import alexnet_errors
-from metrics.results import Results
-from metrics.trend import published
-from models.classes import class_list
-from models.classifier import Classifier
-from models.errors import InputError, ModelWarning
-from models.spec import parse
-from reports import history
-from suites import load
-from suites.conditions import CLEAN, SEVERITIES, mean_corruption, natural, reference
+from clip_robustness.conditions.condition import CLEAN, SEVERITIES, mean_corruption, natural, reference
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import InputError, ModelWarning
+from clip_robustness.evaluation.session import Bench, MissingDataError
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.metrics.corruption import alexnet_errors
+from clip_robustness.metrics.trend import published
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.spec import parse
+from clip_robustness.results import history
+from clip_robustness.results.results import Results
+from clip_robustness.suites import load
+from clip_robustness.verdicts.measure import measure
+from clip_robustness.verdicts.regression import compared
 
 IMAGENET = class_list("imagenet")
 SUITE = """

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
+from clip_robustness.reports import html
+from clip_robustness.reports.picture import BROWSERS, QUIET, browser, picture
+from clip_robustness.results.results import Baseline, Figure, in_order
 from meta_tests.test_reports import EVIL, PICTURE, everything
-from metrics.results import Baseline, Figure, in_order
-from reports import html
-from reports.picture import BROWSERS, QUIET, browser, picture
 
 pytestmark = pytest.mark.skipif(browser() is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed")
 

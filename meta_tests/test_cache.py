@@ -10,14 +10,14 @@ from pathlib import Path
 import filelock
 import pytest
 
-import models
-from fixtures.store import Store
-from models import head, locks
-from models.cache import VARIABLE, CacheError, cache_folder, kept
-from models.classes import class_list
-from models.errors import ModelWarning
-from models.locks import locked
-from shifts.mini_data import mini_folder
+from clip_robustness import locks, models
+from clip_robustness.cache import VARIABLE, CacheError, cache_folder, kept
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import ModelWarning
+from clip_robustness.evaluation.store import Store
+from clip_robustness.locks import locked
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import head
 
 MINI = class_list("mini")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metrics.chance import Answers, another_order, guessed, likeliest, relabellings, standing
-from metrics.trend import far_below, published
+from clip_robustness.metrics.chance import Answers, another_order, guessed, likeliest, relabellings, standing
+from clip_robustness.metrics.trend import far_below, published
 
 RNG = np.random.default_rng(0)
 WORDS = ("zebra", "dog", "cat", "cow", "ant", "fox", "owl", "elk", "bee", "eel", "hen", "jay")

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fixtures.bench import Bench
-from fixtures.measuring import measure
-from fixtures.settings import CellSpec, Settings
-from models.classes import ClassList, class_list
-from models.classifier import Classifier
-from models.spec import parse
-from shifts.class_space import class_space
-from shifts.image_set import read_folder, sample
-from suites import load
-from suites.conditions import CLEAN, attack, corruption, natural
+from clip_robustness.conditions.condition import CLEAN, attack, corruption, natural
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.label_space import class_space
+from clip_robustness.evaluation.session import Bench
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.spec import parse
+from clip_robustness.suites import load
+from clip_robustness.verdicts.measure import measure
 
 NUMBERS = range(0, 1000, 10)
 IMAGENET = class_list("imagenet")

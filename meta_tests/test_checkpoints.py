@@ -18,14 +18,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-import models
-from models import InputError, mini
-from models.checkpoint import CheckpointError, read_checkpoint
-from models.classes import class_list
-from models.torchscript import read_tensors
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.models import InputError, embedded
+from clip_robustness.models.checkpoint import CheckpointError, read_checkpoint
+from clip_robustness.models.torchscript import read_tensors
 
 MINI = class_list("mini")
-ARCH = mini.CLIP_ARCHITECTURE
+ARCH = embedded.CLIP_ARCHITECTURE
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def weights():
-    return load_file(mini.CLIP_WEIGHTS)
+    return load_file(embedded.CLIP_WEIGHTS)
 
 
 def loaded(file, options="prompts=plain"):
@@ -189,7 +189,7 @@ def test_a_torchscript_archive_has_the_tensors_that_torch_finds_in_it(tmp_path, 
 @pytest.fixture(scope="module")
 def openai_archive(tmp_path_factory, weights):
     """As OpenAI publishes its weights: TorchScript, with three entries that are no weights."""
-    open_clip.add_model_config(mini.FOLDER)
+    open_clip.add_model_config(embedded.FOLDER)
     net = open_clip.create_model(ARCH)
     net.load_state_dict(weights)
     for name, value in (("input_resolution", 64), ("context_length", 24), ("vocab_size", 49408)):
@@ -387,7 +387,7 @@ def test_a_file_is_called_what_it_is(tmp_path, content, says, ending):
 def test_a_bias_of_the_sigmoid_loss_goes_with_any_architecture(tmp_path, weights, expected):
     torch.save({"state_dict": weights | {"logit_bias": torch.tensor([-10.0])}}, tmp_path / "x.pt")
     assert torch.allclose(loaded(tmp_path / "x.pt")(expected[0]), expected[1] - 10, atol=1e-4)
-    config = json.loads((mini.FOLDER / "mini-clip.json").read_text()) | {"init_logit_bias": -10}
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text()) | {"init_logit_bias": -10}
     (tmp_path / "mine.json").write_text(json.dumps(config))
     torch.save(weights, tmp_path / "x.pt")  # trained without the loss: the bias plays no role
     model = loaded(tmp_path / "x.pt", f"prompts=plain&config={tmp_path / 'mine.json'}")
@@ -396,7 +396,7 @@ def test_a_bias_of_the_sigmoid_loss_goes_with_any_architecture(tmp_path, weights
 
 def test_an_architecture_of_ones_own(tmp_path, weights, expected):
     """The name before the @ is the user's; two files of one name are two architectures."""
-    config = json.loads((mini.FOLDER / "mini-clip.json").read_text())
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text())
     save_file(weights, tmp_path / "x.safetensors")
     logits = []
     for folder, content in (("a", config), ("b", {"model_cfg": config | {"quick_gelu": True}})):
@@ -427,7 +427,7 @@ def test_an_architecture_of_ones_own(tmp_path, weights, expected):
 def test_weights_of_another_architecture_are_told_by_their_shapes(theirs, asked, says):
     import re
 
-    from models.architectures import unlike
+    from clip_robustness.models.architectures import unlike
 
     with torch.device("meta"):
         net = open_clip.create_model(theirs, pretrained_text=False, device="meta")
@@ -447,7 +447,7 @@ def test_weights_of_another_kind_are_told(tmp_path):
 def test_the_weights_of_a_folder_are_read_like_any_file(tmp_path, weights, expected):
     folder = tmp_path / "copy"
     folder.mkdir()
-    config = json.loads((mini.FOLDER / "mini-clip.json").read_text())
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text())
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
     spec = f"open_clip:local-dir:{folder}?prompts=plain"
     with pytest.raises(InputError, match="has no weights"):

@@ -11,9 +11,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from metrics.results import Cell, Results, read
-from models.mini import train
-from reports.__main__ import github_lines, github_warnings
+from clip_robustness.mini import train
+from clip_robustness.reports.command import github_lines, github_warnings
+from clip_robustness.results.results import Cell, Results, read
 
 ROOT = Path(__file__).parent.parent
 SUITE = """

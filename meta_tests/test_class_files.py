@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 
-import models
-from models import InputError
-from models.class_files import read_rows
-from models.classes import ClassList, class_list, namesakes, renamed
-from models.errors import ModelWarning
+from clip_robustness import models
+from clip_robustness.datasets.class_files import read_rows
+from clip_robustness.datasets.classes import ClassList, class_list, namesakes, renamed
+from clip_robustness.errors import ModelWarning
+from clip_robustness.models import InputError
 
 MINI, IMAGENET = class_list("mini"), class_list("imagenet")
 KEYS = ("n01440764", "n02119789", "n01443537")

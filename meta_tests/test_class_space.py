@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-import models
-from attacks.gradient import BIM
+from clip_robustness import models
+from clip_robustness.conditions.attacks.gradient import BIM
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.label_space import ClassSpace, class_space, facts
+from clip_robustness.models import InputError
+from clip_robustness.models.classifier import predictions_of
+from clip_robustness.models.projected import seen_through
 from meta_tests.attacking import attack
-from models import InputError
-from models.classes import class_list
-from models.classifier import predictions_of
-from shifts.class_space import ClassSpace, class_space, facts, seen_through
 
 IMAGENET, MINI = class_list("imagenet"), class_list("mini")
 

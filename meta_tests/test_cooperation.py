@@ -10,8 +10,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from clip_robustness.results.results import read
 from meta_tests.conftest import ROOT, run_pytest
-from metrics.results import read
 
 SUITE = """
 classes = "mini"
@@ -188,9 +188,9 @@ def test_quiet_and_verbose(run):
 
 SLOWLY = """
 import time
-from reports import progress
+from clip_robustness.fixtures import progress
 progress._SILENT = 0
-from fixtures.store import Store
+from clip_robustness.evaluation.store import Store
 add = Store.add
 def slowly(self, *args): add(self, *args); time.sleep(0.6)
 Store.add = slowly

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 
-from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors, mce, mean_top1, relative_mce, severity_curve
-from metrics.intervals import Estimate, mean
-from models import InputError
-from shifts.corruptions import BENCHMARK
+from clip_robustness.conditions.corruptions.corrupt import BENCHMARK
+from clip_robustness.metrics.corruption import (
+    ALEXNET_CLEAN_ERROR,
+    alexnet_errors,
+    mce,
+    mean_top1,
+    relative_mce,
+    severity_curve,
+)
+from clip_robustness.metrics.intervals import Estimate, mean
+from clip_robustness.models import InputError
 
 
 def errors(value):

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.stats import ks_2samp
 
-from shifts.corruptions import BENCHMARK, EXTRA, corrupt
-from shifts.frost import Texture
+from clip_robustness.conditions.corruptions.corrupt import BENCHMARK, EXTRA, corrupt
+from clip_robustness.conditions.corruptions.frost import Texture
 
 SAME = [name for name in (*BENCHMARK, *EXTRA) if name != "elastic_transform"] + ["elastic_transform_imagecorruptions"]
 RANDOM = ["gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow", "frost", "fog"]

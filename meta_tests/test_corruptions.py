@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-import suites.conditions
-from models import InputError
-from shifts.corruptions import BENCHMARK, EXTRA, corrupt, corrupt_batch
-from shifts.frost import crystals, read_textures
-from shifts.image_set import image_rng
+from clip_robustness.conditions.condition import CORRUPTIONS
+from clip_robustness.conditions.corruptions.corrupt import BENCHMARK, EXTRA, corrupt, corrupt_batch
+from clip_robustness.conditions.corruptions.frost import crystals, read_textures
+from clip_robustness.datasets.dataset import image_rng
+from clip_robustness.models import InputError
 
 rng = np.random.default_rng
 NAMES = (*BENCHMARK, *EXTRA)
@@ -110,7 +110,9 @@ def test_gaussian_noise_has_the_published_scale():
 
 def test_glass_blur_copies_neighbours_one_after_the_other(photo, monkeypatch):
     """Against the plain loop: each pixel takes what its neighbour holds by then."""
-    monkeypatch.setattr("shifts.blur.smooth", lambda image, sigma: image.astype(np.float32))
+    monkeypatch.setattr(
+        "clip_robustness.conditions.corruptions.blur.smooth", lambda image, sigma: image.astype(np.float32)
+    )
     height, width = photo.shape[:2]
     for severity, (reach, rounds) in enumerate([(1, 2), (2, 1), (2, 3), (3, 2), (4, 2)], 1):
         expected, draws = photo.copy(), rng(severity)
@@ -151,7 +153,7 @@ def test_frost_from_a_folder(tmp_path, photo):
 
 
 def test_a_suite_can_ask_for_each_corruption():
-    assert suites.conditions.CORRUPTIONS == NAMES
+    assert CORRUPTIONS == NAMES
 
 
 @pytest.mark.parametrize(

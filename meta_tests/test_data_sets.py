@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import InputError
-from models.classes import class_list
-from models.mini.sets import picture
-from shifts import data_sets
-from shifts.image_set import sample
-from shifts.mini_data import mini_folder
+from clip_robustness.datasets import load as data_sets
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import sample
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.mini.sets import picture
+from clip_robustness.models import InputError
 
 MINI, IMAGENET = class_list("mini"), class_list("imagenet")
 REAL = os.environ.get("CLIP_ROBUSTNESS_TEST_DATA", "")

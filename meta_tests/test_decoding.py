@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets.folder import default_loader
 
-from shifts.image_set import Item, read_image
+from clip_robustness.datasets.dataset import Item, read_image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8))
 GREY = np.asarray(NOISE.convert("L"))

@@ -3,11 +3,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fixtures.plugin import _COMPARED, MODELS, WARNINGS, pytest_report_header
-from fixtures.settings import SETTINGS
-from models import InputError
-from models.device import set_up_device, threads_of
-from models.precision import computing_in
+from clip_robustness.evaluation.settings import SETTINGS
+from clip_robustness.fixtures.plugin import _COMPARED, MODELS, WARNINGS, pytest_report_header
+from clip_robustness.models import InputError
+from clip_robustness.models.device import set_up_device, threads_of
+from clip_robustness.models.precision import computing_in
 
 
 def test_auto_is_the_cpu_where_there_is_nothing_else(monkeypatch):

@@ -4,9 +4,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from metrics.results import read
-from reports import csv, html, junit, markdown
-from reports.write import FILES
+from clip_robustness.reports import csv, html, junit, markdown
+from clip_robustness.reports.write import FILES
+from clip_robustness.results.results import read
 
 SUITE = """
 classes = "mini"
@@ -189,7 +189,7 @@ def test_what_crashes_before_the_reports_loses_no_row(run_here, toml, monkeypatc
     def crashes(*args, **kwargs):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(f"reports.plugin.{name}", crashes)
+    monkeypatch.setattr(f"clip_robustness.fixtures.recorder.{name}", crashes)
     run = run_here("--suite=" + toml(SUITE), "-k", "clean")
     assert run.code == 3, run.output
     assert "could not be made: ZeroDivisionError" in run.output

@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-import models
-from fixtures import evaluator as module
-from fixtures.evaluator import Evaluator, Question
-from fixtures.store import Store
-from models.classes import class_list
-from shifts import data_sets
-from shifts.image_set import ImageSet, read_folder, sample
-from shifts.mini_data import mini_folder
-from suites.conditions import CLEAN, attack, corruption
-from suites.conditions import natural as natural_shift
+from clip_robustness import models
+from clip_robustness.conditions.condition import CLEAN, attack, corruption
+from clip_robustness.conditions.condition import natural as natural_shift
+from clip_robustness.datasets import load
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import ImageSet, read_folder, sample
+from clip_robustness.evaluation import evaluator as module
+from clip_robustness.evaluation.evaluator import Evaluator, Question
+from clip_robustness.evaluation.store import Store
+from clip_robustness.mini.data import mini_folder
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -86,7 +86,7 @@ def test_batch_size_and_order_change_at_most_one_image(tmp_path, classifier, ima
 
 def test_predictions_are_in_the_classes_of_the_data_set(evaluate, classifier):
     """imagenet-a's protocol: the best of its own classes, here every second one, not of all."""
-    images = sample(data_sets.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
+    images = sample(load.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
     pixels = np.stack([np.asarray(classifier.geometry(item.image())) for item in images.items])
     logits = classifier.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
     outcomes = evaluate(classifier, natural_shift("imagenet-a"), images)

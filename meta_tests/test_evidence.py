@@ -9,9 +9,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from metrics import evidence, sequential
-from metrics.intervals import Estimate, accuracy, paired_difference, unpaired_difference
-from metrics.trend import effective_robustness, published
+from clip_robustness.metrics import evidence, sequential
+from clip_robustness.metrics.intervals import Estimate, accuracy, paired_difference, unpaired_difference
+from clip_robustness.metrics.trend import effective_robustness, published
 
 SIZES, ACCURACIES, ALPHAS = (50, 500, 5000), (0.01, 0.5, 0.99), (0.05, 0.025, 0.001)
 TIMES = 4000

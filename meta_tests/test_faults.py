@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fixtures.store import Store
-from fixtures.store.__main__ import exported
+from clip_robustness.evaluation.store import Store
+from clip_robustness.evaluation.store.command import exported
+from clip_robustness.reports.write import FILES, write_all
+from clip_robustness.results.results import Results, read
 from meta_tests.conftest import ROOT, Run
-from metrics.results import Results, read
-from reports.write import FILES, write_all
 
 SUITE = """
 classes = "mini"
@@ -43,7 +43,7 @@ CELLS = 4  # of two models, each in three batches of 16
 ONCE = """
 import os, shutil, signal, subprocess
 from pathlib import Path
-from fixtures.store import Store
+from clip_robustness.evaluation.store import Store
 
 def once():
     {action}
@@ -233,7 +233,7 @@ def test_two_runs_at_once_share_a_store_and_a_report_folder(runs, whole):
 
 ENDINGS = {signal.SIGINT: 2, signal.SIGTERM: 143, signal.SIGHUP: 129}
 AGAIN = """
-import os, signal, reports.plugin as plugin
+import os, signal, clip_robustness.fixtures.recorder as plugin
 inner = plugin.Recorder._report
 def report(*args):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): os.kill(os.getpid(), number)
@@ -250,7 +250,9 @@ def test_signals_and_others_while_the_reports_are_written(runs, whole, number, c
 
 
 def test_sigterm_while_models_are_loaded(runs):
-    dies = "import os, models\ndef load(*args): os.kill(os.getpid(), 15)\nmodels.load = load\n"
+    dies = (
+        "import os\nfrom clip_robustness import models\ndef load(*args): os.kill(os.getpid(), 15)\nmodels.load = load\n"
+    )
     run = runs(hooks=dies)
     assert run.code == 143, run.output
     assert {file.name for file in runs.report_dir.iterdir()} == set(FILES)

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-import suites
-from models import InputError, parse
-from models.classes import class_list
-from models.files import expanded
-from models.templates import read_prompts
-from overlap.sources import find
+from clip_robustness import suites
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.files import expanded
+from clip_robustness.models import InputError, parse
+from clip_robustness.models.templates import read_prompts
+from clip_robustness.overlap.sources import find
 
 
 @pytest.fixture(autouse=True)

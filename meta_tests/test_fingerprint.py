@@ -13,27 +13,20 @@ import pytest
 import torch
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-import models
-from fixtures import fingerprint
-from fixtures.evaluator import Evaluator, cell_key
-from fixtures.fingerprint import code, code_version
-from fixtures.pixels import to_tensor
+from clip_robustness import models
+from clip_robustness.conditions.condition import ATTACKS, CLEAN, attack, corruption, perturbation, stylized
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import ImageSet, Item, read_folder, sample
+from clip_robustness.datasets.mp4 import write_video
+from clip_robustness.evaluation import fingerprint
+from clip_robustness.evaluation.evaluator import Evaluator, cell_key
+from clip_robustness.evaluation.fingerprint import code, code_version
+from clip_robustness.evaluation.pixels import to_tensor
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import code as slicing
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.loading import ToRGB
 from meta_tests.conftest import ROOT
-from models import code as slicing
-from models.classes import ClassList, class_list
-from models.classifier import Classifier
-from models.loading import ToRGB
-from shifts.image_set import ImageSet, Item, read_folder, sample
-from shifts.mini_data import mini_folder
-from shifts.mp4 import write_video
-from suites.conditions import (
-    ATTACKS,
-    CLEAN,
-    attack,
-    corruption,
-    perturbation,
-    stylized,
-)
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -76,7 +69,8 @@ def executed(run):
         threading.setprofile(None)
     found = set()
     for file, line in seen:
-        path = Path(file).relative_to(ROOT)
+        source = ROOT / "src"
+        path = Path(file).relative_to(source if Path(file).is_relative_to(source) else ROOT)
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         for statement in ast.parse(Path(file).read_text()).body:
             first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
@@ -87,7 +81,12 @@ def executed(run):
 
 def counted(units):
     """Those that should count. Of conditions it is the values that their properties have."""
-    left_out = (*slicing._NO_FIGURES, *fingerprint._NO_FIGURES, "suites.conditions.parse_eps", "models.spec.selectable")
+    left_out = (
+        *slicing._NO_FIGURES,
+        *fingerprint._NO_FIGURES,
+        "clip_robustness.conditions.condition.parse_eps",
+        "clip_robustness.models.spec.selectable",
+    )
     return {unit for unit in units if not f"{unit}.".startswith(tuple(f"{name}." for name in left_out))}
 
 
@@ -179,21 +178,56 @@ def concerned(edit):
 @pytest.mark.parametrize(
     ("file", "before", "after", "expected"),
     [
-        ("attacks/deepfool.py", b"1e-4", b"1e-5", lambda c: c.name == "deepfool"),
-        ("attacks/gradient.py", b"MIM = SignSteps(20", b"MIM = SignSteps(30", lambda c: c.name == "mim"),
-        ("attacks/transfer.py", b"clamp(0, 1)", b"clamp(0, 0.9)", lambda c: c.on_surrogate),
-        ("attacks/search.py", b"2 / 255", b"3 / 255", lambda c: c.attacked and c.eps is None),
-        ("attacks/loop.py", b"active.step + 1", b"active.step + 2", lambda c: c.attacked),
-        ("shifts/weather.py", b"(2.5, 1.7)", b"(2.6, 1.7)", lambda c: c.id == "imagenet-c-fog-3"),
-        ("shifts/noise.py", b"np.arange(256)", b"np.arange(255)", lambda c: "shot_noise" in c.id),
-        ("shifts/mp4.py", b"rgb24", b"bgr24", lambda c: c.name == "imagenet-p-disk"),
-        ("metrics/flips.py", b"noise", b"silence", lambda c: c.is_sequence),
-        ("shifts/image_set.py", b"width - self.border", b"width", lambda c: True),
+        ("src/clip_robustness/conditions/attacks/deepfool.py", b"1e-4", b"1e-5", lambda c: c.name == "deepfool"),
+        (
+            "src/clip_robustness/conditions/attacks/gradient.py",
+            b"MIM = SignSteps(20",
+            b"MIM = SignSteps(30",
+            lambda c: c.name == "mim",
+        ),
+        (
+            "src/clip_robustness/conditions/attacks/transfer.py",
+            b"clamp(0, 1)",
+            b"clamp(0, 0.9)",
+            lambda c: c.on_surrogate,
+        ),
+        (
+            "src/clip_robustness/conditions/attacks/smallest_eps.py",
+            b"2 / 255",
+            b"3 / 255",
+            lambda c: c.attacked and c.eps is None,
+        ),
+        (
+            "src/clip_robustness/conditions/attacks/loop.py",
+            b"active.step + 1",
+            b"active.step + 2",
+            lambda c: c.attacked,
+        ),
+        (
+            "src/clip_robustness/conditions/corruptions/weather.py",
+            b"(2.5, 1.7)",
+            b"(2.6, 1.7)",
+            lambda c: c.id == "imagenet-c-fog-3",
+        ),
+        (
+            "src/clip_robustness/conditions/corruptions/noise.py",
+            b"np.arange(256)",
+            b"np.arange(255)",
+            lambda c: "shot_noise" in c.id,
+        ),
+        ("src/clip_robustness/datasets/mp4.py", b"rgb24", b"bgr24", lambda c: c.name == "imagenet-p-disk"),
+        ("src/clip_robustness/metrics/flips.py", b"noise", b"silence", lambda c: c.is_sequence),
+        ("src/clip_robustness/datasets/dataset.py", b"width - self.border", b"width", lambda c: True),
         ("models/classifier.py", b"self.mean) / self.std", b"self.mean) * self.std", lambda c: True),
-        ("suites/conditions.py", b'("fgsm", "bim", "mim", "dim")', b'("fgsm", "bim", "mim")', lambda c: False),
-        ("fixtures/store/__init__.py", b"1 << 28", b"1 << 29", lambda c: False),
+        (
+            "src/clip_robustness/conditions/condition.py",
+            b'("fgsm", "bim", "mim", "dim")',
+            b'("fgsm", "bim", "mim")',
+            lambda c: False,
+        ),
+        ("src/clip_robustness/evaluation/store/__init__.py", b"1 << 28", b"1 << 29", lambda c: False),
         ("reports/html.py", b"def ", b"def  ", lambda c: False),
-        ("shifts/weather.py", b"def fog(", b"# mist\ndef fog(", lambda c: False),
+        ("src/clip_robustness/conditions/corruptions/weather.py", b"def fog(", b"# mist\ndef fog(", lambda c: False),
     ],
 )
 def test_an_edit_concerns_who_uses_what_was_edited(edited, file, before, after, expected):

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-import suites
-from models import InputError
-from models.classes import class_list
-from shifts import data_sets
-from shifts.image_set import sample
+from clip_robustness import suites
+from clip_robustness.datasets import load as data_sets
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import sample
+from clip_robustness.models import InputError
 
 IMAGENET = class_list("imagenet")
 NAMES = [f"ILSVRC2012_val_{n:08d}" for n in range(1, 5)]

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from metrics.flips import (
+from clip_robustness.conditions import perturbations
+from clip_robustness.metrics.flips import (
     PERTURBATIONS,
     flip_probabilities,
     mean_over_perturbations,
     relative_to_alexnet,
     top5_distances,
 )
-from models import InputError
-from shifts import perturbations
+from clip_robustness.models import InputError
 
 
 def test_flips_by_hand():

@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-import models
-from fixtures import gallery
-from fixtures.evaluator import Evaluator, Picture
-from fixtures.store import Store
-from metrics.outcomes import Outcomes
-from models.classes import class_list
-from reports.gallery import collect, keep
-from shifts.image_set import ImageSet, Item, read_folder, sample
-from shifts.mini_data import mini_folder
-from suites.conditions import CLEAN, Condition, attack, corruption, natural, perturbation, stylized
+from clip_robustness import models
+from clip_robustness.conditions.condition import CLEAN, Condition, attack, corruption, natural, perturbation, stylized
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import ImageSet, Item, read_folder, sample
+from clip_robustness.evaluation import gallery
+from clip_robustness.evaluation.evaluator import Evaluator, Picture
+from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.results.gallery import collect, keep
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")

@@ -9,13 +9,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from fixtures.caveats import of_models
-from metrics import results
-from models.errors import InputError
-from models.mini import train
-from reports import history
-from reports.__main__ import main, trend
-from reports.merge import exit_code
+from clip_robustness.errors import InputError
+from clip_robustness.fixtures.caveats import of_models
+from clip_robustness.mini import train
+from clip_robustness.reports.command import main, trend
+from clip_robustness.results import history, results
+from clip_robustness.verdicts.merge import exit_code
 
 SUITE = """
 classes = "mini"
@@ -263,19 +262,17 @@ def test_an_earlier_version_s_record_is_judged_by_its_results(tmp_path):
         assert history.read(file).held == (verdict == "pass")
 
 
-def test_the_latest_file_is_printed_for_the_workflows(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        "sys.argv", ["reports", "history", "--history", str(tmp_path), "--latest", "/elsewhere/mini.toml"]
-    )
-    assert main() == 1
+def test_the_latest_file_is_printed_for_the_workflows(tmp_path, capsys):
+    asked = "history", ["--history", str(tmp_path), "--latest", "/elsewhere/mini.toml"]
+    assert main(*asked) == 1
     a_run(tmp_path, "bad", "fail")
-    assert main() == 1
+    assert main(*asked) == 1
     good = a_run(tmp_path, "good")
-    assert main() == 0
+    assert main(*asked) == 0
     assert capsys.readouterr().out == f"{good}\n"
     a_run(tmp_path).write_bytes(b"")
     with pytest.raises(SystemExit) as end:
-        main()
+        main(*asked)
     assert end.value.code == 2
 
 

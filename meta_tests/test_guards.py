@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.autograd import grad as slope
 
-import models
-from fixtures.bench import Bench
-from fixtures.measuring import measure
-from fixtures.settings import CellSpec, Settings
-from metrics.gate import Verdict, doubted
-from metrics.guards import doubts, of_cells
-from metrics.results import Cell, Check, PerImage
-from models.spec import parse
-from suites import load
-from suites.conditions import attack
+from clip_robustness import models
+from clip_robustness.conditions.condition import attack
+from clip_robustness.evaluation.session import Bench
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.models.spec import parse
+from clip_robustness.results.guards import doubts, of_cells
+from clip_robustness.results.results import Cell, Check, PerImage
+from clip_robustness.suites import load
+from clip_robustness.verdicts.judge import Verdict, doubted
+from clip_robustness.verdicts.measure import measure
 
 
 def row(name, eps, accuracy, n=400, flat=0.0, **params):

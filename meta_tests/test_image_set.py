@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from models import InputError
-from models.classes import ClassList, class_list
-from shifts.image_set import ImageSet, Item, image_rng, read_folder, read_image, sample
-from shifts.mini_data import mini_folder
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, read_folder, read_image, sample
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import InputError
 
 MINI = class_list("mini")
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import InputError
-from models.classes import ClassList, class_list
-from models.vocabulary import imagenet_words
-from shifts.class_space import class_space, own_space
-from shifts.labels import naming, understood
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.label_space import class_space, own_space
+from clip_robustness.datasets.labels import naming, understood
+from clip_robustness.datasets.vocabulary import imagenet_words
+from clip_robustness.models import InputError
 
 IMAGENET, MINI = class_list("imagenet"), class_list("mini")
 OWN = ClassList("own", tuple(f"k{i}" for i in range(5)), ("zebra", "dog", "cat", "cow", "ant"))

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from models import InputError
-from models.classes import class_list
-from shifts import data_sets
-from shifts.mini_data import mini_folder
+from clip_robustness.datasets import load as data_sets
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import InputError
 
 MINI = class_list("mini")
 FIRST, SECOND = MINI.keys[:2]

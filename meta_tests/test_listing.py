@@ -5,10 +5,10 @@ import os
 import pytest
 from PIL import Image
 
-from models import InputError
-from models.classes import class_list
-from shifts.image_set import read_folder, read_image
-from shifts.listing import IMAGES, list_files
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import read_folder, read_image
+from clip_robustness.datasets.listing import IMAGES, list_files
+from clip_robustness.models import InputError
 
 MINI = class_list("mini")
 FIRST, SECOND = MINI.keys[:2]

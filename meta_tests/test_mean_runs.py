@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from clip_robustness.conditions.condition import SEVERITIES
+from clip_robustness.metrics.corruption import alexnet_errors
 from meta_tests.conftest import ROOT, run_pytest
 from meta_tests.test_bench import write
-from metrics.corruption import alexnet_errors
-from suites.conditions import SEVERITIES
 
 SUITE = """
 candidate = ["python:meta_tests.test_bench:brightest"]
@@ -82,7 +82,7 @@ def test_shards_are_merged_to_it(whole, suite, tmp_path):
     for i in (1, 2):
         assert run_pytest(tmp_path / str(i) / "run", suite, f"--shard={i}/2").code == 0
     shards = [str(tmp_path / str(i) / "run" / "results.json") for i in (1, 2)]
-    command = [sys.executable, "-m", "reports", "merge", *shards, "-o", str(tmp_path / "merged")]
+    command = [sys.executable, "-m", "clip_robustness", "merge", *shards, "-o", str(tmp_path / "merged")]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     merged = json.loads((tmp_path / "merged" / "results.json").read_text())["cells"]
     assert rows(merged) == rows(whole.cells)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-import models
-from fixtures import memory
-from fixtures.bench import Bench
-from fixtures.measuring import measure
-from fixtures.settings import CellSpec, Settings
+from clip_robustness import models
+from clip_robustness.conditions.condition import CLEAN, attack, perturbation
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import InputError
+from clip_robustness.evaluation import memory
+from clip_robustness.evaluation.session import Bench
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.spec import parse
+from clip_robustness.suites import load
+from clip_robustness.verdicts.measure import measure
 from meta_tests.conftest import ROOT
-from models.classes import class_list
-from models.classifier import Classifier
-from models.errors import InputError
-from models.spec import parse
-from suites import load
-from suites.conditions import CLEAN, attack, perturbation
 
 PLAIN = parse("mini:supervised")
 CONDITIONS = [CLEAN, attack("fgsm", "2/255"), perturbation("tilt", 1, on_disk=False, samples=None)]
@@ -121,12 +121,12 @@ import json, re, sys
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image
-from fixtures.evaluator import Evaluator
-from fixtures.store import Store
-from models.classes import class_list
-from models.classifier import Classifier
-from shifts.image_set import ImageSet, Item
-from suites.conditions import CLEAN
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.store import Store
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.conditions.condition import CLEAN
 
 class Net(torch.nn.Module):
     def forward(self, images):

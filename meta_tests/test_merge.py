@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clip_robustness.errors import InputError
+from clip_robustness.reports import command as command
+from clip_robustness.reports.write import FILES
+from clip_robustness.results.results import Planned, Results, Shard, read
+from clip_robustness.verdicts.merge import exit_code, merged
 from meta_tests.test_reports import BASELINE, PASSED, RESULTS, everything
 from meta_tests.test_security import changed, paths
-from metrics.results import Planned, Results, Shard, read
-from models.errors import InputError
-from reports import __main__ as command
-from reports.merge import exit_code, merged
-from reports.write import FILES
 
 ABOUT = {"suite_file": "s.toml", "samples": 48, "seed": 0, "classes": "mini", "alpha": 0.05}
 ABOUT |= {"report_only": False, "require_limits": False, "code_version": "1"}
@@ -86,11 +86,11 @@ def test_what_all_shards_left_out_is_said_once_and_is_no_failure(written):
     assert (found.partial, exit_code(found)) == (SELECTION, 0)
 
 
-def run(monkeypatch, capsys, *args):
+def run(capsys, *args):
     """The command's exit code and what it says."""
-    monkeypatch.setattr("sys.argv", ["reports", *map(str, args)])
+    name, *rest = map(str, args)
     try:
-        code = command.main()
+        code = command.main(name, rest)
     except SystemExit as ended:
         code = ended.code
     out, err = capsys.readouterr()
@@ -122,7 +122,7 @@ def test_any_json_gives_a_result_or_one_sentence(tmp_path, monkeypatch, capsys, 
     file.write_text(json.dumps(raw))
     out = tmp_path / "out"
     for asked in (("merge", file, "-o", out), ("render", file, "--out", out), ("annotations", file)):
-        code, said = run(monkeypatch, capsys, *asked)
+        code, said = run(capsys, *asked)
         assert code in (0, 1, 2, 3, 5), said
         assert "Traceback" not in said
         assert not re.search(r"^\s*::error::y", said, re.MULTILINE), "a command to the runner"

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from metrics.evidence import share
-from metrics.gate import Evidence, corrected, judge
-from metrics.intervals import accuracy, median, paired_difference
-from metrics.results import Cell, Check
-from suites import Gate
-from suites.rules import Limit, Rule
+from clip_robustness.metrics.evidence import share
+from clip_robustness.metrics.intervals import accuracy, median, paired_difference
+from clip_robustness.results.results import Cell, Check
+from clip_robustness.suites import Gate
+from clip_robustness.suites.rules import Limit, Rule
+from clip_robustness.verdicts.judge import Evidence, corrected, judge
 
 
 def outcomes(both, only_first, only_second, neither):

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import mobilenet_v3_small, resnet18
 
-import models
-from models import InputError, mini
-from models.classes import class_list
-from models.classifier import Classifier, predictions_of
-from models.lite import by_order
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.models import InputError, embedded
+from clip_robustness.models.classifier import Classifier, predictions_of
+from clip_robustness.models.lite import by_order
 
 MINI, IMAGENET = class_list("mini"), class_list("imagenet")
 
@@ -30,11 +30,11 @@ def supervised() -> Classifier:
 
 
 def test_one_checkpoint_in_two_architectures_has_two_fingerprints(tmp_path, monkeypatch, clip):
-    config = json.loads((mini.FOLDER / "mini-clip.json").read_text()) | {"quick_gelu": True}
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text()) | {"quick_gelu": True}
     (tmp_path / "mini-quick.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "mini-quick.json")
     monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path))
-    assert models.load(f"open_clip:mini-quick@{mini.CLIP_WEIGHTS}", MINI).fingerprint != clip.fingerprint
+    assert models.load(f"open_clip:mini-quick@{embedded.CLIP_WEIGHTS}", MINI).fingerprint != clip.fingerprint
 
 
 def wrapped(weights, *prefixes):
@@ -44,11 +44,11 @@ def wrapped(weights, *prefixes):
 
 
 @pytest.mark.parametrize(
-    "spec", ["timm:test_resnet", f"open_clip:{mini.CLIP_ARCHITECTURE}", "torchvision:mobilenet_v3_small"]
+    "spec", ["timm:test_resnet", f"open_clip:{embedded.CLIP_ARCHITECTURE}", "torchvision:mobilenet_v3_small"]
 )
 def test_training_checkpoints_load_like_bare_weights(spec, tmp_path):
     if spec.startswith("open_clip"):
-        weights = load_file(mini.CLIP_WEIGHTS)
+        weights = load_file(embedded.CLIP_WEIGHTS)
     else:
         name, num_classes = spec.partition(":")[2], len(MINI)
         net = (
@@ -147,13 +147,16 @@ def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path, monkeypatch):
     file.write_bytes(pickle.dumps({"state_dict": Malicious()}))
     torch.save({"state_dict": Malicious()}, tmp_path / "evil-zip.pt")
     for name in ("evil.pt", "evil-zip.pt"):
-        for spec in (f"timm:test_resnet@{tmp_path / name}", f"open_clip:{mini.CLIP_ARCHITECTURE}@{tmp_path / name}"):
+        for spec in (
+            f"timm:test_resnet@{tmp_path / name}",
+            f"open_clip:{embedded.CLIP_ARCHITECTURE}@{tmp_path / name}",
+        ):
             with pytest.raises(InputError, match="without executing code"):
                 models.load(spec, MINI)
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("kind", ["timm:test_resnet", f"open_clip:{mini.CLIP_ARCHITECTURE}"])
+@pytest.mark.parametrize("kind", ["timm:test_resnet", f"open_clip:{embedded.CLIP_ARCHITECTURE}"])
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
 @pytest.mark.parametrize("ending", [".pt", ".safetensors"])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, kind, content, ending):
@@ -169,7 +172,7 @@ def test_a_checkpoint_of_another_architecture_is_named_with_keys(tmp_path):
     file = saved(tmp_path)
     for spec, key in (
         (f"timm:test_vit@{file}", "cls_token"),
-        (f"open_clip:{mini.CLIP_ARCHITECTURE}@{file}", "positional"),
+        (f"open_clip:{embedded.CLIP_ARCHITECTURE}@{file}", "positional"),
     ):
         with pytest.raises(InputError, match="does not fit") as error:
             models.load(spec, MINI)

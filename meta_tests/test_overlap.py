@@ -13,20 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-import models
-from metrics.overlap import familiarity, split
-from models.classes import class_list
-from models.errors import InputError
-from models.features import load_encoder
-from models.mini.sets import near_duplicate, picture
-from overlap import search
-from overlap.alike import COPIES, Small, alike
-from overlap.calibration import Copied, best_limit, by_pixels
-from overlap.embeddings import Embedded, embed_all
-from overlap.found import Calibration, Found, Overlap, Pair, read, read_ids, write
-from overlap.search import exact, nearest
-from overlap.sources import Shard, find, find_all
-from shifts.image_set import Anchor, ImageSet, Item, without
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import Anchor, ImageSet, Item, without
+from clip_robustness.errors import InputError
+from clip_robustness.metrics.overlap import familiarity, split
+from clip_robustness.mini.sets import near_duplicate, picture
+from clip_robustness.models.features import load_encoder
+from clip_robustness.overlap import search
+from clip_robustness.overlap.alike import COPIES, Small, alike
+from clip_robustness.overlap.calibration import Copied, best_limit, by_pixels
+from clip_robustness.overlap.embeddings import Embedded, embed_all
+from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, read, read_ids, write
+from clip_robustness.overlap.search import exact, nearest
+from clip_robustness.overlap.sources import Shard, find, find_all
 
 CPU = torch.device("cpu")
 

@@ -10,21 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
-from fixtures.bench import Bench, MissingDataError
-from fixtures.measuring import measure
-from fixtures.overlapping import compare
-from fixtures.settings import CellSpec, Settings
+from clip_robustness.conditions.condition import CLEAN, natural, overlap
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import InputError
+from clip_robustness.evaluation.session import Bench, MissingDataError
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.mini.sets import OVERLAPPING, near_duplicate, overlapping_indices, picture, pretraining_pair
+from clip_robustness.models.features import load_encoder
+from clip_robustness.models.spec import parse
+from clip_robustness.overlap.command import main
+from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, read, write
+from clip_robustness.results.results import Cell, Check
+from clip_robustness.suites import load
+from clip_robustness.verdicts.measure import measure
+from clip_robustness.verdicts.overlap import compare
 from meta_tests.conftest import run_pytest
-from metrics.results import Cell, Check
-from models.classes import class_list
-from models.errors import InputError
-from models.features import load_encoder
-from models.mini.sets import OVERLAPPING, near_duplicate, overlapping_indices, picture, pretraining_pair
-from models.spec import parse
-from overlap.__main__ import main
-from overlap.found import Calibration, Found, Overlap, Pair, read, write
-from suites import load
-from suites.conditions import CLEAN, natural, overlap
 
 CLIP, SUPERVISED = parse("mini:clip"), parse("mini:supervised")
 
@@ -125,7 +125,7 @@ def test_a_verdict_that_rests_on_remembered_images_fails(bench, tmp_path):
     assert "the verdict is 'pass' on all images and 'fail' on the clean ones" in cell.reason
     assert cell.metrics["removed_p"] < 1e-6
     assert "pre-training images: a shard" in cell.warnings
-    with pytest.raises(MissingDataError, match="run python -m overlap with --data imagenet-sketch"):
+    with pytest.raises(MissingDataError, match="run clip-robustness overlap with --data imagenet-sketch"):
         measure(forged, CellSpec(CLIP, overlap(natural("imagenet-sketch"))), "test", 1)
 
 
@@ -156,9 +156,9 @@ def test_the_command_writes_what_the_suite_takes(tmp_path, capsys):
         Image.fromarray(pretraining_pair(i)[0]).save(web / f"other-{i}.png")
     out = tmp_path / "out"
     command = ["--pretraining", str(web), "--encoder", "mini:filter", "--data", "imagenet-v2", "--out", str(out)]
-    assert main(command) == 0
+    assert main("overlap", command) == 0
     first = (out / "overlap.json").read_text()
-    assert main(command) == 0
+    assert main("overlap", command) == 0
     assert (out / "overlap.json").read_text() == first
     said = capsys.readouterr().out
     assert "320 pre-training images, search: exact" in said
@@ -189,7 +189,7 @@ def test_ready_embeddings_are_compared_by_cosine_alone(tmp_path, capsys):
         pq.write_table(keys, place / "metadata" / f"metadata_{shard}.parquet")
     out = tmp_path / "out"
     command = ["--pretraining", str(place), "--encoder", "mini:filter", "--data", "imagenet-v2", "--out", str(out)]
-    assert main(command) == 0
+    assert main("overlap", command) == 0
     said = capsys.readouterr().out
     assert "warning: laion/img_emb_2: left out: embeddings have 7 numbers" in said
     one = read(out / "overlap.json").data["imagenet-v2"]
@@ -204,12 +204,12 @@ def test_wrong_usage_is_one_sentence(tmp_path, capsys, toml, image_folder):
         (["--pretraining", str(tmp_path / "none"), *base], "there is no such file or folder"),
         (["--pretraining", "mini:pretraining", "--data", "imagenet-v3", *base], "did you mean 'imagenet-v2'?"),
     ):
-        assert main(arguments) == 2
+        assert main("overlap", arguments) == 2
         assert says in capsys.readouterr().err
     place = image_folder({"m00000000": 1})
     (place / "m00000000" / "1.heic").touch()
     suite = toml(f'classes = "mini"\ncandidate = ["mini:clip"]\n[data]\nimagenet = "{place}"\n[conditions]\n')
-    assert main(["--suite", suite, "--pretraining", str(tmp_path / "none"), *base]) == 2
+    assert main("overlap", ["--suite", suite, "--pretraining", str(tmp_path / "none"), *base]) == 2
     assert "warning: data set 'imagenet': 1 file is not read (.heic 1)" in capsys.readouterr().err
     missing = run_pytest(tmp_path / "reports" / "run", "-k", "clean", f"--exclude-overlap={tmp_path / 'none.json'}")
     assert missing.code == 4, missing.output

@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
-import models
-from models import mini
-from models.classes import ClassList, class_list
-from shifts.image_set import read_image
+from clip_robustness import models
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import read_image
+from clip_robustness.models import embedded
 
 MINI = class_list("mini")
 SMALL = ClassList("small", ("a", "b", "c"), ("square", "blue disc", "anemone fish"))
@@ -123,8 +123,8 @@ def test_open_clip_file(local_dir, files):
 
 
 def test_the_embedded_clip(files):
-    net, _, transform = open_clip.create_model_and_transforms(mini.CLIP_ARCHITECTURE, str(mini.CLIP_WEIGHTS))
-    theirs = open_clips_own(net, transform, open_clip.get_tokenizer(mini.CLIP_ARCHITECTURE), MINI, files)
+    net, _, transform = open_clip.create_model_and_transforms(embedded.CLIP_ARCHITECTURE, str(embedded.CLIP_WEIGHTS))
+    theirs = open_clips_own(net, transform, open_clip.get_tokenizer(embedded.CLIP_ARCHITECTURE), MINI, files)
     assert close(ours("mini:clip", MINI, files), theirs)
 
 

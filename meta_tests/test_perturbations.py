@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import zoom
 
-from models import InputError
-from shifts.mp4 import read_video, write_video
-from shifts.perturbations import PERTURBATIONS, perturb
-from suites.conditions import NOISE_SEQUENCES
+from clip_robustness.conditions.perturbations import PERTURBATIONS, perturb
+from clip_robustness.datasets.mp4 import read_video, write_video
+from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
+from clip_robustness.models import InputError
 
 rng = np.random.default_rng
 
@@ -118,8 +118,8 @@ def test_motion_and_snow_fall_as_published(monkeypatch):
         seen.append((radius, sigma, degrees))
         return values
 
-    monkeypatch.setattr("shifts.perturbations.move", record)
-    monkeypatch.setattr("shifts.weather.move", record)
+    monkeypatch.setattr("clip_robustness.conditions.perturbations.move", record)
+    monkeypatch.setattr("clip_robustness.conditions.corruptions.weather.move", record)
     perturb(np.zeros((40, 40, 3), np.uint8), "motion_blur", rng(0))
     assert seen == [(10, 3, (i - 30) * 4) for i in range(31)]
     seen.clear()

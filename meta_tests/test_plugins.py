@@ -6,24 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-import models
-import suites
-from attacks.promises import check_attack
-from fixtures.evaluator import Evaluator
-from fixtures.store import Store
-from models import InputError
-from models.classes import class_list
-from shifts.image_set import read_folder, sample
-from shifts.mini_data import mini_folder
-from shifts.promises import check_corruption
-from suites import registry
-from suites.conditions import CLEAN, any_corruption, attack, corruption
+from clip_robustness import models, suites
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.attacks.promises import check_attack
+from clip_robustness.conditions.condition import CLEAN, any_corruption, attack, corruption
+from clip_robustness.conditions.corruptions.promises import check_corruption
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.store import Store
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import InputError
 
 CPU = torch.device("cpu")
 MINI = class_list("mini")
 FILE = """
 import numpy as np
-from suites.registry import attack, corruption
+from clip_robustness import attack, corruption
 
 @corruption("posterize")
 def posterize(image, severity, rng):

@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import models
-from attacks import transfer
-from attacks.apgd import APGD
-from attacks.deepfool import DeepFool
-from attacks.fab import FAB
-from attacks.gradient import BIM, FGSM, MIM, PGD
-from attacks.loop import Task, run
-from attacks.losses import ascent, cross_entropy
-from attacks.turns import in_turn
-from fixtures.evaluator import Evaluator
-from fixtures.store import Store
+from clip_robustness import models
+from clip_robustness.conditions.attacks import transfer
+from clip_robustness.conditions.attacks.apgd import APGD
+from clip_robustness.conditions.attacks.deepfool import DeepFool
+from clip_robustness.conditions.attacks.fab import FAB
+from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD
+from clip_robustness.conditions.attacks.loop import Task, run
+from clip_robustness.conditions.attacks.losses import ascent, cross_entropy
+from clip_robustness.conditions.attacks.turns import in_turn
+from clip_robustness.conditions.condition import attack
+from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.store import Store
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models.classifier import Classifier
 from meta_tests import small
-from models.classifier import Classifier
-from shifts.image_set import read_folder, sample
-from shifts.mini_data import mini_folder
-from suites.conditions import attack
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 METHODS = {
@@ -159,7 +159,9 @@ def test_no_attacked_image_is_judged_in_a_lower_precision(tmp_path, monkeypatch,
     victim.precision = "bf16"
     passes = []
     forward = Classifier.forward
-    monkeypatch.setattr("fixtures.evaluator.bounded", lambda _, size: size)  # which measures what a pass takes
+    monkeypatch.setattr(
+        "clip_robustness.evaluation.evaluator.bounded", lambda _, size: size
+    )  # which measures what a pass takes
     monkeypatch.setattr(Classifier, "forward", lambda self, x: (passes.append(self.precision), forward(self, x))[1])
     images = sample(read_folder("imagenet", mini_folder("imagenet"), small.MINI), 12, seed=0)
     evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=32)

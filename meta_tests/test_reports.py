@@ -14,9 +14,14 @@ from itertools import product
 import pytest
 import xmlschema
 
-from fixtures.progress import Progress
-from meta_tests.conftest import ROOT
-from metrics.results import (
+from clip_robustness.conditions.condition import CORRUPTIONS
+from clip_robustness.evaluation.progress import Progress
+from clip_robustness.reports import csv, figures, html, junit, markdown, terminal
+from clip_robustness.reports.command import render
+from clip_robustness.results import gallery
+from clip_robustness.results.gallery import Example
+from clip_robustness.results.headline import headline
+from clip_robustness.results.results import (
     Baseline,
     Cell,
     Check,
@@ -28,10 +33,7 @@ from metrics.results import (
     in_order,
     read,
 )
-from reports import csv, figures, gallery, html, junit, markdown, table, terminal
-from reports.__main__ import render
-from reports.gallery import Example
-from suites.conditions import CORRUPTIONS
+from meta_tests.conftest import ROOT
 
 EVIL = '<script>alert("x")</script> | & \x00'
 PASSED = Cell(
@@ -264,21 +266,19 @@ KEPT, BROKEN, UNSURE = LIMIT, replace(LIMIT, status="fail"), replace(LIMIT, stat
     ],
 )  # fmt: skip
 def test_the_gate_holds_only_where_every_limit_was_shown_to_be_kept(cells, state, sentence):
-    head = table.headline(replace(RESULTS, cells=cells))
+    head = headline(replace(RESULTS, cells=cells))
     assert head.state == state
     assert head.sentence.startswith(sentence)
     assert ("holds" in head.text) == (state == "holds")
 
 
 def test_a_part_of_a_run_holds_as_a_part():
-    assert (
-        "holds in this part of the run: 1 of 1" in table.headline(replace(RESULTS, cells=[PASSED], partial="-k")).text
-    )
+    assert "holds in this part of the run: 1 of 1" in headline(replace(RESULTS, cells=[PASSED], partial="-k")).text
 
 
 def test_files_of_earlier_versions_tell_limits_by_their_checks():
     old = [replace(PASSED, limits=0, checks=(KEPT,)), replace(WEAK, limits=0, checks=(BROKEN,))]
-    assert table.headline(replace(RESULTS, cells=old)).sentence == "The gate holds: 1 of 1 limits shown to hold"
+    assert headline(replace(RESULTS, cells=old)).sentence == "The gate holds: 1 of 1 limits shown to hold"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_files_of_earlier_versions_tell_limits_by_their_checks():
 def test_each_view_has_three_headlines_with_a_sign_and_a_colour_of_their_own(row, sign, colour, emoji, allowed):
     """Also where the gate only reports."""
     run = replace(RESULTS, cells=[replace(row, allowed=allowed or row.allowed)])
-    head = table.headline(run)
+    head = headline(run)
     *_, ((text, markup),) = terminal.lines(run, -2)
     assert text == f"{sign} {head.text}"
     assert [name for name in ("green", "red", "yellow") if markup.get(name)] == [colour]
@@ -486,7 +486,7 @@ def test_views_are_made_again_from_the_files(tmp_path):
     cells = [replace(PASSED, gallery="key"), BASELINE]
     file = saved(tmp_path / "run", replace(RESULTS, cells=cells))
     (tmp_path / "run" / "gallery.json").write_text(gallery.to_json({"key": [replace(PICTURE, after="a plate")]}))
-    command = [sys.executable, "-m", "reports", "render", str(file)]
+    command = [sys.executable, "-m", "clip_robustness", "render", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert {line.rpartition("/")[2] for line in done.stdout.split()} == {
         "report.html",
@@ -521,7 +521,7 @@ def test_several_runs_stand_side_by_side(tmp_path):
 def test_damaged_files_are_named(tmp_path, name, content, says):
     file = saved(tmp_path / "run")
     (tmp_path / "run" / name).write_text(content)
-    command = [sys.executable, "-m", "reports", "render", str(file)]
+    command = [sys.executable, "-m", "clip_robustness", "render", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert says in done.stderr

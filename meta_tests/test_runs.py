@@ -11,16 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 
-import suites
-from fixtures.plugin import runs_benchmark
-from fixtures.store import Store
-from fixtures.store.__main__ import exported
+from clip_robustness import suites
+from clip_robustness.conditions.condition import ATTACKS
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.evaluation.store import Store
+from clip_robustness.evaluation.store.command import exported
+from clip_robustness.fixtures.plugin import runs_benchmark
+from clip_robustness.models import embedded
+from clip_robustness.reports.write import FILES
+from clip_robustness.results.results import read
 from meta_tests.conftest import ROOT, run_pytest
-from metrics.results import read
-from models import mini
-from models.classes import class_list
-from reports.write import FILES
-from suites.conditions import ATTACKS
 
 CONDITIONS = suites.load("mini").conditions
 
@@ -92,7 +92,7 @@ def test_the_header_says_what_runs_where_in_which_precision(small):
 
 def test_files_that_a_suite_names_are_relative_to_it(tmp_path, toml, suite_run):
     """A checkpoint, prompts and a class list; and options are part of the id, in characters that -k can select."""
-    shutil.copy(mini.CLIP_WEIGHTS, tmp_path / "mine.safetensors")
+    shutil.copy(embedded.CLIP_WEIGHTS, tmp_path / "mine.safetensors")
     (tmp_path / "prompts.txt").write_text("a photo of a {}.\na drawing of a {}.\n")
     (tmp_path / "classes.tsv").write_text(
         "".join(f"{k}\t{n}\n" for k, n in zip(class_list("mini").keys, class_list("mini").names, strict=True))
@@ -148,7 +148,7 @@ def test_collecting_two_thousand_cells_does_not_import_torch(toml, tmp_path):
     for i in range(30):
         (folder / f"{i}.pt").touch()
         specs.append(f"timm:resnet50@{folder / f'{i}.pt'}")
-    suite = (ROOT / "suites" / "mini.toml").read_text().replace('["mini:clip"]', repr(specs))
+    suite = (suites.FOLDER / "mini.toml").read_text().replace('["mini:clip"]', repr(specs))
     code = (
         "import sys, pytest\n"
         f"code = pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider', '--suite=' + {toml(suite)!r}])\n"
@@ -174,7 +174,7 @@ def test_collecting_two_thousand_cells_does_not_import_torch(toml, tmp_path):
     ],
 )
 def test_usage_errors_exit_with_4_in_one_sentence_before_any_model_runs(suite_run, args, says):
-    weights = ROOT / "models" / "mini" / "supervised.safetensors"
+    weights = embedded.SUPERVISED_WEIGHTS
     run = suite_run(*(arg.format(weights=weights) for arg in args))
     assert run.code == 4, run.output
     errors = [line for line in run.output.splitlines() if line.startswith("ERROR: ")]
@@ -185,7 +185,7 @@ def test_usage_errors_exit_with_4_in_one_sentence_before_any_model_runs(suite_ru
 
 
 def test_usage_errors_under_xdist(suite_run):
-    weights = ROOT / "models" / "mini" / "supervised.safetensors"
+    weights = embedded.SUPERVISED_WEIGHTS
     run = suite_run("-n", "2", "--candidate", f"timm:resnet50@{weights}")
     assert run.code == 4, run.output
     assert "does not fit resnet50" in run.output

@@ -9,23 +9,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import models
-import suites
-from fixtures.budget import Deadline, parse_shard, parse_time
-from fixtures.costs import Costs, images, passes, read_costs
-from fixtures.evaluator import Evaluator
-from fixtures.needs import needs
-from fixtures.plan import dearest_first, informative_first, shard, units
-from fixtures.settings import CellSpec, Settings, cells_of
-from fixtures.store import Store
-from metrics.evidence import rejected
-from metrics.results import Cell, Results
-from models.classes import class_list
-from models.errors import InputError, NotRunError
-from models.spec import parse
-from shifts.image_set import read_folder, sample
-from shifts.mini_data import mini_folder
-from suites.conditions import ATTACKS, CLEAN, CORRUPTIONS, Condition, attack, corruption, natural
+from clip_robustness import models, suites
+from clip_robustness.conditions.condition import ATTACKS, CLEAN, CORRUPTIONS, Condition, attack, corruption, natural
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.errors import InputError, NotRunError
+from clip_robustness.evaluation.costs import Costs, images, passes, read_costs
+from clip_robustness.evaluation.deadline import Deadline, parse_shard, parse_time
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.needs import needs
+from clip_robustness.evaluation.plan import dearest_first, informative_first, shard, units
+from clip_robustness.evaluation.settings import CellSpec, Settings, cells_of
+from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.evidence import rejected
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models.spec import parse
+from clip_robustness.results.results import Cell, Results
 
 SUITE = suites.load("mini")
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import models
-from fixtures.cluster import Cluster
+from clip_robustness import models
+from clip_robustness.conditions.condition import CLEAN
+from clip_robustness.evaluation.cluster import Cluster
+from clip_robustness.models.spec import parse
 from meta_tests.conftest import run_pytest
-from models.spec import parse
-from suites.conditions import CLEAN
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-import models
+from clip_robustness import models
+from clip_robustness.errors import InputError
+from clip_robustness.reports.write import FILES
+from clip_robustness.results.results import read
+from clip_robustness.verdicts.merge import exit_code, merged
 from meta_tests.conftest import ROOT, run_pytest
-from metrics.results import read
-from models.errors import InputError
-from reports.merge import exit_code, merged
-from reports.write import FILES
 
 SUITE = """
 classes = "mini"
@@ -99,7 +99,15 @@ def test_merged_shards_give_the_rows_verdicts_guards_and_summaries_of_one_run(wh
     own = [{c["test"] for c in run.cells if c["role"] == "candidate"} for run in shards]
     assert all(own)
     assert sum(map(len, own)) == len(set.union(*own)) == 24
-    command = [sys.executable, "-m", "reports", "merge", *map(str, reversed(files(shards))), "-o", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "clip_robustness",
+        "merge",
+        *map(str, reversed(files(shards))),
+        "-o",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     raw, expected = (json.loads((f / "results.json").read_text()) for f in (tmp_path, whole.report_dir))
     assert without_seconds(raw["cells"]) == without_seconds(expected["cells"])

@@ -20,20 +20,18 @@ import torch
 from packaging.version import Version
 from PIL import Image, PngImagePlugin
 
-import models
-import suites
-from fixtures.store import Store
+from clip_robustness import models, suites
+from clip_robustness.datasets import load as data_sets
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import _FORMATS, read_image
+from clip_robustness.datasets.records import read_json
+from clip_robustness.errors import InputError
+from clip_robustness.evaluation.store import Store
+from clip_robustness.models import embedded
+from clip_robustness.reports.write import views
+from clip_robustness.results import gallery, history, results
 from meta_tests.conftest import ROOT
 from meta_tests.test_reports import RESULTS, VIDEO, everything
-from metrics import results
-from models import mini
-from models.classes import class_list
-from models.errors import InputError
-from reports import gallery, history
-from reports.write import views
-from shifts import data_sets
-from shifts.image_set import _FORMATS, read_image
-from shifts.sources import read_json
 
 MINI = class_list("mini")
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -59,14 +57,15 @@ def legacy(folder):
 @pytest.mark.parametrize("write", [unpickled, zipped, legacy])
 @pytest.mark.parametrize("ending", ["bin", "pt", "pth", "safetensors", "npz"])
 @pytest.mark.parametrize(
-    "spec", ["timm:test_resnet", "torchvision:resnet18", f"open_clip:{mini.CLIP_ARCHITECTURE}", "open_clip:local-dir"]
+    "spec",
+    ["timm:test_resnet", "torchvision:resnet18", f"open_clip:{embedded.CLIP_ARCHITECTURE}", "open_clip:local-dir"],
 )
 def test_no_checkpoint_executes_code(tmp_path, monkeypatch, write, ending, spec):
     monkeypatch.chdir(tmp_path)
     write(tmp_path)
     file = (tmp_path / "pytorch_model.bin").rename(tmp_path / f"open_clip_pytorch_model.{ending}")
     if spec == "open_clip:local-dir":
-        config = json.loads((ROOT / "models" / "mini" / "mini-clip.json").read_text())
+        config = json.loads((embedded.FOLDER / "mini-clip.json").read_text())
         file.with_name("open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
         asked = f"{spec}:{tmp_path}"
     else:
@@ -132,7 +131,7 @@ def written(value):
 
 
 def test_values_of_wrong_types_anywhere_in_a_suite(toml):
-    good = tomllib.loads((ROOT / "suites" / "mini.toml").read_text())
+    good = tomllib.loads((suites.FOLDER / "mini.toml").read_text())
     said = []
     for path in paths(good):
         for bad in (changed(good, path, wrong) for wrong in WRONG[1:] if path):
@@ -272,7 +271,7 @@ def test_cells_on_the_same_images_share_them_in_memory(tmp_path):
 
 
 def test_a_store_of_many_values_in_few_bytes_is_refused(tmp_path):
-    from fixtures import store as module
+    from clip_robustness.evaluation import store as module
 
     content = base64.b64encode(zlib.compress(b"[" + b"[]," * 2_000_000 + b"[]]"))
     (tmp_path / "cell.blocks").write_bytes(module._checksum("cell", content) + b" " + content + b"\n")
@@ -280,7 +279,7 @@ def test_a_store_of_many_values_in_few_bytes_is_refused(tmp_path):
 
 
 def test_a_bomb_in_a_store_is_not_unpacked(tmp_path, monkeypatch):
-    from fixtures import store as module
+    from clip_robustness.evaluation import store as module
 
     monkeypatch.setattr(module, "_LARGEST", 1 << 20)
     content = base64.b64encode(zlib.compress(b"[" + bytes(1 << 21)))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import suites
-from models import InputError
-from models.classes import class_list
-from shifts import data_sets
+from clip_robustness import suites
+from clip_robustness.datasets import load as data_sets
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.models import InputError
 
 MINI = class_list("mini")
 A = ("m00000000", "m00000002", "m00000004")

@@ -2,7 +2,7 @@ import open_clip
 import pytest
 import torchvision
 
-from models import InputError, parse, parse_all
+from clip_robustness.models import InputError, parse, parse_all
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ import torch
 import torchvision
 from torch import nn
 
-import models
-from models import mini, zero_shot  # noqa: F401 (registers the architecture of mini:clip)
-from models.classes import class_list
-from models.errors import ModelWarning
-from models.speed import fold_batch_norms
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import ModelWarning
+from clip_robustness.models import (
+    embedded,
+    zero_shot,  # noqa: F401 (registers the architecture of mini:clip)
+)
+from clip_robustness.models.speed import fold_batch_norms
 
 MINI = class_list("mini")
 
@@ -41,7 +44,7 @@ def with_statistics(net):
         (lambda: timm.create_model("tf_efficientnet_lite0"), 96),
         (lambda: torchvision.models.resnet18(), 96),
         (lambda: torchvision.models.vgg11_bn(), 64),
-        (lambda: open_clip.create_model(mini.CLIP_ARCHITECTURE).visual, 64),
+        (lambda: open_clip.create_model(embedded.CLIP_ARCHITECTURE).visual, 64),
     ],
     ids=["timm-resnet", "timm-efficientnet", "torchvision-resnet", "torchvision-vgg", "clip-resnet"],
 )
@@ -82,7 +85,7 @@ def test_a_network_without_batch_norm_stays_itself():
     assert fold_batch_norms(net, torch.rand(1, 3, 160, 160)) is net
 
 
-@pytest.mark.filterwarnings("ignore::models.errors.ModelWarning")  # bf16 is slow on many a CPU
+@pytest.mark.filterwarnings("ignore::clip_robustness.errors.ModelWarning")  # bf16 is slow on many a CPU
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
 def test_precision_is_an_option_that_counts_in_the_fingerprint(precision):
     images = torch.rand(4, 3, 64, 64)
@@ -98,7 +101,7 @@ def test_precision_is_an_option_that_counts_in_the_fingerprint(precision):
 
 def test_an_option_that_slows_a_model_down_is_told(monkeypatch):
     times = iter([0.01, 0.05])
-    monkeypatch.setattr("models.speed._seconds_per_pass", lambda *_: next(times))
+    monkeypatch.setattr("clip_robustness.models.speed._seconds_per_pass", lambda *_: next(times))
     with pytest.warns(ModelWarning, match=r"5.0 times as long"):
         models.load("mini:supervised?precision=bf16", MINI)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.store import About, Block, Store
-from fixtures.store.__main__ import exported, gc, listed, merge, shown
+from clip_robustness.errors import InputError
+from clip_robustness.evaluation.store import About, Block, Store
+from clip_robustness.evaluation.store.command import exported, gc, listed, merge, shown
 from meta_tests.conftest import ROOT
-from models.errors import InputError
 
 ABOUT = About("mini:clip", "clean/clean", "imagenet", 0, "c0de", "2026-01-02T03:04:05+00:00")
 
@@ -110,7 +110,7 @@ def test_a_block_is_whole():
 
 def test_many_processes_write_one_cell(store):
     code = (
-        "import sys; from pathlib import Path; from fixtures.store import Store\n"
+        "import sys; from pathlib import Path; from clip_robustness.evaluation.store import Store\n"
         "from meta_tests.test_store import block\n"
         "store, who = Store(Path(sys.argv[1])), sys.argv[2]\n"
         "for i in range(50): store.add('cell', block(f'{who}-{i}'))\n"
@@ -186,7 +186,7 @@ def test_what_list_show_and_export_tell(store):
 
 def test_the_commands(store, tmp_path):
     def called(*args):
-        command = [sys.executable, "-m", "fixtures.store", f"--store={store.folder}", *args]
+        command = [sys.executable, "-m", "clip_robustness", "store", f"--store={store.folder}", *args]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     store.add("cell", block("a"))

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import InputError
-from models.mini.sets import picture
-from shifts.stylized import painting, repainted, stylize
+from clip_robustness.conditions.stylized import painting, repainted, stylize
+from clip_robustness.mini.sets import picture
+from clip_robustness.models import InputError
 
 rng = np.random.default_rng
 

@@ -2,9 +2,9 @@ from fractions import Fraction
 
 import pytest
 
-import suites
-from models import InputError
-from suites.conditions import CLEAN, attack, corruption, parse_eps
+from clip_robustness import suites
+from clip_robustness.conditions.condition import CLEAN, attack, corruption, parse_eps
+from clip_robustness.models import InputError
 
 MINIMAL = """
 classes = "mini"

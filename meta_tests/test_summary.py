@@ -2,11 +2,11 @@
 
 import pytest
 
-from metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors
-from metrics.results import Cell
-from metrics.summary import of_imagenet_c, of_imagenet_p
-from reports import table
-from suites.conditions import PERTURBATIONS
+from clip_robustness.metrics.benchmark import PERTURBATIONS
+from clip_robustness.metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors
+from clip_robustness.reports import table
+from clip_robustness.results.results import Cell
+from clip_robustness.results.summary import of_imagenet_c, of_imagenet_p
 
 
 def row(condition, accuracy, half_width=0.0, **params):

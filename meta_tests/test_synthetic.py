@@ -8,23 +8,23 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, Lambda, Resize
 
-from fixtures.evaluator import Evaluator
-from fixtures.kept import Kept, geometry_key
-from fixtures.pixels import PixelSource
-from fixtures.store import Store
-from metrics.measures import figures, shape_bias
-from metrics.outcomes import Outcomes
-from models import InputError
-from models.classes import ClassList, class_list
-from models.classifier import Classifier
-from models.loading import ToRGB
-from shifts import data_sets
-from shifts.corruptions import corrupt
-from shifts.frost import read_textures
-from shifts.image_set import ImageSet, Item, image_rng, sample
-from shifts.mini_data import mini_folder
-from shifts.mp4 import write_video
-from suites.conditions import CLEAN, corruption, perturbation, stylized
+from clip_robustness.conditions.condition import CLEAN, corruption, perturbation, stylized
+from clip_robustness.conditions.corruptions.corrupt import corrupt
+from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.datasets import load
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, sample
+from clip_robustness.datasets.mp4 import write_video
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.kept import Kept, geometry_key
+from clip_robustness.evaluation.pixels import PixelSource
+from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import InputError
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.loading import ToRGB
+from clip_robustness.verdicts.measures import figures, shape_bias
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -103,10 +103,10 @@ def test_published_crops_are_not_cropped_again(name, evaluate, tmp_path):
     pixels = np.full((64, 64, 3), 255, np.uint8)
     pixels[8:-8, 8:-8] = 0
     place = tmp_path / "set" / {"imagenet-c": "fog/3"}.get(name, "")
-    keys = data_sets.space_of(name, "", MINI).keys
+    keys = load.space_of(name, "", MINI).keys
     (place / keys[0]).mkdir(parents=True)
     Image.fromarray(pixels).save(place / keys[0] / f"{keys[0]}1-{keys[1]}1.png")
-    images = data_sets.load(name, str(tmp_path / "set"), MINI, "fog/3" if name == "imagenet-c" else "")
+    images = load.load(name, str(tmp_path / "set"), MINI, "fog/3" if name == "imagenet-c" else "")
     seen = []
     plain = replace(images, space=None)
     evaluate(brightness(seen), stylized(name) if name != "imagenet-c" else corruption("fog", 3, on_disk=True), plain)
@@ -118,7 +118,7 @@ def test_published_crops_are_not_cropped_again(name, evaluate, tmp_path):
 
 def test_the_sample_is_the_same_at_every_severity_and_of_the_clean_set():
     chosen = {
-        severity: sample(data_sets.load("imagenet-c", str(mini_folder("imagenet-c")), MINI, f"fog/{severity}"), 48, 0)
+        severity: sample(load.load("imagenet-c", str(mini_folder("imagenet-c")), MINI, f"fog/{severity}"), 48, 0)
         for severity in (1, 5)
     }
     assert [i.id for i in chosen[1].items] == [i.id for i in chosen[5].items]
@@ -127,27 +127,27 @@ def test_the_sample_is_the_same_at_every_severity_and_of_the_clean_set():
 
 def test_a_missing_severity_is_named():
     with pytest.raises(InputError, match=r"there is no folder .*fog/2"):
-        data_sets.load("imagenet-c", str(mini_folder("imagenet-c")), MINI, "fog/2")
+        load.load("imagenet-c", str(mini_folder("imagenet-c")), MINI, "fog/2")
 
 
 def test_the_drawn_sets_have_labels_rivals_and_frames():
-    conflicts = data_sets.load("cue-conflict", str(mini_folder("cue-conflict")), MINI)
+    conflicts = load.load("cue-conflict", str(mini_folder("cue-conflict")), MINI)
     keys = conflicts.space.keys
     assert len(conflicts) == 120
     assert all(item.id.startswith(f"{keys[item.label]}/{keys[item.label]}") for item in conflicts.items)
     assert all(f"-{keys[item.rival]}" in item.id and item.rival != item.label for item in conflicts.items)
-    sequences = data_sets.load("imagenet-p", str(mini_folder("imagenet-p")), MINI, "rotate")
+    sequences = load.load("imagenet-p", str(mini_folder("imagenet-p")), MINI, "rotate")
     assert len(sequences) == 48
 
 
 def test_a_cue_conflict_without_a_texture_is_named(image_folder):
     with pytest.raises(InputError, match=r"apple/0\.png should be called <shape><number>-<texture><number>"):
-        data_sets.load("cue-conflict", str(image_folder({"apple": 1}, "cues")), MINI)
+        load.load("cue-conflict", str(image_folder({"apple": 1}, "cues")), MINI)
 
 
 def test_cue_conflicts_over_imagenet_score_by_the_mean_of_probabilities():
     """Two bears of nine are likelier than any bird, but the mean bird is likelier than the mean bear."""
-    space = data_sets.space_of("cue-conflict", "", class_list("imagenet"))
+    space = load.space_of("cue-conflict", "", class_list("imagenet"))
     bear, bird = space.keys.index("bear"), space.keys.index("bird")
     assert (len(space), len(space.members[bear]), len(space.members[bird])) == (16, 4, 49)
     logits = torch.full((1, 1000), -20.0)
@@ -171,9 +171,9 @@ def test_shape_bias_by_hand():
 
 
 def test_images_are_corrupted_once_for_all_models(monkeypatch, image_folder, tmp_path):
-    from fixtures import pixels
+    from clip_robustness.evaluation import pixels
 
-    images = replace(data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI), space=None)
+    images = replace(load.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI), space=None)
     made = []
     monkeypatch.setattr(pixels, "corrupt", lambda *args: (made.append(1), corrupt(*args))[1])
     evaluate = Evaluator(Store(tmp_path / "store"), device=CPU)
@@ -186,7 +186,7 @@ def test_images_are_corrupted_once_for_all_models(monkeypatch, image_folder, tmp
 
 
 def test_no_more_pixels_are_kept_than_allowed(image_folder):
-    images = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI)
+    images = load.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI)
     kept = Kept(3 * 32 * 32 * 3)
     source = PixelSource(0, kept)
     for condition in (CLEAN, corruption("fog", 1), corruption("fog", 2)):
@@ -198,9 +198,9 @@ def test_no_more_pixels_are_kept_than_allowed(image_folder):
 
 def test_clean_pixels_make_room_for_corrupted_ones(monkeypatch, image_folder):
     """With room for the images once they are corrupted once for three models, not three times."""
-    from fixtures import pixels
+    from clip_robustness.evaluation import pixels
 
-    images = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 6})), MINI)
+    images = load.load("imagenet", str(image_folder({MINI.keys[0]: 6})), MINI)
     made = []
     monkeypatch.setattr(pixels, "corrupt", lambda *args: (made.append(1), corrupt(*args))[1])
     source, models = PixelSource(0, Kept(6 * 32 * 32 * 3)), [brightness(), brightness(), brightness()]
@@ -230,7 +230,7 @@ def test_geometries_are_the_same_where_all_that_they_do_shows():
 
 
 def test_pixels_of_geometries_with_one_repr_are_kept_apart(image_folder):
-    (item,) = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
+    (item,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
     source, flips = PixelSource(0, Kept(1 << 20)), (Image.Transpose.ROTATE_180, Image.Transpose.FLIP_LEFT_RIGHT)
     models = [brightness(), brightness()]
     for classifier, flip in zip(models, flips, strict=True):
@@ -250,7 +250,7 @@ def test_frost_of_the_published_pictures_is_another_computation(tmp_path, image_
     condition = corruption("frost", 3)
     assert drawn.made_with(condition) != published.made_with(condition)
     assert drawn.made_with(corruption("fog", 3)) == published.made_with(corruption("fog", 3))
-    (item,) = data_sets.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
+    (item,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
     clean = drawn.of(CLEAN, brightness())(item)
     expected = corrupt(clean, "frost", 3, image_rng(0, "imagenet-c frost", item.id), textures)
     assert np.array_equal(published.of(condition, brightness())(item), expected)

@@ -2,10 +2,10 @@
 
 import pytest
 
-import suites
-from models import InputError
-from suites.conditions import attack, corruption
-from suites.thresholds import tighten
+from clip_robustness import suites
+from clip_robustness.conditions.condition import attack, corruption
+from clip_robustness.models import InputError
+from clip_robustness.suites.thresholds import tighten
 
 SUITE = """\
 # models and data

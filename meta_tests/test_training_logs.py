@@ -14,12 +14,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from torchvision.models import resnet18, vit_b_16
 
-import models
-from models import InputError, mini
-from models.classes import class_list
-from models.clip_plan import plan_of
-from models.errors import ModelWarning
-from models.spec import parse
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import ModelWarning
+from clip_robustness.models import InputError, embedded
+from clip_robustness.models.clip_plan import plan_of
+from clip_robustness.models.spec import parse
 
 MINI = class_list("mini")
 HALF = (0.5, 0.5, 0.5)
@@ -90,7 +90,7 @@ def test_weights_at_their_own_size_are_not_resized(run):
     state = torch.load(run)["state_dict"]
     model, _ = load(f"open_clip:mini-vit@{run}?prompts=plain")
     assert torch.equal(model.net.clip.visual.positional_embedding, state["visual.positional_embedding"])
-    from models.zero_shot import load_clip
+    from clip_robustness.models.zero_shot import load_clip
 
     clip = load_clip(parse(f"open_clip:mini-vit@{run}"), torch.device("cpu"))
     assert torch.equal(clip.net.positional_embedding, state["positional_embedding"])
@@ -131,7 +131,7 @@ def test_without_a_log_the_weights_tell_their_sizes_and_the_rest_is_assumed_alou
 
 
 def test_the_size_of_a_tower_without_positions_is_assumed_aloud(tmp_path):
-    torch.save(load_file(mini.CLIP_WEIGHTS), tmp_path / "x.pt")
+    torch.save(load_file(embedded.CLIP_WEIGHTS), tmp_path / "x.pt")
     _, said = load(f"open_clip:mini-clip@{tmp_path / 'x.pt'}?prompts=plain")
     assert len(said) == 1
     assert "64 px" not in said[0], "its attention pool has positions"
@@ -204,7 +204,7 @@ def test_training_that_starts_from_openais_weights_does_not_tell_its_activation(
 
 def test_published_weights_at_another_size_say_so(monkeypatch, tmp_path):
     """A tag's, whose file is not read here."""
-    from models import zero_shot
+    from clip_robustness.models import zero_shot
 
     original = open_clip.create_model
 

@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from timm.layers import get_act_layer
 from timm.models import VisionTransformer, register_model
 
-import models
-from models import InputError
-from models.classes import class_list
-from models.errors import ModelWarning
-from models.features import load_encoder
-from models.spec import parse
-from models.transformers_clip import load_clip
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import ModelWarning
+from clip_robustness.models import InputError
+from clip_robustness.models.features import load_encoder
+from clip_robustness.models.spec import parse
+from clip_robustness.models.transformers_clip import load_clip
 
 transformers = pytest.importorskip("transformers")
 MINI = class_list("mini")
@@ -209,7 +209,7 @@ def siglips(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["clips", "siglips"])
-@pytest.mark.filterwarnings("ignore::models.errors.ModelWarning")
+@pytest.mark.filterwarnings("ignore::clip_robustness.errors.ModelWarning")
 def test_logits_are_those_of_open_clip_for_the_same_weights(kind, request):
     ours, folder = request.getfixturevalue(kind)
     one = models.load(f"{ours}&prompts=plain".replace("?&", "?"), MINI)

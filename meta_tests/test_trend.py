@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from metrics.trend import effective_robustness, fit, published
-from suites.conditions import NATURAL
+from clip_robustness.conditions.condition import NATURAL
+from clip_robustness.metrics.trend import effective_robustness, fit, published
 
 CLEAN = np.linspace(0.4, 0.9, 60)
 

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from metrics.outcomes import Outcomes
-from metrics.video import over_anchors
-from models import InputError
-from models.classes import class_list
-from shifts import data_sets
-from shifts.image_set import Anchor, sample
-from shifts.mini_data import mini_folder
+from clip_robustness.datasets import load as data_sets
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import Anchor, sample
+from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.metrics.video import over_anchors
+from clip_robustness.mini.data import mini_folder
+from clip_robustness.models import InputError
 
 MINI = class_list("mini")
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import models
-from models import InputError, head, mini
-from models.classes import ClassList, class_list, renamed
-from models.clip_plan import compare_with_published, quick_gelu
-from models.errors import ModelWarning
-from models.prompt_check import PromptCheck
-from models.spec import parse
-from models.templates import TokenTemplate, read_prompts
-from models.zero_shot import load_clip
+from clip_robustness import models
+from clip_robustness.datasets.classes import ClassList, class_list, renamed
+from clip_robustness.errors import ModelWarning
+from clip_robustness.models import InputError, embedded, head
+from clip_robustness.models.clip_plan import compare_with_published, quick_gelu
+from clip_robustness.models.prompt_check import PromptCheck
+from clip_robustness.models.spec import parse
+from clip_robustness.models.templates import TokenTemplate, read_prompts
+from clip_robustness.models.zero_shot import load_clip
 
 MINI = class_list("mini")
-SPEC = f"open_clip:{mini.CLIP_ARCHITECTURE}@{mini.CLIP_WEIGHTS}"
+SPEC = f"open_clip:{embedded.CLIP_ARCHITECTURE}@{embedded.CLIP_WEIGHTS}"
 
 
 @pytest.fixture(autouse=True)
@@ -242,13 +242,13 @@ def test_other_class_names(tmp_path):
 @pytest.fixture
 def plain_and_quick(tmp_path):
     """An architecture with and without QuickGELU in open_clip's registry, and a checkpoint that fits both."""
-    config = json.loads((mini.FOLDER / "mini-clip.json").read_text())
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text())
     for name, quick in (("mini-plain", False), ("mini-plain-quickgelu", True)):
         (tmp_path / f"{name}.json").write_text(json.dumps(config | {"quick_gelu": quick}))
         open_clip.add_model_config(tmp_path / f"{name}.json")
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
-    weights = load_file(mini.CLIP_WEIGHTS)
+    weights = load_file(embedded.CLIP_WEIGHTS)
     torch.save({"state_dict": weights}, folder / "epoch_1.pt")
     return folder / "epoch_1.pt", weights
 
@@ -299,10 +299,10 @@ def test_preprocessing_unlike_that_of_published_weights_is_told(tmp_path):
 
 
 def test_a_sigmoid_models_bias_is_in_its_logits(tmp_path):
-    config = json.loads((mini.FOLDER / "mini-clip.json").read_text()) | {"init_logit_bias": -7.0}
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text()) | {"init_logit_bias": -7.0}
     (tmp_path / "mini-sigmoid.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "mini-sigmoid.json")
-    save_file(load_file(mini.CLIP_WEIGHTS) | {"logit_bias": torch.tensor(-7.0)}, tmp_path / "x.safetensors")
+    save_file(load_file(embedded.CLIP_WEIGHTS) | {"logit_bias": torch.tensor(-7.0)}, tmp_path / "x.safetensors")
     images = torch.rand(2, 3, 64, 64)
     biased, plain = models.load(f"open_clip:mini-sigmoid@{tmp_path / 'x.safetensors'}", MINI), models.load(SPEC, MINI)
     assert torch.allclose(biased(images), plain(images) - 7, atol=1e-4)

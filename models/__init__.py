@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from models.errors import InputError
-from models.spec import ModelSpec, parse, parse_all
+from clip_robustness.errors import InputError
+from clip_robustness.models.spec import ModelSpec, parse, parse_all
 
 if TYPE_CHECKING:
     import torch
 
-    from models.classes import ClassList
-    from models.classifier import Classifier
-    from models.code import Code
+    from clip_robustness.datasets.classes import ClassList
+    from clip_robustness.models.classifier import Classifier
+    from clip_robustness.models.code import Code
 
 __all__ = ["InputError", "ModelSpec", "code_behind", "code_version", "load", "parse", "parse_all"]
 
@@ -26,8 +26,8 @@ def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str =
     """
     import torch
 
-    from models import speed
-    from models.classifier import probe
+    from clip_robustness.models import speed
+    from clip_robustness.models.classifier import probe
 
     spec = parse(spec) if isinstance(spec, str) else spec
     device = torch.device(device)
@@ -45,7 +45,7 @@ def code_version(builder: str) -> str:
 
 def code_behind(builder: str) -> Code:
     """As `code_version` has it."""
-    from models.code import code_of
+    from clip_robustness.models.code import code_of
 
     kind, _, module = builder.partition(":")
     if module:  # a factory may load models of any kind
@@ -54,41 +54,41 @@ def code_behind(builder: str) -> Code:
 
 
 def _load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    from models import zero_shot
+    from clip_robustness.models import zero_shot
 
     return zero_shot.load(spec, classes, device)
 
 
 def _load_transformers(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    from models import transformers_clip, zero_shot
+    from clip_robustness.models import transformers_clip, zero_shot
 
     return zero_shot.classifier_of(transformers_clip.load_clip, spec, classes, device)
 
 
 def _load_timm(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    from models import supervised
+    from clip_robustness.models import supervised
 
     return supervised.load_timm(spec, classes, device)
 
 
 def _load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    from models import supervised
+    from clip_robustness.models import supervised
 
     return supervised.load_torchvision(spec, classes, device)
 
 
 def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    from models import mini, supervised, zero_shot
-    from models.mini.world import SIZE
+    from clip_robustness.models import embedded, supervised, zero_shot
+    from clip_robustness.models.embedded import SIZE
 
     if spec.name == "clip":
-        return zero_shot.load(mini.inner(spec), classes, device)
-    return supervised.load_timm(mini.inner(spec), classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
+        return zero_shot.load(embedded.inner(spec), classes, device)
+    return supervised.load_timm(embedded.inner(spec), classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
 
 
 def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     """Call the user's own factory: `factory(spec, classes, device) -> Classifier`. This runs the user's code."""
-    from models.classifier import Classifier, fingerprint_of
+    from clip_robustness.models.classifier import Classifier, fingerprint_of
 
     module_name, _, factory_name = spec.name.partition(":")
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from open_clip import add_model_config, get_model_config, list_models
 from torch import Tensor
 
-from models.errors import InputError
+from clip_robustness.errors import InputError
 
 _NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
 

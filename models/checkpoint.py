@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.torchscript import is_torchscript, read_tensors
+from clip_robustness.models.torchscript import is_torchscript, read_tensors
 
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 _PLAIN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")

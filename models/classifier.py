@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.classes import ClassList
-from models.errors import InputError
-from models.options import Precision
-from models.precision import computing_in
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.errors import InputError
+from clip_robustness.models.options import Precision
+from clip_robustness.models.precision import computing_in
 
 Geometry = Callable[[Image.Image], Image.Image]
 """Resize, crop and convert to RGB: any image -> RGB image of the model's resolution."""

@@ -12,10 +12,10 @@ from open_clip import get_pretrained_cfg, list_models, list_pretrained_tags_by_m
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 
-from models import mini
-from models.errors import InputError, warn
-from models.spec import ModelSpec
-from models.training_log import ClipTraining, clip_training
+from clip_robustness.errors import InputError, warn
+from clip_robustness.models import embedded as mini
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.training_log import ClipTraining, clip_training
 
 OPENAI_MARKS = ("input_resolution", "context_length", "vocab_size")
 """Entries of OpenAI's own state dicts that are no weights."""

@@ -20,10 +20,17 @@ from pathlib import Path
 
 Follow = Callable[[str, str], bool]
 """Whether what a module refers to counts: the module, and the other's name, as 'package.module.name'."""
-_NO_FIGURES = ("models.cache", "models.code", "models.errors", "models.files", "models.locks")
+_NO_FIGURES = (
+    "clip_robustness.cache",
+    "clip_robustness.models.code",
+    "clip_robustness.errors",
+    "clip_robustness.files",
+    "clip_robustness.locks",
+)
 """Modules that no figure depends on."""
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-_ROOT = Path(__file__).parent.parent
+_PACKAGE = "clip_robustness"
+_SOURCE = Path(__file__).parents[2]
 _BRINGS = {"open_clip": ("timm", "transformers", "tokenizers")}
 """Libraries that another computes with only where a model asks for them."""
 _DISTRIBUTED_AS = {
@@ -122,7 +129,7 @@ def _file(name: str) -> Path | None:
     """The source of one of our modules; None for modules of libraries, and where there is no such module."""
     loaded = getattr(sys.modules.get(name), "__file__", None) or ""
     if loaded.endswith(".py"):  # also what is not found by its name, as a plugin
-        return Path(loaded) if _is_ours(Path(loaded).resolve()) else None
+        return Path(loaded) if _is_ours(name, Path(loaded).resolve()) else None
     parent, _, last = name.rpartition(".")
     if parent:
         package = _file(parent)
@@ -130,16 +137,20 @@ def _file(name: str) -> Path | None:
     elif last in sys.stdlib_module_names:
         return None
     else:
-        places = [Path(entry or ".") / last for entry in [str(_ROOT), *sys.path]]
+        places = [Path(entry or ".") / last for entry in [str(_SOURCE), *sys.path]]
     for place in places:
         for file in (place / "__init__.py", place.with_suffix(".py")):
             if file.is_file():
-                return file if _is_ours(file.resolve()) else None
+                return file if _is_ours(name, file.resolve()) else None
     return None
 
 
-def _is_ours(file: Path) -> bool:
-    return file.is_relative_to(_ROOT.resolve()) or not any(file.is_relative_to(place) for place in _INSTALLED)
+def _is_ours(name: str, file: Path) -> bool:
+    return _of_the_suite(name) or not any(file.is_relative_to(place) for place in _INSTALLED)
+
+
+def _of_the_suite(name: str) -> bool:
+    return name.partition(".")[0] == _PACKAGE
 
 
 @cache
@@ -182,7 +193,7 @@ def _module(name: str) -> _Module | None:
     effects = [target for called in imports.keys() - used for target in imports[called]]
     return _Module(
         name,
-        file.resolve().is_relative_to(_ROOT.resolve()),
+        _of_the_suite(name),
         units,
         imports,
         replace(alone, refers=(*alone.refers, *sorted(effects))),

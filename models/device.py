@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from models.errors import InputError
+from clip_robustness.errors import InputError
 
 
 def tune_allocator() -> None:

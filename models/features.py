@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-import models
-from models.classes import ClassList
-from models.classifier import Classifier, Geometry, probe_images
-from models.errors import InputError
-from models.spec import ModelSpec
-from models.zero_shot import ZeroShot
+from clip_robustness import models
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.errors import InputError
+from clip_robustness.models.classifier import Classifier, Geometry, probe_images
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.zero_shot import ZeroShot
 
 Vectors = NDArray[np.float32]
 """Shape (n, width)."""

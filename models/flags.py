@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.classifier import Classifier, probe_images
+from clip_robustness.models.classifier import Classifier, probe_images
 
 _PASSES = 3
 _SAME = 1e-4

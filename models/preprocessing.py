@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import normalize, to_tensor
 
-from models.classifier import Geometry
+from clip_robustness.models.classifier import Geometry
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from hashlib import blake2b
 
 from torch import Tensor
 
-from models.errors import InputError
-from models.templates import Prompts, TextTemplate, Tokenizer
+from clip_robustness.errors import InputError
+from clip_robustness.models.templates import Prompts, TextTemplate, Tokenizer
 
 _NAMED = 5
 

@@ -21,9 +21,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from models.errors import InputError, nearest
-from models.files import expanded
-from models.options import Options, read_options, split_options
+from clip_robustness.errors import InputError, nearest
+from clip_robustness.files import expanded
+from clip_robustness.models.options import Options, read_options
+from clip_robustness.query import split_options
 
 KINDS = ("open_clip", "transformers", "timm", "torchvision", "python", "mini")
 MINI = ("clip", "supervised", "filter")

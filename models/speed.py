@@ -13,9 +13,9 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from models.classifier import Classifier, probe, probe_images
-from models.errors import ModelWarning
-from models.options import Options
+from clip_robustness.errors import ModelWarning
+from clip_robustness.models.classifier import Classifier, probe, probe_images
+from clip_robustness.models.options import Options
 
 _SLOWER = 1.2
 

@@ -17,14 +17,14 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from models.checkpoint import read_checkpoint
-from models.classes import ClassList, class_list
-from models.classifier import Classifier, fingerprint_of
-from models.errors import InputError, nearest, warn
-from models.loading import ToRGB, check_fit, hub_or_file_errors, without_tensor_steps
-from models.preprocessing import Preprocessing
-from models.spec import ModelSpec
-from models.training_log import ImageTraining, image_training
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.errors import InputError, nearest, warn
+from clip_robustness.models.checkpoint import read_checkpoint
+from clip_robustness.models.classifier import Classifier, fingerprint_of
+from clip_robustness.models.loading import ToRGB, check_fit, hub_or_file_errors, without_tensor_steps
+from clip_robustness.models.preprocessing import Preprocessing
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.training_log import ImageTraining, image_training
 
 _IMAGENET = 1000
 

@@ -1,6 +1,6 @@
 """Prompts: what a zero-shot model is told about a class, as text templates or as learned token ids.
 
-`models.prompts` finds learned ones; `models.head` turns prompts into a classifier's weights.
+`prompts` finds learned ones; `models.head` turns prompts into a classifier's weights.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.errors import InputError
-from models.files import expanded
-from models.options import TEMPLATE_SETS
+from clip_robustness.errors import InputError
+from clip_robustness.files import expanded
+from clip_robustness.models.options import TEMPLATE_SETS
 
 Tokenizer = Callable[..., Tensor]
 """A tokenizer of open_clip: texts -> int64 (n, context length)."""

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from models.errors import InputError
+from clip_robustness.errors import InputError
 
 _LARGEST = 1 << 20
 

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 
-from models.checkpoint import read_checkpoint, weights_in
-from models.errors import InputError, warn
-from models.loading import ToRGB, hub_or_file_errors, quiet
-from models.preprocessing import Preprocessing
-from models.spec import ModelSpec
-from models.zero_shot import Clip
+from clip_robustness.errors import InputError, warn
+from clip_robustness.models.checkpoint import read_checkpoint, weights_in
+from clip_robustness.models.loading import ToRGB, hub_or_file_errors, quiet
+from clip_robustness.models.preprocessing import Preprocessing
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.zero_shot import Clip
 
 _MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 """By the type that a configuration names."""

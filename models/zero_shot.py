@@ -21,18 +21,18 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed,
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
-from models import mini
-from models.architectures import read_config, registered, unlike
-from models.checkpoint import Checkpoint, read_checkpoint, weights_in
-from models.classes import ClassList, namesakes, renamed
-from models.classifier import Classifier, fingerprint_of
-from models.clip_plan import OPENAI_MARKS, plan_of, size_of
-from models.errors import InputError, nearest, warn
-from models.head import cached_class_embeddings, tokens_digest
-from models.loading import check_fit, hub_or_file_errors, quiet, without_tensor_steps
-from models.preprocessing import Preprocessing
-from models.spec import ModelSpec
-from models.templates import Tokenizer, read_prompts
+from clip_robustness.datasets.classes import ClassList, namesakes, renamed
+from clip_robustness.errors import InputError, nearest, warn
+from clip_robustness.models import embedded as mini
+from clip_robustness.models.architectures import read_config, registered, unlike
+from clip_robustness.models.checkpoint import Checkpoint, read_checkpoint, weights_in
+from clip_robustness.models.classifier import Classifier, fingerprint_of
+from clip_robustness.models.clip_plan import OPENAI_MARKS, plan_of, size_of
+from clip_robustness.models.head import cached_class_embeddings, tokens_digest
+from clip_robustness.models.loading import check_fit, hub_or_file_errors, quiet, without_tensor_steps
+from clip_robustness.models.preprocessing import Preprocessing
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.templates import Tokenizer, read_prompts
 
 add_model_config(mini.FOLDER)
 

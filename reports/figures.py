@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
-from metrics.results import FAMILIES, Cell, Results
-from metrics.trend import published, published_accuracies
-from models.errors import InputError
-from reports.svg import BAD, BASELINE, GOOD, LINE, PAPER, SERIES, SOFT, Panel, panel, plain, style
-from reports.table import interval, share
-from suites.conditions import CLEAN, SEARCH, natural, parse_eps, reference
+from clip_robustness.conditions.condition import CLEAN, SEARCH, natural, parse_eps, reference
+from clip_robustness.errors import InputError
+from clip_robustness.metrics.trend import published, published_accuracies
+from clip_robustness.reports.svg import BAD, BASELINE, GOOD, LINE, PAPER, SERIES, SOFT, Panel, panel, plain, style
+from clip_robustness.reports.table import interval, share
+from clip_robustness.results.results import FAMILIES, Cell, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

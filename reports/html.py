@@ -10,19 +10,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from metrics.results import Cell, Results, in_order
-from reports import figures
-from reports.gallery import RULE, Gallery
-from reports.svg import NOT_IN_XML
-from reports.table import (
+from clip_robustness.reports import figures
+from clip_robustness.reports.svg import NOT_IN_XML
+from clip_robustness.reports.table import (
     ABOUT,
-    VERDICTS,
-    candidates,
-    counts,
     described,
-    failing,
     guards,
-    headline,
     interval,
     model_warnings,
     others,
@@ -31,6 +24,9 @@ from reports.table import (
     summaries,
     warnings,
 )
+from clip_robustness.results.gallery import RULE, Gallery
+from clip_robustness.results.headline import VERDICTS, candidates, counts, failing, headline
+from clip_robustness.results.results import Cell, Results, in_order
 
 _HERE = Path(__file__).parent
 _WHY = 12

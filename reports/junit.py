@@ -10,9 +10,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from itertools import groupby
 
-from metrics.results import Cell, Results, properties
-from reports.svg import NOT_IN_XML
-from reports.table import candidates, headline
+from clip_robustness.reports.svg import NOT_IN_XML
+from clip_robustness.results.headline import candidates, headline
+from clip_robustness.results.results import Cell, Results, properties
 
 
 def render(results: Results) -> str:

@@ -6,22 +6,20 @@ import html
 import re
 from collections.abc import Sequence
 
-from metrics.results import Results
-from models.errors import one_line
-from reports.table import (
+from clip_robustness.errors import one_line
+from clip_robustness.reports.table import (
     HEADINGS,
-    candidates,
     columns,
     described,
-    failing,
     guards,
-    headline,
     model_warnings,
     regressions,
     spared,
     summaries,
     warnings,
 )
+from clip_robustness.results.headline import candidates, failing, headline
+from clip_robustness.results.results import Results
 
 _MARKS = re.compile(r"[\\`*~|$]|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """What makes a link, a picture, code, a formula or another column; brackets of intervals and names stay readable."""

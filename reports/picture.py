@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from models.errors import InputError
+from clip_robustness.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SIZE = (1240, 1500)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from metrics.results import Cell, Results
-from models.errors import one_line
-from reports import table
-from reports.table import candidates, columns, interval, share
+from clip_robustness.errors import one_line
+from clip_robustness.reports import table
+from clip_robustness.reports.table import columns, interval, share
+from clip_robustness.results.headline import candidates, counts, headline
+from clip_robustness.results.results import Cell, Results
 
 Line = tuple[tuple[str, dict[str, bool]], ...]
 """Pieces of text with their markup."""
@@ -34,7 +35,7 @@ def lines(results: Results, verbosity: int = 0) -> Iterator[Line]:
 
 
 def _lines(results: Results, verbosity: int) -> Iterator[Line]:
-    head = table.headline(results)
+    head = headline(results)
     if verbosity > -2:
         shown = [cell for cell in candidates(results.cells) if verbosity >= 0 or _notable(cell)]
         yield from _rows(shown, verbosity)
@@ -74,7 +75,7 @@ def _rows(cells: Sequence[Cell], verbosity: int) -> Iterator[Line]:
     yield ((f"  {titles}  verdict", {}),)
     for family, group in groupby(zip(rows, cells, strict=True), key=lambda pair: pair[1].family):
         own = list(group)
-        counted = ", ".join(f"{n} {verdict}" for verdict, n in table.counts(cell for _, cell in own).items())
+        counted = ", ".join(f"{n} {verdict}" for verdict, n in counts(cell for _, cell in own).items())
         yield ((family, {"bold": True}), (f"  {counted}", {}))
         for row, cell in own:
             text = "  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from metrics.results import Results
-from models.errors import one_line
-from models.files import whole
-from reports import csv, gallery, junit, markdown
-from reports.gallery import Gallery
+from clip_robustness.errors import one_line
+from clip_robustness.files import whole
+from clip_robustness.reports import csv, junit, markdown
+from clip_robustness.results import gallery
+from clip_robustness.results.gallery import Gallery
+from clip_robustness.results.results import Results
 
 FILES = ("report.html", "summary.md", "results.json", "junit.xml", "cells.csv", gallery.NAME)
 
@@ -28,7 +29,7 @@ def views(
 ) -> tuple[dict[str, str], list[str]]:
     """What can be made of results.json and gallery.json, by file name, and a sentence for each that could not be made.
     In its place is a view of nothing that says so."""
-    from reports import html
+    from clip_robustness.reports import html
 
     makers: dict[str, Callable[[Results], str]] = {
         "junit.xml": junit.render,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fixtures.holding import check
-from metrics.results import Cell
+from clip_robustness.fixtures.holding import check
+from clip_robustness.results.results import Cell
 
 
 @pytest.mark.synthetic

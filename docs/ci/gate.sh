@@ -15,7 +15,7 @@ rm -rf "${OUT:?}/latest"/* # wrong usage writes no report, and must not show its
 set -- --suite="${SUITE:-mini}" --profile="${PROFILE:-release}" --report-dir="$OUT/latest" "$@"
 [ -z "${CANDIDATE:-}" ] || set -- "$@" --candidate="$CANDIDATE"
 found=0
-latest=$(python -m reports history --history "$OUT/history" --latest "${SUITE:-mini}") || found=$?
+latest=$(python -m clip_robustness history --history "$OUT/history" --latest "${SUITE:-mini}") || found=$?
 [ "$found" -le 1 ] || exit 4 # a damaged file
 [ "$found" -ne 0 ] || set -- "$@" --compare="$latest"
 
@@ -33,7 +33,7 @@ done
 trap - TERM INT HUP
 if [ -f "$OUT/latest/results.json" ]; then
     [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$OUT/latest/summary.md" >> "$GITHUB_STEP_SUMMARY"
-    [ -z "${GITHUB_ACTIONS:-}" ] || python -m reports annotations "$OUT/latest/results.json"
+    [ -z "${GITHUB_ACTIONS:-}" ] || python -m clip_robustness annotations "$OUT/latest/results.json"
 fi
 if [ "$code" -eq 0 ] && [ -n "${RECORD:-}" ]; then
     python -m pytest "$@" --record="$RECORD" -q > /dev/null # measures nothing anew

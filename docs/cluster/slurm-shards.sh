@@ -1,7 +1,7 @@
 #!/bin/bash
 # The same without Ray, as an array of jobs of one node each: sbatch docs/cluster/slurm-shards.sh. Change the lines up to
 # the empty one. Then, on any machine, exiting as pytest does:
-#   python -m reports merge /shared/robustness/shard-*/latest/results.json -o /shared/robustness/merged
+#   clip-robustness merge /shared/robustness/shard-*/latest/results.json -o /shared/robustness/merged
 #SBATCH --job-name=clip-robustness
 #SBATCH --array=1-4
 #SBATCH --nodes=1

@@ -19,16 +19,16 @@ import pytest
 import torch
 import torchattacks
 
-import models
-from attacks.autoattack import STANDARD
-from attacks.deepfool import DeepFool
-from attacks.gradient import BIM, CRAFTED, MIM
-from attacks.loop import Task, run_in_order
-from attacks.score import NES, SPSA
-from attacks.turns import in_turn
-from models.classes import class_list
-from models.device import set_up_device
-from shifts.image_set import read_folder, sample
+from clip_robustness import models
+from clip_robustness.conditions.attacks.autoattack import STANDARD
+from clip_robustness.conditions.attacks.deepfool import DeepFool
+from clip_robustness.conditions.attacks.gradient import BIM, CRAFTED, MIM
+from clip_robustness.conditions.attacks.loop import Task, run_in_order
+from clip_robustness.conditions.attacks.score import NES, SPSA
+from clip_robustness.conditions.attacks.turns import in_turn
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.models.device import set_up_device
 
 EPS, COUNT, BATCH = 8 / 255, 32, 32
 

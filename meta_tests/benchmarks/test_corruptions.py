@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shifts.corruptions import BENCHMARK, EXTRA, corrupt, corrupt_batch
+from clip_robustness.conditions.corruptions.corrupt import BENCHMARK, EXTRA, corrupt, corrupt_batch
 
 DATA = Path(__file__).parent.parent / "data"
 BROKEN = {"fog", "glass_blur", "gaussian_blur"}

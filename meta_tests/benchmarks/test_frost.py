@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-import models
-from metrics.intervals import mean, paired_difference
-from models.classes import class_list
-from models.classifier import predictions_of
-from models.device import set_up_device
-from shifts.corruptions import corrupt_batch
-from shifts.frost import read_textures
-from shifts.image_set import image_rng, read_folder, read_image
+from clip_robustness import models
+from clip_robustness.conditions.corruptions.corrupt import corrupt_batch
+from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import image_rng, read_folder, read_image
+from clip_robustness.metrics.intervals import mean, paired_difference
+from clip_robustness.models.classifier import predictions_of
+from clip_robustness.models.device import set_up_device
 
 
 def test_drawn_frost_is_as_hard_as_photographed_frost():

@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize, ToTensor
 
-from fixtures.evaluator import Evaluator, Question
-from fixtures.pixels import to_tensor
-from fixtures.store import Store
-from models.classes import class_list
-from models.loading import ToRGB
-from shifts.image_set import read_folder
-from suites.conditions import CLEAN
+from clip_robustness.conditions.condition import CLEAN
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import read_folder
+from clip_robustness.evaluation.evaluator import Evaluator, Question
+from clip_robustness.evaluation.pixels import to_tensor
+from clip_robustness.evaluation.store import Store
+from clip_robustness.models.loading import ToRGB
 
 COUNT, BATCH, ROUNDS = 128, 32, 3
 CPU = torch.device("cpu")

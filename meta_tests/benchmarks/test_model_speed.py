@@ -10,9 +10,9 @@ import open_clip
 import pytest
 import torch
 
-import models
-from models.classes import class_list
-from models.device import set_up_device
+from clip_robustness import models
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.models.device import set_up_device
 
 BATCH = 8
 SAFE = ("", "channels_last=false")

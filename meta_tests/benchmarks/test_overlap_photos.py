@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.classes import class_list
-from models.device import set_up_device
-from models.features import load_encoder
-from models.spec import parse
-from overlap.alike import COPIES
-from overlap.analysis import analyse
-from overlap.sources import find_all
-from shifts.image_set import read_folder, sample
+from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.models.device import set_up_device
+from clip_robustness.models.features import load_encoder
+from clip_robustness.models.spec import parse
+from clip_robustness.overlap.alike import COPIES
+from clip_robustness.overlap.analysis import analyse
+from clip_robustness.overlap.sources import find_all
 
 PLANTED, COUNT = 200, 700
 

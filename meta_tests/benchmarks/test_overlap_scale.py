@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from overlap.embeddings import Embedded
-from overlap.search import exact, nearest
-from overlap.sources import Shard
+from clip_robustness.overlap.embeddings import Embedded
+from clip_robustness.overlap.search import exact, nearest
+from clip_robustness.overlap.sources import Shard
 
 WIDTH, QUERIES, A_SHARD, TOPICS = 512, 50_000, 100_000, 20_000
 ROWS = [int(rows) for rows in os.environ.get("OVERLAP_ROWS", "100000").split(",")]

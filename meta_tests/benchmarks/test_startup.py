@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import product
 from subprocess import run
 
+from clip_robustness.conditions.condition import CORRUPTIONS
+from clip_robustness.reports import html
+from clip_robustness.results.results import in_order
 from meta_tests.conftest import ROOT
 from meta_tests.test_reports import PASSED, RESULTS
-from metrics.results import in_order
-from reports import html
-from suites.conditions import CORRUPTIONS
 
 
 def test_collecting_two_thousand_cells(benchmark, toml, tmp_path):

@@ -1,1 +1,0 @@
-"""Learned prompts: `python -m models.prompts search`."""

@@ -1,0 +1,187 @@
+"""`clip-robustness history`: the recorded runs, and how the figures of a model family went.
+`clip-robustness merge RESULTS_JSON ... -o DIR`: the reports of a run out of those of its shards.
+`clip-robustness annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell.
+`clip-robustness render RESULTS_JSON...`: report.html, junit.xml, summary.md and cells.csv anew, of one run, or of
+several side by side.
+`clip-robustness picture REPORT_HTML PNG`: the top of a report as a picture, by the Chromium of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clip_robustness.errors import InputError, one_line, sentence
+from clip_robustness.files import argument
+from clip_robustness.reports import terminal
+from clip_robustness.reports.html import together
+from clip_robustness.reports.picture import picture
+from clip_robustness.reports.write import views, write, write_all
+from clip_robustness.results import gallery, history
+from clip_robustness.results.headline import headline
+from clip_robustness.results.results import FAMILIES, Cell, Results, read
+from clip_robustness.verdicts.merge import exit_code, merged
+
+
+def trend(runs: list[history.Run], family: str) -> list[str]:
+    """A line a run and candidate: mean accuracies over the cells that all of them have."""
+    rows = []
+    for run in runs:
+        cells = [c for c in run.results.cells if c.role == "candidate" and c.accuracy is not None]
+        for model in dict.fromkeys(cell.model for cell in cells if cell.model.startswith(family)):
+            rows.append((run, model, {(c.family, c.label): c for c in cells if c.model == model}))
+    common = set.intersection(*(set(own) for *_, own in rows)) if rows else set()
+    lines = [f"mean accuracy in percent over the {len(common)} conditions that all runs below have"]
+    for run, model, own in rows:
+        means = [f"{name} {_mean([own[k] for k in common if k[0] == name])}" for name in FAMILIES]
+        mark = "" if run.held else "  did not hold"
+        lines.append(f"{run.recorded}  {run.name}  {run.results.suite}  {model}  {'  '.join(means)}{mark}")
+    return lines
+
+
+def _mean(cells: list[Cell]) -> str:
+    return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
+
+
+def github_lines(results: Results) -> list[str]:
+    """A workflow command for each failing cell and for a run that did not come to its end; names and reasons are not
+    ours, so what has a meaning there is escaped."""
+    failing = [c for c in results.cells if c.role == "candidate" and c.fails]
+    said = [(f"{c.model} {c.label}: {c.verdict}", c.reason) for c in failing]
+    if results.unfinished:
+        said.insert(0, (f"suite {results.suite}", results.unfinished))
+    return [f"::error title={_escaped(title, also=':,')}::{_escaped(reason)}" for title, reason in said]
+
+
+def github_warnings(results: Results) -> list[str]:
+    """What the run as a whole does not show."""
+    head = headline(results)
+    said = [*results.warnings, *([head.text] if head.state == "undecided" else [])]
+    return [f"::warning title=robustness {_escaped(results.suite, also=':,')}::{_escaped(text)}" for text in said]
+
+
+def _escaped(text: str, also: str = "") -> str:
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" + also else c for c in text)
+
+
+def render(files: list[Path], out: Path | None) -> tuple[list[Path], list[str]]:
+    """Write the views of one results.json or recorded run, or of several together; returns the files written, and a
+    sentence for each view that could not be made.
+
+    Raises `InputError` where several have no folder to go to, `ValueError` for a file that is neither.
+    """
+    if out is None and len(files) > 1:
+        raise InputError("several runs side by side need a folder of their own: give --out DIR")
+    named = dict(zip(_names(files), (_read(file) for file in files), strict=True))
+    runs = list(named.items())
+    results = runs[0][1] if len(runs) == 1 else together(runs)
+    contents, crashed = views(results, _pictures(files), runs if len(runs) > 1 else ())
+    folder = out or files[0].parent
+    write(folder, contents)
+    return [folder / name for name in contents], crashed
+
+
+def _pictures(files: list[Path]) -> dict[str, list[gallery.Example]]:
+    found = {key: examples for file in files for key, examples in gallery.beside(file).items()}
+    return gallery.within(gallery.BUDGET, found)
+
+
+def _read(file: Path) -> Results:
+    return history.read(file).results if file.name.endswith(history.SUFFIX) else read(file)
+
+
+def _names(files: list[Path]) -> list[str]:
+    """What tells the files apart: the folders' names, or with more of the path where these are the same."""
+    paths = [file.resolve() for file in files]
+    parts = [path.parts if path.name.endswith(history.SUFFIX) else path.parent.parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError(f"{files[0]} is given twice")
+
+
+def main(name: str, arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="clip-robustness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, dest="command")
+    noted = commands.add_parser(
+        "annotations", help="print failing cells, and warnings of the run, as GitHub's annotations"
+    )
+    noted.add_argument("results", type=argument, help="a results.json")
+    command = commands.add_parser("history", help="list recorded runs and their figures")
+    command.add_argument(
+        "--history", type=argument, default=Path("reports/history"), help="folder of the recorded runs"
+    )
+    command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
+    command.add_argument("--latest", metavar="SUITE", help="print the file of the last run of a suite that held")
+    joined = commands.add_parser("merge", help="join the results of a run's shards")
+    joined.add_argument("results", type=argument, nargs="+", help="the results.json of each shard")
+    joined.add_argument("-o", "--out", type=argument, required=True, help="folder for the reports")
+    rendered = commands.add_parser("render", help="write the views of results.json anew, of several side by side")
+    rendered.add_argument("results", type=argument, nargs="+", help="results.json files, or recorded runs")
+    rendered.add_argument(
+        "--out", type=argument, help="folder to write to (default: the folder of the one results.json)"
+    )
+    pictured = commands.add_parser("picture", help="the top of a report as a picture")
+    pictured.add_argument("report", type=argument, help="a report.html")
+    pictured.add_argument("png", type=argument, help="the picture to write")
+    args = parser.parse_args([name, *arguments])
+    try:
+        return _run(args)
+    except (OSError, ValueError) as error:
+        parser.error(sentence(error))
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The exit code. Raises `OSError` and `ValueError` for files that can't be read or written, or are none of ours."""
+    crashed: list[str] = []
+    if args.command == "merge":
+        results = merged(args.results)
+        crashed = write_all(results, args.out, _pictures(args.results))
+        print("\n".join("".join(text for text, _ in line) for line in terminal.lines(results)))
+        code = exit_code(results)
+    elif args.command == "render":
+        written, crashed = render(args.results, args.out)
+        print("\n".join(map(str, written)))
+        code = 0
+    elif args.command == "picture":
+        print(picture(args.report, args.png))
+        code = 0
+    elif args.command == "annotations":
+        results = read(args.results)
+        print("\n".join([*github_lines(results), *github_warnings(results)]))
+        code = 0
+    else:
+        code = _latest(args.history, args.latest) if args.latest else _history(args.history, args.family)
+    for said in crashed:
+        print(said, file=sys.stderr)
+    return code or (3 if crashed else 0)
+
+
+def _latest(folder: Path, suite: str) -> int:
+    try:
+        print(history.find(folder, "latest", Path(suite).stem).file)
+    except history.NoRunError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _history(folder: Path, family: str) -> int:
+    runs, damaged = [], 0
+    for file in history.files(folder):
+        try:
+            runs.append(history.read(file))
+        except InputError as error:
+            print(sentence(error), file=sys.stderr)
+            damaged = 1
+    if not runs:
+        print(f"no recorded run in {folder}; pytest --record NAME records one", file=sys.stderr)
+        return 1
+    print("\n".join(map(one_line, trend(runs, family))))
+    return damaged

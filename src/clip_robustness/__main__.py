@@ -1,0 +1,41 @@
+"""The command `clip-robustness`: `run` is pytest with the suite's plugin, the others work on what runs leave behind."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMANDS = {
+    "run": ("fixtures.run", "run the tests of a suite; the options are pytest's, and those of its group robustness"),
+    "merge": ("reports.command", "join the results of a run's shards"),
+    "render": ("reports.command", "write the views of results.json anew, of several runs side by side"),
+    "history": ("reports.command", "list recorded runs and their figures"),
+    "annotations": ("reports.command", "print failing cells as GitHub's annotations"),
+    "picture": ("reports.command", "the top of a report as a picture, by an installed Chromium"),
+    "overlap": ("overlap.command", "find near-duplicates between pre-training images and test images"),
+    "prompts": ("prompts.command", "learn prompts for a CLIP on labelled images"),
+    "store": ("evaluation.store.command", "list, export, merge or thin out stored outcomes"),
+}
+"""Name -> the module whose `main(name, arguments)` does it, imported when it is asked for, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: pytest's for `run`; for the others 0, 2 for wrong usage, or one of their own."""
+    name, *rest = sys.argv[1:] if arguments is None else arguments or [""]
+    if name not in COMMANDS:
+        print(_usage(), file=sys.stdout if name in ("-h", "--help") else sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
+    sys.path.insert(0, str(Path.cwd()))  # for the modules of `python:` specs, as `python -m` does
+    code: int = importlib.import_module(f"clip_robustness.{COMMANDS[name][0]}").main(name, rest)
+    return code
+
+
+def _usage() -> str:
+    lines = [f"  {name:12} {meaning}" for name, (_, meaning) in COMMANDS.items()]
+    return "\n".join(["usage: clip-robustness COMMAND ..., each with --help", "", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

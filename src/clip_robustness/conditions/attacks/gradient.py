@@ -1,0 +1,151 @@
+"""White-box attacks that follow the sign of the loss's gradient within an L-infinity ball.
+
+`fgsm` is the fast gradient sign method (Goodfellow et al. 2015), `bim` its iteration (Kurakin et al. 2017), `mim` with
+momentum (Dong et al. 2018), `dim` with momentum and diverse inputs (Xie et al. 2019), `pgd` from random points (Madry
+et al. 2018). Steps are shares of eps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
+from clip_robustness.models.classifier import Classifier
+
+_STEP = 0.15
+_SMALL = 0.5
+"""A forward pass costs about half of one with its gradient."""
+
+
+def bim_steps(eps: float) -> int:
+    """min(255 eps + 4, 1.25 x 255 eps), 10 at eps 8/255; never fewer than cross the ball's radius.
+
+    The benchmark's formula alone leaves a single step of 0.15 eps at eps 1/255, an attack weaker than FGSM.
+    """
+    units = 255 * eps
+    return max(round(min(units + 4, 1.25 * units)), math.ceil(1 / _STEP))
+
+
+@dataclass(frozen=True)
+class SignSteps:
+    """Steps of `size` x eps along the gradient's sign; with momentum, along the sign of the sum of L1-normalised
+    gradients, decayed by `momentum` a step; `diverse` looks at the images resized and padded at random. With `starts`
+    all steps are taken from so many random points of the ball, one after the other, else once from the image."""
+
+    count: int | Callable[[float], int]
+    size: float = _STEP
+    momentum: float | None = None
+    diverse: bool = False
+    loss: Loss = cross_entropy
+    starts: int = 0
+    wanders: ClassVar[bool] = False
+
+    def steps(self, eps: float) -> int:
+        count = self.count(eps) if callable(self.count) else self.count
+        return self.starts * (1 + count) if self.starts else count
+
+    def begin(self, classifier: Classifier, batch: Batch) -> None:
+        if self.momentum is not None:
+            batch.memory["direction"] = torch.zeros_like(batch.clean)
+
+    def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
+        """Images after their last step need no gradient. Those that probably were fooled are looked at without one, and
+        once more with it if they stand; so are all that are fooled as they are, but shown in another way."""
+        batch.passes += 1
+        starting = batch.step % (batch.steps // self.starts) == 0 if self.starts else torch.zeros_like(batch.flat)
+        without = (batch.step >= batch.steps) | starting
+        if batch.survival is not None:
+            without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
+        plain, traced = (mask.nonzero().flatten() for mask in (without, ~without))
+        with torch.no_grad():
+            logits = classifier(batch.now[plain]) if len(plain) else None
+        seen, theirs = self._traced(classifier, batch, traced) if len(traced) else (None, None)
+        known = [part.detach() for part in (logits, theirs) if part is not None]
+        order = torch.cat([plain, traced]).argsort()
+
+        def move(rows: Tensor) -> Tensor:
+            """Gradients of the traced images come from the pass that found out that they stand."""
+            moved = torch.empty_like(batch.now[rows])
+            anew = starting[rows]
+            late = torch.isin(rows, plain) & ~anew
+            early = ~late & ~anew
+            if anew.any():
+                moved[anew] = batch.clean[rows[anew]] + batch.eps[rows[anew]] * drawn(batch, rows[anew])
+            if early.any():
+                assert seen is not None
+                assert theirs is not None
+                place = torch.searchsorted(traced, rows[early])  # `traced` is in order
+                moved[early] = self._moved(batch, rows[early], seen, theirs, place)
+            if late.any():
+                if self.diverse:  # else it is the same image, looked at again for what became of others
+                    batch.passes[rows[late]] += 1
+                again, logits = self._traced(classifier, batch, rows[late])
+                moved[late] = self._moved(batch, rows[late], again, logits, torch.arange(len(again)).to(rows))
+            return moved
+
+        return torch.cat(known)[order], move
+
+    def _traced(self, classifier: Classifier, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and their logits, ready for a gradient."""
+        seen = batch.now[rows].requires_grad_()
+        return seen, classifier(self._diversified(seen, batch, rows) if self.diverse else seen)
+
+    def _moved(self, batch: Batch, rows: Tensor, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
+        """Where `rows` go; in `seen` and `logits` they have these places."""
+        _, gradient = ascent(self.loss, logits[place], batch.labels[rows], seen)
+        gradient = gradient[place]
+        size = gradient.abs().mean((1, 2, 3), keepdim=True)
+        batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
+        if self.momentum is not None:
+            direction = self.momentum * batch.memory["direction"][rows]
+            gradient = direction + gradient / size.clamp_min(torch.finfo(size.dtype).tiny)
+            batch.memory["direction"][rows] = gradient
+        return batch.now[rows] + self.size * batch.eps[rows] * gradient.sign()
+
+    @staticmethod
+    def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+        """Each image with its own draw."""
+        return torch.cat([diverse(images[i : i + 1], batch.rng(row)) for i, row in enumerate(rows.tolist())])
+
+
+def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, smallest: float = 0.9) -> Tensor:
+    """An image (1, 3, side, side), with some probability made smaller, to between `smallest` and 1 of its side, and
+    padded with zeros at random; differentiable."""
+    side = image.shape[-1]
+    small = int(rng.integers(int(side * smallest), side))
+    left, top = (int(rng.integers(0, side - small)) for _ in range(2))
+    if rng.random() >= probability:
+        return image
+    resized = F.interpolate(image, size=(small, small), mode="bilinear", align_corners=False)
+    return F.pad(resized, (left, side - small - left, top, side - small - top))
+
+
+def drawn(batch: Batch, rows: Tensor) -> Tensor:
+    """Uniform in [-1, 1), shaped like the images, each drawn by its image."""
+    numbers = np.stack([batch.rng(row).random(batch.clean.shape[1:], np.float32) for row in rows.tolist()])
+    return 2 * torch.from_numpy(numbers).to(batch.clean) - 1
+
+
+FGSM = SignSteps(1, size=1.0)
+BIM = SignSteps(bim_steps)
+MIM = SignSteps(20, momentum=1.0)
+PGD = SignSteps(40, size=1 / 4, starts=5)
+TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0])
+"""Raises the first logit, whatever the others do."""
+
+CRAFTED = {
+    "fgsm": FGSM,
+    "bim": SignSteps(10),
+    "mim": SignSteps(10, momentum=1.0),
+    "dim": SignSteps(10, momentum=1.0, diverse=True),
+}
+"""With the benchmark's ten iterations, for crafting on a surrogate."""

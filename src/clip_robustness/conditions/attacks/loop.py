@@ -1,0 +1,226 @@
+"""The loop that runs every iterative attack over a whole image set.
+
+One forward pass a step tells who still stands and, for white-box attacks, gives the gradient. An image that is wrong
+when clean is never attacked, one that is fooled leaves at once, and others take the free places, so that the batch
+stays full whatever the images' fates. Every image has its own eps, step and random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_robustness.models.classifier import Classifier, check_images, predictions_of
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """An image to attack: float (3, side, side) in [0, 1] on the classifier's device, its label, and the radius of the
+    L-infinity ball in the same unit: one number, or (3, 1, 1), one a channel. `rng` serves the methods that draw.
+    `passes` and `flat` are what attacks before this one took and saw of it, as in `Attacked`."""
+
+    key: Hashable
+    image: Tensor
+    label: int
+    eps: float | Tensor
+    rng: np.random.Generator | None = None
+    passes: int = 0
+    flat: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What became of a task under the last method that was tried: the perturbed image, what is predicted for it, what
+    it took."""
+
+    task: Task
+    method: Method
+    image: Tensor
+    prediction: int
+    steps: int
+    passes: int
+    """Forward passes that this image needs, queries among them, whatever becomes of others: to look at it once more for
+    a gradient is not counted."""
+    flat: bool
+    """Whether a gradient was zero or not finite on the way, which robustness by masked gradients looks like."""
+
+    @property
+    def fooled(self) -> bool:
+        return self.prediction != self.task.label
+
+    @property
+    def again(self) -> Task:
+        """The task for another method."""
+        return replace(self.task, passes=self.passes, flat=self.flat)
+
+
+@dataclass(eq=False)
+class Batch:
+    """Images under attack, n of them; methods keep tensors (n, ...) of their own in `memory`."""
+
+    tasks: list[Task]
+    clean: Tensor
+    now: Tensor
+    labels: Tensor
+    eps: Tensor
+    step: Tensor
+    steps: Tensor
+    passes: Tensor
+    flat: Tensor
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    survival: float | None = None
+    """The share of images that a move did not fool, so far; None where images do not leave early. Where it is small,
+    who looks before it takes gradients saves more backward passes than it makes forward passes."""
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def rng(self, row: int) -> np.random.Generator:
+        """That of the image itself."""
+        rng = self.tasks[row].rng
+        assert rng is not None
+        return rng
+
+    def rows(self, keep: Tensor) -> Batch:
+        """Those of the indices `keep`."""
+        tensors: dict[str, Any] = {name: value[keep] for name, value in self._tensors().items()}
+        memory = {name: value[keep] for name, value in self.memory.items()}
+        return replace(self, tasks=[self.tasks[i] for i in keep.tolist()], memory=memory, **tensors)
+
+    def joined(self, other: Batch) -> Batch:
+        mine, theirs = self._tensors(), other._tensors()
+        tensors: dict[str, Any] = {name: torch.cat([mine[name], theirs[name]]) for name in mine}
+        memory = {name: torch.cat([value, other.memory[name]]) for name, value in self.memory.items()}
+        return replace(self, tasks=self.tasks + other.tasks, memory=memory, **tensors)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+
+Move = Callable[[Tensor], Tensor]
+"""Indices of the images that still stand -> where they go, before they are put back into the ball."""
+
+
+class Method(Protocol):
+    """How to step."""
+
+    @property
+    def wanders(self) -> bool:
+        """Whether its images may leave the ball on the way: what counts there is inside alone."""
+
+    def steps(self, eps: float) -> int:
+        """How many at most."""
+
+    def begin(self, classifier: Classifier, batch: Batch) -> None:
+        """Fill the memory of images that enter; may lower their number of steps."""
+
+    def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
+        """Logits (n, classes) of the images as they are now, and how to go on. Counts its forward passes."""
+
+
+def run(
+    classifier: Classifier,
+    method: Method,
+    tasks: Iterable[Task | Attacked],
+    *,
+    size: int,
+    stop_early: bool = True,
+    bounds: tuple[Tensor | float, Tensor | float] = (0.0, 1.0),
+) -> Iterator[Attacked]:
+    """Attack all tasks, `size` at a time; yields each as it is done, not in order. What is done already passes through.
+
+    Without `stop_early` all images, also those that are wrong when clean, take all steps: for crafting on a surrogate.
+    `bounds` are the least and the largest pixel value.
+    Raises `InputError` for images outside [0, 1] and `FloatingPointError` for logits that are not finite.
+    """
+    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in bounds)
+    source = iter(tasks)
+    active: Batch | None = None
+    moves = survived = 0
+    while True:
+        fresh: list[Task] = []
+        room = size - len(active) if active else size
+        while len(fresh) < room and (task := next(source, None)) is not None:
+            if isinstance(task, Attacked):
+                yield task
+            else:
+                fresh.append(task)
+        if fresh:
+            entering = _entered(classifier, method, fresh)
+            active = active.joined(entering) if active else entering
+        if not active:
+            return
+        active.survival = (survived + 1) / (moves + 3) if stop_early else None
+        logits, move = method.look(classifier, active)
+        predictions = predictions_of(classifier, logits.detach())
+        outside = _outside(active) if method.wanders else torch.zeros_like(active.flat)
+        predictions = torch.where(outside, active.labels, predictions)
+        going_on = active.step < active.steps
+        if stop_early:
+            going_on &= predictions == active.labels
+            moved_before = active.step > 0
+            moves += int(moved_before.sum())
+            survived += int((moved_before & (predictions == active.labels)).sum())
+        done = [
+            Attacked(
+                active.tasks[i], method, (active.clean if outside[i] else active.now)[i].clone(), int(predictions[i]),
+                int(active.step[i]), int(active.passes[i]), bool(active.flat[i]),
+            )
+            for i in (~going_on).nonzero().flatten().tolist()
+        ]  # fmt: skip
+        rows = going_on.nonzero().flatten()
+        if len(rows):
+            moved = move(rows)
+            if len(rows) < len(active):
+                active = active.rows(rows)
+            if not method.wanders:
+                moved = projected(moved, active.clean, active.eps)
+            active.now = moved.clamp(low.to(moved), high.to(moved)).detach()
+            active.step = active.step + 1
+        else:
+            active = None
+        del logits, move  # the model's activations: others may run before this one goes on
+        yield from done
+
+
+def projected(images: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+    """Images (n, 3, side, side), put back into the balls around the clean ones."""
+    return images.clamp(clean - eps, clean + eps)
+
+
+def _outside(batch: Batch) -> Tensor:
+    return ((batch.now - batch.clean).abs() > batch.eps).flatten(1).any(1)
+
+
+def run_in_order(classifier: Classifier, method: Method, tasks: Sequence[Task], **options: Any) -> list[Attacked]:
+    """What became of all tasks, in their order; `options` are those of `run`."""
+    done = {attacked.task.key: attacked for attacked in run(classifier, method, tasks, **options)}
+    return [done[task.key] for task in tasks]
+
+
+def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch:
+    clean = torch.stack([task.image for task in tasks])
+    check_images(classifier, clean)
+    radii = [torch.as_tensor(task.eps, dtype=clean.dtype).cpu() for task in tasks]
+
+    def whole(values: list[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=clean.device)
+
+    batch = Batch(
+        tasks=tasks,
+        clean=clean,
+        now=clean,
+        labels=whole([task.label for task in tasks]),
+        eps=torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device),
+        step=whole([0] * len(tasks)),
+        steps=whole([method.steps(float(radius.max())) for radius in radii]),
+        passes=whole([task.passes for task in tasks]),
+        flat=torch.tensor([task.flat for task in tasks], device=clean.device),
+    )
+    method.begin(classifier, batch)
+    return batch

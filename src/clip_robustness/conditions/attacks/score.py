@@ -1,0 +1,71 @@
+"""Black-box attacks that see the scores alone: the gradient of the margin is estimated from pairs of queries.
+
+`nes`: natural evolution strategies with Gaussian directions (Ilyas et al. 2018); `spsa`: random signs (Uesato et al.
+2018). Both step by the estimate's sign within an L-infinity ball. No gradient of the victim is ever computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.losses import margin
+from clip_robustness.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """Steps of `size` x eps along the sign of the estimate from `pairs` antithetic pairs at distance `sigma`, pixel
+    units; at most `queries` of them are asked at once."""
+
+    directions: Literal["gaussian", "signs"]
+    pairs: int = 100
+    count: int = 10
+    sigma: float = 0.001
+    size: float = 0.15
+    queries: int = 64
+    wanders: ClassVar[bool] = False
+
+    def steps(self, eps: float) -> int:
+        return self.count
+
+    def begin(self, classifier: Classifier, batch: Batch) -> None:
+        """Nothing is kept from step to step."""
+
+    def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
+        batch.passes += 1
+        with torch.inference_mode():
+            logits = classifier(batch.now)
+
+        def move(rows: Tensor) -> Tensor:
+            batch.passes[rows] += 2 * self.pairs
+            steps = [self._estimate(classifier, batch, row).sign() for row in rows.tolist()]
+            return batch.now[rows] + self.size * batch.eps[rows] * torch.stack(steps)
+
+        return logits.clone(), move
+
+    @torch.inference_mode()
+    def _estimate(self, classifier: Classifier, batch: Batch, row: int) -> Tensor:
+        image, label, rng = batch.now[row], batch.labels[row], batch.rng(row)
+        total = torch.zeros_like(image)
+        blocks = -(-2 * self.pairs // self.queries)
+        for count in np.diff(np.linspace(0, self.pairs, blocks + 1).round().astype(int)).tolist():
+            drawn = torch.from_numpy(self._drawn(rng, (count, *image.shape))).to(image)
+            offsets = self.sigma * drawn
+            logits = classifier(torch.cat([image + offsets, image - offsets]))
+            above, below = margin(logits, label.expand(len(logits))).chunk(2)
+            total += torch.einsum("n,nchw->chw", above - below, drawn)
+        return total
+
+    def _drawn(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        if self.directions == "gaussian":
+            return rng.standard_normal(shape, np.float32)
+        return 2 * rng.integers(0, 2, shape, np.int8).astype(np.float32) - 1
+
+
+NES, SPSA = Estimated("gaussian"), Estimated("signs")

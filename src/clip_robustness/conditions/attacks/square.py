@@ -1,0 +1,83 @@
+"""Square Attack (Andriushchenko et al. 2020, algorithm 2): a random search that sees the scores alone.
+
+From vertical stripes at the edge of the ball, a square of random colour at its edge is put somewhere on the image and
+kept where the margin to the label shrinks. Squares become smaller by the published schedule.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.losses import margin
+from clip_robustness.models.classifier import Classifier
+
+_HALVES_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Squares, after which the share of pixels in the next ones is half of what it was."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """`count` squares, the first of which take the share `largest` of the pixels."""
+
+    count: int = 5000
+    largest: float = 0.8
+    wanders: ClassVar[bool] = False
+
+    def steps(self, eps: float) -> int:
+        """The first step leads to the stripes."""
+        return 1 + self.count
+
+    def begin(self, classifier: Classifier, batch: Batch) -> None:
+        batch.memory["best"] = torch.zeros_like(batch.clean)
+        batch.memory["margin"] = batch.clean.new_full((len(batch),), -torch.inf)
+
+    def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
+        batch.passes += 1
+        with torch.inference_mode():
+            logits = classifier(batch.now)
+
+        def move(rows: Tensor) -> Tensor:
+            best, margins = batch.memory["best"], batch.memory["margin"]
+            found = margin(logits[rows], batch.labels[rows])
+            better = (found > margins[rows]) & (batch.step[rows] > 0)
+            best[rows[better]], margins[rows[better]] = batch.now[rows[better]], found[better]
+            return torch.stack([self._next(batch, row, step) for row, step in _with(rows, batch.step[rows])])
+
+        return logits.clone(), move
+
+    def _next(self, batch: Batch, row: int, step: int) -> Tensor:
+        """The stripes at step 0, later a square on the best image so far."""
+        rng, clean, eps = batch.rng(row), batch.clean[row], batch.eps[row]
+        side = clean.shape[-1]
+        if step == 0:
+            return clean + eps * _signs(rng, (3, 1, side)).to(clean)
+        wide = self.width(step - 1, side)
+        top, left = (int(rng.random() * (side - wide)) for _ in range(2))
+        image = batch.memory["best"][row].clone()
+        there = (slice(None), slice(top, top + wide), slice(left, left + wide))
+        image[there] = clean[there] + eps * _signs(rng, (3, 1, 1)).to(clean)
+        return image
+
+    def width(self, index: int, side: int) -> int:
+        """Of a square, by its index, in an image of this width."""
+        share = self.largest / 2 ** bisect_left(_HALVES_AFTER, index)
+        return min(max(round(math.sqrt(share) * side), 1), side)
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(2 * rng.integers(0, 2, shape, np.int8) - 1)
+
+
+def _with(rows: Tensor, steps: Tensor) -> list[tuple[int, int]]:
+    return list(zip(rows.tolist(), steps.tolist(), strict=True))
+
+
+SQUARE = Square()

@@ -1,0 +1,169 @@
+"""Folders without class folders, whose labels stand in a table: ImageNet's validation images as they are unpacked.
+
+`flat:FOLDER?labels=TABLE`. A table is Kaggle's `LOC_val_solution.csv`, the devkit's
+`ILSVRC2012_validation_ground_truth.txt` beside its `meta.mat` or `map_clsloc.txt`, or any text with a file and its
+class (key, name or number) a line, separated by commas, tabs or spaces. A column of classes alone is in the order of
+ImageNet's numbered files.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.datasets.dataset import ImageSet, Item, check_folder
+from clip_robustness.datasets.label_space import ClassSpace
+from clip_robustness.datasets.labels import Label
+from clip_robustness.datasets.listing import by_ending, list_files
+from clip_robustness.datasets.records import UNKNOWN, Records, labelled
+from clip_robustness.datasets.vocabulary import is_number
+from clip_robustness.errors import InputError
+from clip_robustness.files import expanded
+
+HOW = "?labels=LOC_val_solution.csv, the table of Kaggle, or another of files and classes"
+_FILE_COLUMNS = ("imageid", "image_id", "filename", "file_name", "file", "image", "path", "name")
+_CLASS_COLUMNS = ("predictionstring", "wnid", "synset", "label", "class", "target", "category")
+_NUMBERED = re.compile(r"ILSVRC2012_(?:val|test)_(\d{8})")
+_IMAGENET = 1000
+_SYNSETS = ("meta.mat", "map_clsloc.txt")
+
+
+def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> ImageSet:
+    """All images that the table names, under the ids that they have in class folders.
+
+    Raises `InputError` for a table that is missing, no such table or of other classes.
+    """
+    folder_text, _, table_text = place.partition("?labels=")
+    folder = Path(folder_text)
+    where = f"data set '{data}': flat:{folder}"
+    if not table_text:
+        raise InputError(f"{where} needs the labels of its images: write flat:{folder}{HOW}")
+    check_folder(data, folder)
+    tables = [expanded(table_text, beside) for beside in (folder, folder.parent)]
+    table = next((file for file in tables if file.is_file()), tables[0])
+    try:
+        listed = list_files(folder)
+        labels = _labels(table, listed.files)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    there = [file for file in listed.files if file in labels]
+    unnamed = [file for file in listed.files if file not in labels]
+    if not there:
+        raise InputError(f"{where}: {table} names none of its {len(unnamed)} images (first: {', '.join(unnamed[:1])})")
+    warnings = []
+    if unnamed:
+        warnings.append(f"{where}: {len(unnamed)} images are not in {table} and are left out (first: {unnamed[0]})")
+    if others := [file for file in listed.others if folder / file != table]:
+        warnings.append(f"{where}: {by_ending(others)}")
+    found = tuple(labels[file] for file in there)
+    if any(isinstance(label, int) for label in found) and not any(map(is_number, space.keys)):
+        warnings.append(
+            f"{where}: {table} has numbers, which are taken for places in the list of classes from 0, in ImageNet's of "
+            "its sorted wnids, as timm and Caffe count them"
+        )
+    items = tuple(Item(file, folder / file, UNKNOWN) for file in there)
+    images = labelled(data, Records(str(table), items, found, warnings=tuple(warnings)), space, classes)
+    named = [replace(item, id=f"{space.keys[item.label]}/{item.id}") for item in images.items]
+    return replace(images, items=tuple(sorted(named, key=lambda item: item.id)))
+
+
+def _labels(table: Path, files: Sequence[str]) -> Mapping[str, Label]:
+    """Path of an image -> its label as it stands in the table."""
+    rows = _rows(table)
+    if all(len(row) == 1 for row in rows):
+        return _in_order(table, [row[0] for row in rows], files)
+    file_column, class_column = _columns(table, rows[0])
+    if rows[0][file_column].lower() in _FILE_COLUMNS:
+        rows = rows[1:]
+    if short := [row for row in rows if len(row) <= max(file_column, class_column)]:
+        raise InputError(f"{table}: a file and its class are expected in each line, not {' '.join(short[0])!r}")
+    named: dict[str, str] = {}
+    by_stem: defaultdict[str, set[str]] = defaultdict(set)  # some have no folder, some no ending
+    for row in rows:
+        path, text = PurePosixPath(row[file_column].replace("\\", "/")), row[class_column]
+        if named.setdefault(str(path), text) != text:
+            raise InputError(f"{table}: {path} has two classes, '{named[str(path)]}' and '{text}'")
+        by_stem[path.stem].add(text)
+    numbers = [int(text) for text in named.values() if is_number(text)]
+    if numbers == list(range(1, len(rows) + 1)):
+        raise InputError(f"{table}: it numbers the images and has no classes; take LOC_val_solution.csv")
+    if numbers and min(numbers) > 0 and max(numbers) == _IMAGENET:
+        raise InputError(
+            f"{table}: its numbers go up to {_IMAGENET} and none is 0, so they may be the devkit's or places counted "
+            "from 1; take a table of wnids, such as LOC_val_solution.csv"
+        )
+    found = {}
+    for file in files:
+        texts = {named[file]} if file in named else by_stem.get(PurePosixPath(file).stem, ())
+        if len(texts) == 1:
+            found[file] = _label(*texts)
+    return found
+
+
+def _rows(table: Path) -> list[list[str]]:
+    try:
+        lines = [line for line in table.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{table}: not a text file that can be read: {error}") from None
+    if not lines:
+        raise InputError(f"{table}: the table is empty")
+    mark = next((mark for mark in ",\t;" if mark in lines[0]), "")
+    rows = csv.reader(lines, delimiter=mark) if mark else (line.split(None, 1) for line in lines)
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def _columns(table: Path, head: Sequence[str]) -> tuple[int, int]:
+    """Which columns have the file and the class."""
+    names = [name.lower() for name in head]
+    file = next((names.index(name) for name in _FILE_COLUMNS if name in names), None)
+    if file is None:
+        return 0, 1
+    known = [names.index(name) for name in _CLASS_COLUMNS if name in names]
+    if not known and len(names) != 2:
+        raise InputError(f"{table}: of the columns {', '.join(head)} none is called {', '.join(_CLASS_COLUMNS[1:])}")
+    return file, known[0] if known else 1 - file
+
+
+def _in_order(table: Path, classes: Sequence[str], files: Sequence[str]) -> Mapping[str, Label]:
+    """Of ImageNet's numbered files, a class a line. Numbers without a 0 are the devkit's, which has an order of its
+    own."""
+    numbers = {file: int(found[1]) for file in files if (found := _NUMBERED.fullmatch(PurePosixPath(file).stem))}
+    if len(numbers) < len(files):
+        other = next(file for file in files if file not in numbers)
+        raise InputError(f"{table}: a class a line is for files called ILSVRC2012_val_00000001, not {other}")
+    if all(is_number(text) and text != "0" for text in classes):
+        wnids = _devkit_order(table)
+        if unknown := [text for text in classes if int(text) not in wnids]:
+            raise InputError(f"{table}: {unknown[0]} is no class of {len(wnids)} in the devkit's list beside it")
+        classes = [wnids[int(text)] for text in classes]
+    return {file: _label(classes[n - 1]) for file, n in numbers.items() if 0 < n <= len(classes)}
+
+
+def _devkit_order(table: Path) -> Mapping[int, str]:
+    """The devkit's number of each class -> wnid. It is not the order of the sorted wnids."""
+    file = next((file for name in _SYNSETS if (file := table.with_name(name)).is_file()), None)
+    if file is None:
+        raise InputError(
+            f"{table}: its numbers are those of ImageNet's devkit, which are not places in the list of classes; put "
+            f"{' or '.join(_SYNSETS)} of the devkit beside it"
+        )
+    try:
+        if file.suffix == ".txt":
+            rows = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            return {int(row[1]): row[0] for row in rows}
+        from scipy.io import loadmat
+
+        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in loadmat(file, squeeze_me=True)["synsets"]}
+    except Exception as error:  # of MATLAB's files many kinds
+        raise InputError(f"{file}: not the devkit's list of classes: {error!r}") from None
+
+
+def _label(text: str) -> Label:
+    """Kaggle's table has boxes after the wnid."""
+    wnid = re.match(r"n\d{8}(?!\d)", text)
+    return wnid[0] if wnid else int(text) if is_number(text) else text

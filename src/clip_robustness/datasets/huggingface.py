@@ -1,0 +1,118 @@
+"""Hugging Face `datasets`: a name on the hub, or a local folder of Parquet or Arrow files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from clip_robustness.datasets.dataset import Item
+from clip_robustness.datasets.labels import Label
+from clip_robustness.datasets.records import UNKNOWN, Records, optional
+from clip_robustness.errors import InputError, nearest
+from clip_robustness.query import split_options
+
+_OPTIONS = ("split", "config", "image", "label")
+_IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp")
+_LABELS = ("label", "labels", "cls", "fine_label")
+
+
+def read(data: str, source: str) -> Records:
+    """All rows of `org/name?split=test&config=...`, or of `/folder?split=test`. Images are decoded when they are used.
+
+    The columns are those called `image` and `label`, else the only ones of their kind, or what `image=` and `label=`
+    name. Raises `InputError` for what can't be loaded, and for tables without such columns or with several.
+    """
+    datasets = optional("datasets", data, f"hf:{source}")
+    place = f"data set '{data}': hf:{source}"
+    name, _, query = source.partition("?")
+    try:
+        options = split_options(query) if query else {}
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if unknown := [key for key in options if key not in _OPTIONS]:
+        raise InputError(f"{place}: option '{unknown[0]}' is unknown; {nearest(unknown[0], _OPTIONS)}")
+    split = options.get("split", "test")
+    try:
+        table = _load(datasets, name, split, options.get("config"))
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        if isinstance(error, IndexError):  # the library looks for the first of no files
+            reason = "it has no rows"
+        raise InputError(f"{place} can't be loaded: {reason}") from error
+    if not len(table):
+        raise InputError(f"{place} has no rows")
+    image, label = _columns(datasets, table, place, options)
+    names = getattr(table.features[label], "names", None) or ()
+    labels = _labels(table.select_columns([label])[:][label], f"{place}: the column '{label}'")
+    images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    file = Path(table.cache_files[0]["filename"])
+    # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
+    parts = [part for part in (split if not split.isidentifier() else "", options.get("image", "")) if part]
+    before = "".join(f"{part}/" for part in parts)
+    items = tuple(
+        Item(f"{before}{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image))
+        for row in range(len(table))
+    )
+    return Records(f"hf:{source}", items, labels, tuple(names))
+
+
+def _load(datasets: Any, name: str, split: str, config: str | None) -> Any:
+    """The table of a split; a local folder may be one that `save_to_disk` wrote."""
+    folder = Path(name)
+    if (folder / "dataset_dict.json").is_file():
+        return datasets.load_from_disk(name)[split]
+    if (folder / "state.json").is_file():
+        return datasets.load_from_disk(name)
+    return datasets.load_dataset(name, config, split=split)
+
+
+def _columns(datasets: Any, table: Any, place: str, options: dict[str, str]) -> tuple[str, str]:
+    """The column of images, and that of labels."""
+    features = table.features
+    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
+    # of a table that another library wrote: bytes, or bytes and a path
+    encoded = [
+        k for k, f in features.items() if (isinstance(f, dict) and "bytes" in f) or "binary" in getattr(f, "dtype", "")
+    ]
+    images += [key for key in encoded if key in _IMAGES]
+    labels = [k for k, feature in features.items() if isinstance(feature, datasets.ClassLabel) or k in _LABELS]
+    if (asked := options.get("image", images[0] if images else "")) in features and asked not in (*images, *encoded):
+        raise InputError(f"{place}: the column '{asked}' holds no images")
+    candidates = {"image": images, "label": labels}
+    chosen = []
+    for what, found in candidates.items():
+        asked = options.get(what)
+        if asked is not None and asked not in features:
+            raise InputError(f"{place} has no column '{asked}'; {nearest(asked, features)}")
+        if asked is None and not found:
+            raise InputError(
+                f"{place} has the columns {', '.join(features)}; an image column and a column of labels "
+                f"({' or '.join(_LABELS)}) are expected, name them: ?image=...&label=..."
+            )
+        if asked is None and len(found) > 1 and what not in found:
+            raise InputError(f"{place} has several {what} columns, {', '.join(found)}; choose one: ?{what}={found[0]}")
+        chosen.append(asked or (what if what in found else found[0]))
+    return chosen[0], chosen[1]
+
+
+def _labels(cells: Sequence[Any], where: str) -> tuple[Label, ...]:
+    """One label a row: a whole number or a text, None where there is none. Raises `InputError` for anything else."""
+    labels = []
+    for row, cell in enumerate(cells):
+        label = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+        if isinstance(label, float):
+            label = int(label) if label.is_integer() else None if label != label else label
+        if isinstance(label, str):
+            label = label.strip() or None
+        if label is not None and (isinstance(label, bool) or not isinstance(label, int | str)):
+            kind = f"{len(label)} labels" if isinstance(label, list) else repr(label)[:40]
+            raise InputError(f"{where} has {kind} in row {row}; one number or one text an image is expected")
+        labels.append(label)
+    return tuple(labels)
+
+
+def _content(table: Any, row: int, column: str) -> bytes:
+    cell = table[row][column]
+    return bytes(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"]).read_bytes()

@@ -1,0 +1,191 @@
+"""The data sets on disk: from the line in the suite to a labelled image set.
+
+A source is a folder in the published layout, `flat:FOLDER?labels=TABLE`, `wds:SHARDS` (WebDataset) or
+`hf:NAME?split=SPLIT` (Hugging Face).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from clip_robustness.datasets import flat, huggingface, video, webdataset
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.datasets.dataset import ImageSet, Item, check_folder, read_folder
+from clip_robustness.datasets.label_space import ClassSpace, class_space, facts, own_space
+from clip_robustness.datasets.labels import naming, understood
+from clip_robustness.datasets.layouts import images_of, part_of
+from clip_robustness.datasets.pixels import Pixels
+from clip_robustness.datasets.records import labelled, read_json
+from clip_robustness.errors import InputError
+
+_VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}
+_OBJECTNET_BORDER = 2
+"""ObjectNet marks its images with a red border of so many pixels, to be cut off before use."""
+_CROPPED = ("imagenet-c", "stylized-imagenet", "cue-conflict")
+"""Sets whose published files are the 224 px that models see: resizing to 256 px and cropping would cut off margins."""
+_OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
+
+
+def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet:
+    """All images of a data set for models over `classes`, with warnings about what is not as published.
+
+    `part` is the folder of a condition inside a data set that holds many. Raises `InputError` naming file or option
+    where the source can't be read or has other classes.
+    """
+    space = space_of(data, source, classes)
+    kind, _, place = source.partition(":")
+    if kind in ("flat", "wds", "hf"):
+        if data in _VIDEO or data in _OF_FOLDERS or part:
+            raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
+        if kind == "flat":
+            images = flat.read(data, place, space, classes)
+        else:
+            records = (webdataset.read if kind == "wds" else huggingface.read)(data, place)
+            images = labelled(data, records, space, classes)
+    elif data in _VIDEO:
+        images = _VIDEO[data](data, Path(source), space)
+    elif data == "objectnet":
+        images = _read_objectnet(data, Path(source), space, classes)
+    elif data == "cue-conflict":
+        images = _read_cue_conflict(data, Path(source), space, classes)
+    elif data == "imagenet-p":
+        images = read_folder(data, part_of(data, Path(source), part), classes, space, (".mp4",))
+    elif archive := _cifar_archive(Path(source)):
+        images = _read_cifar(data, archive, space)
+    else:
+        images = read_folder(data, part_of(data, Path(source), part), classes, space)
+    if data in _CROPPED:
+        images = _each(images, cropped=True)
+    if data == "objectnet":
+        images = _each(images, border=_OBJECTNET_BORDER)
+    return replace(images, warnings=(*images.warnings, *_not_as_published(data, images, space, classes)))
+
+
+def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
+    """The class space of a data set; ObjectNet's is the one of its own `mappings` where these files are there."""
+    mappings = Path(source) / "mappings"
+    if data != "objectnet" or not mappings.is_dir():
+        return class_space(data, classes)
+    labels = read_json(mappings / "folder_to_objectnet_label.json")
+    names = read_json(mappings / "objectnet_to_imagenet_1k.json")
+    shared = {folder: names[label].split("; ") for folder, label in sorted(labels.items()) if label in names}
+    called = sorted({name for members in shared.values() for name in members})
+    position = understood(f"{mappings}", called, naming(classes.name, own_space(classes), classes)).label_of
+    if unknown := [name for name in called if name not in position]:
+        raise InputError(f"{mappings}: '{unknown[0]}' is no class of '{classes.name}' ({len(unknown)} names are not)")
+    members = {folder: [classes.keys[position[name]] for name in members] for folder, members in shared.items()}
+    return class_space(data, classes, members)
+
+
+def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, ImageSet]:
+    """All names of ObjectNet, shared with ImageNet or not, and all images, labelled with them.
+
+    Raises `InputError` where the source is no folder in the published layout.
+    """
+    folder, published = Path(source), facts("objectnet", classes)
+    if source.partition(":")[0] in ("flat", "wds", "hf"):
+        raise InputError(f"all names of objectnet are read from a folder in its published layout, not from '{source}'")
+    check_folder("objectnet", folder)
+    file = folder / "mappings" / "folder_to_objectnet_label.json"
+    labels = read_json(file) if file.is_file() else {}
+    keys = tuple(sorted(labels or (*published["classes"], *published.get("other folders", []))))
+    names = tuple(labels.get(key, key.replace("_", " ")) for key in keys)
+    known = ClassList("objectnet", keys, names, classes.prompts)
+    images = read_folder("objectnet", images_of("objectnet", folder), known)
+    items = tuple(replace(item, id=f"images/{item.id}", border=_OBJECTNET_BORDER) for item in images.items)
+    return known, replace(images, items=items)
+
+
+def _each(images: ImageSet, **changes: Any) -> ImageSet:
+    """The same images, each with these changes."""
+    return replace(images, items=tuple(replace(item, **changes) for item in images.items))
+
+
+def only_classes_of(space: ClassSpace, images: ImageSet) -> ImageSet:
+    """The images of a set over the models' classes that belong to a class of `space`; labels are still the models'."""
+    return replace(images, items=tuple(item for item in images.items if item.label in space.label_of))
+
+
+def relabelled(space: ClassSpace, images: ImageSet) -> ImageSet:
+    """The same images with the labels of `space`."""
+    items = tuple(replace(item, label=space.label_of[item.label]) for item in images.items)
+    return replace(images, items=items, space=space)
+
+
+def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
+    """Images of the shared classes; the folders of the others are known, and left alone."""
+    check_folder(name, folder)
+    images = images_of(name, folder)
+    others = facts(name, classes).get("other folders", [])
+    every = replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
+    found = read_folder(name, images, classes, every)
+    shared = tuple(replace(item, id=f"images/{item.id}") for item in found.items if item.label < len(space))
+    return replace(found, items=shared, space=space)
+
+
+def _cifar_archive(folder: Path) -> Path | None:
+    """The folder that holds `cifar-10-batches-py`, where `folder` is that one or the one inside."""
+    inner = "cifar-10-batches-py"
+    return folder.parent if folder.name == inner else folder if (folder / inner).is_dir() else None
+
+
+def _read_cifar(name: str, root: Path, space: ClassSpace) -> ImageSet:
+    """CIFAR-10's test images from the unpacked archive, whose checksums torchvision compares before it opens the file.
+
+    Raises `InputError` where they differ.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        images = CIFAR10(str(root), train=False)
+    except RuntimeError as error:
+        raise InputError(f"data set '{name}': {root}: {error}; unpack the archive anew") from None
+    file = root / CIFAR10.base_folder / "test_batch"
+    pairs = enumerate(zip(images.data, images.targets, strict=True))
+    items = [
+        Item(f"{space.keys[label]}/{i:05d}", file, label, content=partial(_png, pixels)) for i, (pixels, label) in pairs
+    ]
+    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space)
+
+
+def _png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _read_cue_conflict(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
+    """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture."""
+    images, label_of = read_folder(name, folder, classes, space), {key: i for i, key in enumerate(space.keys)}
+    items = []
+    for item in images.items:
+        named = re.fullmatch(r"(.+?)\d+-(.+?)\d+", item.path.stem)
+        if not named or label_of.get(named[1]) != item.label or named[2] not in label_of:
+            raise InputError(
+                f"data set '{name}': {item.path} should be called <shape><number>-<texture><number>, with the shape of "
+                f"its folder and a texture among {', '.join(space.keys[:3])}, ..."
+            )
+        items.append(replace(item, rival=label_of[named[2]]))
+    return replace(images, items=tuple(items))
+
+
+def _not_as_published(data: str, images: ImageSet, space: ClassSpace, classes: ClassList) -> Sequence[str]:
+    """A sentence for each number that differs: users work on subsets, and should know it."""
+    counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
+    published = facts(data, classes).get("images", counted)
+    with_members = {label for label, members in enumerate(space.members) if members}
+    found = with_members & {item.label for item in images.items}
+    warnings = []
+    if counted != published:
+        warnings.append(f"data set '{data}': {counted} {what}, {published} were published")
+    if found < with_members:
+        warnings.append(f"data set '{data}': images of {len(found)} of {len(with_members)} classes")
+    return warnings

@@ -1,0 +1,188 @@
+"""WebDataset shards in the layout of the `clip-benchmark/wds_*` sets: an image and a `.cls` a sample, `classnames.txt`.
+
+A label can also stand in a `.json` or a `.txt`, and be a text.
+
+Shards are streams: each is unpacked once into the cache folder, so that any image can be read at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from clip_robustness.cache import cache_folder, kept
+from clip_robustness.datasets.dataset import Item
+from clip_robustness.datasets.listing import IMAGES, is_hidden
+from clip_robustness.datasets.records import UNKNOWN, Records, optional, read_json
+from clip_robustness.datasets.vocabulary import is_number
+from clip_robustness.errors import InputError
+
+_IMAGES = tuple(ending[1:] for ending in IMAGES)
+_LARGEST = 1 << 28
+"""Bytes of a file that is unpacked: no image comes near."""
+_LABELS = ("cls", "json", "txt")
+_FIELDS = ("wnid", "synset", "class_name", "classname", "label_name", "class", "label", "cls")
+"""Where a `.json` may have the label; names before numbers, which names explain."""
+_LONGEST = 1000
+"""Characters of a label: what is longer is no class."""
+
+
+def read(data: str, urls: str) -> Records:
+    """All samples of `urls`, files or addresses with braces: `/path/{0..9}.tar`.
+
+    A shard that ends early gives what comes before the end, and a warning. Raises `InputError` for one that is missing
+    or holds no sample.
+    """
+    wds = optional("webdataset", data, f"wds:{urls}")
+    if urls.startswith("pipe:"):
+        raise InputError(f"data set '{data}': wds:{urls} would run a command; copy the shards and name the files")
+    shards = wds.shardlists.expand_urls(urls)
+    if missing := [s for s in shards if _is_local(s) and not Path(s).is_file()]:
+        raise InputError(
+            f"data set '{data}': there is no shard {missing[0]} ({len(missing)} of {len(shards)} are missing)"
+        )
+    if repeated := [shard for shard, times in Counter(shards).items() if times > 1]:
+        raise InputError(f"data set '{data}': wds:{urls} names the shard {repeated[0]} more than once")
+    items, labels, warnings = [], [], []
+    for shard, name in zip(shards, _names(shards), strict=True):
+        folder, index = _unpacked(wds, shard)
+        items += [Item(f"{name}/{key}", folder / file, UNKNOWN) for key, file, _ in index["samples"]]
+        labels += [label for _, _, label in index["samples"]]
+        warnings += [f"data set '{data}': shard {shard} {fault}" for fault in index["faults"]]
+    if not items:
+        raise InputError("; ".join([*warnings, f"data set '{data}': {urls} holds no image with a .cls file"]))
+    files = {file for shard in shards if (file := _classnames(shard))}
+    if len(names := {_lines(file) for file in files}) > 1:
+        raise InputError(
+            f"data set '{data}': {' and '.join(map(str, sorted(files)))} differ; read them as two data sets"
+        )
+    return Records(urls, tuple(items), tuple(labels), next(iter(names), ()), tuple(warnings))
+
+
+def _names(shards: Sequence[str]) -> list[str]:
+    """What ids of images begin with: the shard's stem, or, where several have it, as much of the path as it takes."""
+    paths = [Path(shard) for shard in shards]
+    times = Counter(path.stem for path in paths)
+    endings = Counter("/".join(p.parts[-n:]) for p in paths if times[p.stem] > 1 for n in range(1, len(p.parts) + 1))
+    return [
+        path.stem
+        if times[path.stem] == 1
+        else next(end for n in range(1, len(path.parts) + 1) if endings[end := "/".join(path.parts[-n:])] == 1)
+        for path in paths
+    ]
+
+
+def _is_local(shard: str) -> bool:
+    return "://" not in shard
+
+
+def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of a shard's images, and what is in it: (key, file, label) a sample, and what is wrong with it."""
+    identity = [shard]
+    if _is_local(shard):
+        status = Path(shard).stat()
+        identity = [str(Path(shard).resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    folder = cache_folder() / "unpacked" / hashlib.sha256("\n".join([*identity, *_IMAGES]).encode()).hexdigest()[:24]
+    kept(folder, lambda partial: _unpack(wds, shard, partial))
+    return folder, read_json(folder / "index.json")
+
+
+def _unpack(wds: Any, shard: str, folder: Path) -> None:
+    folder.mkdir()
+    faults: list[str] = []
+    samples: list[tuple[str, str, int | str]] = []
+    incomplete: list[str] = []
+    times = Counter[str]()
+
+    def found() -> Iterator[dict[str, Any]]:
+        try:
+            yield from wds.tariterators.group_by_keys(_files(wds, shard, faults))
+        except Exception as error:  # of tar, of gzip, of whatever else it may be compressed by, of the address
+            faults.append(f"can't be read to its end after {len(samples)} images ({error})")
+
+    for sample in found():
+        extension = next((e for e in _IMAGES if e in sample), None)
+        label = next((label for kind in _LABELS if (label := _label(kind, sample.get(kind, b""))) is not None), None)
+        if extension is None or label is None:
+            incomplete.append(sample["__key__"])
+            continue
+        file = folder / f"{len(samples):06d}.{extension}"
+        file.write_bytes(sample[extension])
+        if _is_local(shard):  # outcomes are kept for a file of this time: let it be the shard's, whenever unpacked
+            time = Path(shard).stat().st_mtime_ns
+            os.utime(file, ns=(time, time))
+        key = sample["__key__"]
+        times[key] += 1
+        samples.append((f"{key}#{times[key]}" if times[key] > 1 else key, file.name, label))
+    if incomplete:
+        faults.append(f"has {len(incomplete)} samples without an image or a label (first: {incomplete[0]})")
+    if repeated := [key for key, count in times.items() if count > 1]:
+        count = sum(times[key] - 1 for key in repeated)
+        faults.append(f"has {count} samples under names of others (first: {repeated[0]})")
+    (folder / "index.json").write_text(json.dumps({"samples": samples, "faults": faults}), encoding="utf-8")
+
+
+def _label(kind: str, content: bytes) -> int | str | None:
+    """What a member of a sample says its class is, if it does."""
+    value: Any = content.decode("utf-8-sig", errors="replace").strip()
+    if kind == "json":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+        if isinstance(value, dict):
+            value = next((found for field in _FIELDS if (found := value.get(field)) is not None), None)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+    if isinstance(value, str):
+        value = int(value) if is_number(value) else value.strip() or None
+        return value if not isinstance(value, str) or len(value) <= _LONGEST else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _files(wds: Any, shard: str, faults: list[str]) -> Iterator[dict[str, Any]]:
+    """Those that samples may have, none too large to hold: a small archive can unpack to more than the memory.
+
+    Nothing, `{}`, before a file of the name of one of its neighbours: there another sample begins.
+    """
+    sample, seen = None, set[str]()
+    with wds.gopen(shard) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+        for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+            path = PurePosixPath(member.name)
+            if not member.isreg() or path.suffix[1:].lower() not in (*_IMAGES, *_LABELS):
+                continue
+            if any(map(is_hidden, path.parts)):
+                continue
+            content = tar.extractfile(member)
+            if content is None or member.size > _LARGEST:
+                faults.append(f"has a file of {member.size} bytes, {member.name}, which is left out")
+                continue
+            stem = wds.tariterators.base_plus_ext(member.name)[0]
+            if stem != sample or member.name in seen:
+                yield {}
+                sample, seen = stem, set()
+            seen.add(member.name)
+            yield {"fname": member.name, "data": content.read(), "__url__": shard}
+
+
+def _classnames(shard: str) -> Path | None:
+    """`classnames.txt` beside a shard or above it."""
+    return next((file for place in Path(shard).parents[:2] if (file := place / "classnames.txt").is_file()), None)
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    """The name of class 0, of class 1, and so on. Raises `InputError` where one is missing."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a text file in UTF-8: {error}") from None
+    if empty := [number for number, line in enumerate(lines, 1) if not line.strip()]:
+        raise InputError(f"{file}: line {empty[0]} is empty; a name a line is expected, of classes 0, 1, ...")
+    return tuple(line.strip() for line in lines)

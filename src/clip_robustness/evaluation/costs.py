@@ -1,0 +1,138 @@
+"""What cells cost before they run: forward passes by a table, or the seconds that an earlier run measured.
+
+The same on every machine, so that shards agree about who does what: no data set is listed for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+from clip_robustness.conditions.condition import SEARCH, Condition, averaged_by
+from clip_robustness.errors import InputError
+from clip_robustness.evaluation.settings import Settings
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.results.results import read
+
+_FACTS = Path(__file__).parent.parent / "datasets" / "data"
+_FRAMES = 31
+"""Of a sequence of imagenet-p."""
+_NEIGHBOURS = 20
+"""Frames of a video beside an anchor."""
+_GRADIENT = 3
+"""Forward passes that one with its gradient takes as long as, about."""
+_PASSES = {
+    "fgsm": (1, 1),
+    "bim": (1, 5),
+    "mim": (1, 12),
+    "deepfool": (1, 22),
+    "transfer-fgsm": (2, 1),
+    "transfer-bim": (2, 10),
+    "transfer-mim": (2, 10),
+    "transfer-dim": (2, 16),
+    "typographic": (2, 0),
+    "pgd": (1, 130),
+    "apgd-ce": (1, 65),
+    "apgd-t": (1, 600),
+    "fab": (1, 600),
+    "square": (3300, 0),
+    "autoattack": (3300, 1250),
+    "universal": (10, 10),
+}
+"""Forward passes an image without a gradient, and with it: the means over models of 40 to 90% robust accuracy, of which
+an image that is wrong when clean takes one, and one that is fooled early a few. DeepFool's passes have gradients of
+several classes."""
+_CAPTION = (2, 20)
+_UNKNOWN = (1, 20)
+"""Of attacks that are not ours."""
+_STEPS_STOOD = 14
+"""Of the score-based attacks, by an image."""
+_TRIALS = 6
+"""Of a search for the smallest eps."""
+_DRAWING = {"imagenet-c": 1, "imagenet-p": _FRAMES, "stylized-local": 20, "typographic": 5}
+"""Passes that take as long as changing an image does."""
+
+
+def plain_and_traced(condition: Condition) -> tuple[float, float]:
+    """Forward passes an image, about: without gradients, and with."""
+    if condition.is_sequence:
+        return _FRAMES, 0
+    if condition.name in ("nes", "spsa"):
+        once: tuple[float, float] = (2 * condition.pairs * _STEPS_STOOD, 0)
+    else:
+        other = _UNKNOWN if condition.extended else (1, 0)
+        once = _CAPTION if condition.caption else _PASSES.get(condition.name, other)
+    searched = dict(condition.params).get("eps") == SEARCH and condition.name != "deepfool"
+    trials = _TRIALS if searched else 1
+    return trials * once[0], trials * once[1]
+
+
+def passes(condition: Condition) -> float:
+    """What an image takes, in forward passes."""
+    plain, traced = plain_and_traced(condition)
+    return plain + _GRADIENT * traced
+
+
+def images(settings: Settings, condition: Condition) -> int:
+    """How many a condition has, with the frames beside its anchors; data sets are taken to be as large as published."""
+    published = _published(settings.suite.settings.classes).get(condition.data, {})
+    sizes = (published.get("images", 50_000), settings.samples, condition.samples)
+    count = min(size for size in sizes if size is not None)
+    return count * (1 + _NEIGHBOURS) if condition.data in ("imagenet-vid-robust", "ytbb-robust") else count
+
+
+@cache
+def _published(classes: str) -> Mapping[str, Mapping[str, int]]:
+    file = _FACTS / f"{classes}.json"
+    found: Mapping[str, Mapping[str, int]] = json.loads(
+        (file if file.is_file() else _FACTS / "imagenet.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of what a run computes, in forward passes, or in seconds where `measured` (by condition and model) knows them."""
+
+    settings: Settings
+    measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def of(self, spec: ModelSpec, condition: Condition) -> float:
+        """Of one model under one condition; a mean over cells costs what they do."""
+        if condition.averaged:
+            return sum(self.of(spec, cell) for cell in averaged_by(condition, self.settings.suite.conditions))
+        known = self.measured.get((condition.path, spec.text))
+        return self._estimated(condition) * self._seconds_a_pass if known is None else known
+
+    def _estimated(self, condition: Condition) -> float:
+        return images(self.settings, condition) * (passes(condition) + _DRAWING.get(condition.name, 0))
+
+    @cached_property
+    def _seconds_a_pass(self) -> float:
+        """Makes what is estimated comparable with what was measured; 1 where nothing was."""
+        conditions = {condition.path: condition for condition in self.settings.suite.conditions}
+        known = {key: seconds for key, seconds in self.measured.items() if key[0] in conditions}
+        estimated = sum(self._estimated(conditions[path]) for path, _ in known)
+        return sum(known.values()) / estimated if estimated else 1.0
+
+
+def read_costs(settings: Settings) -> Costs:
+    """From the seconds in the results.json of `--costs`, and the table for cells that it has not or that took no time,
+    being stored already. Raises `InputError` for a file that is none."""
+    if settings.costs is None:
+        return Costs(settings)
+    try:
+        cells = read(settings.costs).cells
+    except (OSError, ValueError) as error:
+        raise InputError(f"--costs {settings.costs}: {error}; give the results.json of an earlier run") from None
+    conditions = [c for c in settings.suite.conditions if not c.averaged]
+    by_label = {(c.family, c.name, tuple(c.params)): c.path for c in conditions}
+    measured = {}
+    for cell in cells:
+        path = by_label.get((cell.family, cell.condition, tuple(cell.params.items())))
+        if path and cell.seconds:
+            measured[path, cell.model] = cell.seconds
+    return Costs(settings, measured)

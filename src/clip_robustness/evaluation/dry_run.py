@@ -1,0 +1,184 @@
+"""`--dry-run`: what a run would compute, and how long that takes, from a calibration of some seconds."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clip_robustness.conditions.condition import FROST, Condition
+from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.errors import NotRunError
+from clip_robustness.evaluation.costs import plain_and_traced, read_costs
+from clip_robustness.evaluation.kept import Kept, memory_limit
+from clip_robustness.evaluation.needs import needs
+from clip_robustness.evaluation.pixels import PixelSource
+from clip_robustness.evaluation.session import Bench
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.spec import ModelSpec
+
+_LONG_ENOUGH = 0.3
+"""Seconds that a speed is measured for."""
+_DRAWN = 3
+"""Images a thread that are prepared to time it."""
+_GB = 2**30
+
+
+@dataclass(frozen=True)
+class Line:
+    """A condition under all of its models: images over all of them, and seconds of what is not stored."""
+
+    condition: Condition
+    models: int
+    images: int
+    stored: int
+    passes: float
+    seconds: float
+
+
+def planned(settings: Settings, cells: Sequence[CellSpec], workers: int) -> Iterator[str]:
+    """The plan, a line a condition and then its sum. Raises `InputError` for what would stop the run."""
+    bench = Bench(settings)
+    speeds: dict[str, Speed] = {}
+    lines: list[Line] = []
+    wanted = needs(settings, cells)
+    computed = {condition.computation: condition for condition in wanted}
+    selected = dict.fromkeys(cell.condition for cell in cells)
+    yield f"{'condition':46} models  images  stored      passes       about"
+    for condition in dict.fromkeys([*selected, *wanted]):
+        if condition not in wanted:
+            other = computed.get(condition.computation)
+            how = f"computed with {other.path}" if other else f"the mean of the cells of {condition.averaged}"
+            yield f"{condition.path:46} {how}"
+            continue
+        try:
+            line = _line(bench, wanted[condition], condition, speeds)
+        except NotRunError as error:
+            yield f"{condition.path:46} not run: {error}"
+            continue
+        lines.append(line)
+        yield (
+            f"{condition.path:46} {line.models:6} {line.images:7} {line.stored:7} {line.passes:11.0f} "
+            f"{duration(line.seconds):>11}" + ("" if condition in selected else "  to compare with")
+        )
+    devices = max(1, min(workers, torch.cuda.device_count())) if bench.device.type == "cuda" else 1
+    seconds = sum(line.seconds for line in lines) / devices
+    yield ""
+    yield (
+        f"{len(cells)} cells of candidates, outcomes of {sum(line.models for line in lines)} (model, condition): "
+        f"{sum(line.images for line in lines)} images, {sum(line.stored for line in lines)} of them stored, "
+        f"{sum(line.passes for line in lines):.0f} forward passes; about {duration(seconds)} on {devices} x "
+        f"{bench.device}"
+    )
+    for model, speed in speeds.items():
+        plain, traced = (f"{1 / each:.0f}" for each in (speed.plain, speed.traced))
+        yield f"{model}: {plain} images/s in batches of {settings.batch_size}, {traced} with gradients"
+    yield _memory(bench.device, workers)
+    yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
+
+
+def _line(bench: Bench, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]) -> Line:
+    """Raises `NotRunError` for a condition without data."""
+    settings = bench.settings
+    images = bench.images(condition)
+    measured = read_costs(settings).measured
+    plain, traced = plain_and_traced(condition)
+    computed = most = 0
+    seconds, known = 0.0, settings.store_dir.exists()
+    for spec in specs:
+        question = bench.question(spec, condition)
+        missing = len(bench.evaluate.missing(*question) if known else images.items)
+        computed += missing
+        if whole := measured.get((condition.path, spec.text)):
+            seconds += missing * whole / len(images)
+        elif missing:
+            if spec.text not in speeds:
+                speeds[spec.text] = measured_speed(bench.classifier(spec), settings.batch_size)
+            speed = speeds[spec.text]
+            seconds += missing * (plain * speed.plain + traced * speed.traced)
+            most = max(most, missing)
+    drawing = most * _drawing(bench, question[0], condition, images) if most else 0.0
+    # a GPU works while the next images are prepared; a CPU has to do both
+    seconds = seconds + drawing if bench.device.type == "cpu" else max(seconds, drawing)
+    total = len(images) * len(specs)
+    return Line(condition, len(specs), total, total - computed, computed * (plain + traced), seconds)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image, of a forward pass and of one with the gradient of the image."""
+
+    plain: float
+    traced: float
+
+
+def measured_speed(classifier: Classifier, batch_size: int) -> Speed:
+    side = classifier.image_size
+    batch = torch.rand(batch_size, 3, side, side, device=classifier.mean.device)
+
+    def plain() -> Tensor:
+        with torch.inference_mode():
+            return classifier(batch)
+
+    def traced() -> Tensor:
+        images = batch.clone().requires_grad_()
+        return torch.autograd.grad(classifier(images).sum(), images)[0]
+
+    return Speed(*(_seconds(run) / batch_size for run in (plain, traced)))
+
+
+def _seconds(run: Callable[[], Tensor]) -> float:
+    """Of a call, after a first one, until the device has done it."""
+    run().sum().item()
+    began, calls = time.perf_counter(), 0
+    while time.perf_counter() - began < _LONG_ENOUGH:
+        run().sum().item()
+        calls += 1
+    return (time.perf_counter() - began) / calls
+
+
+def _drawing(bench: Bench, classifier: Classifier, condition: Condition, images: ImageSet) -> float:
+    """Seconds an image to read it and change it, by as many threads as a run has."""
+    frost = bench.settings.suite.source(FROST)
+    textures = read_textures(Path(frost)) if frost else None
+    pixels_of = PixelSource(bench.settings.seed, Kept(0), textures).of(condition, classifier)
+
+    def draw(item: Item) -> None:
+        with suppress(OSError):
+            pixels_of(item)
+
+    threads = max(2, torch.get_num_threads())
+    few = images.items[1 : 1 + _DRAWN * threads] or images.items
+    draw(images.items[0])  # pays for what is made once
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(draw, few))
+        return (time.perf_counter() - began) / len(few)
+
+
+def _memory(device: torch.device, workers: int) -> str:
+    """Of this process after loading the models and a batch, and what pixels may take beside it."""
+    # ru_maxrss is in KiB on Linux, in bytes on macOS
+    now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    kept = memory_limit() / workers
+    text = f"memory: {workers} x {now / _GB:.1f} GB for models and a batch, at most {kept / _GB:.1f} GB each for pixels"
+    if device.type == "cuda":
+        text += f", {torch.cuda.max_memory_allocated(device) / _GB:.1f} GB on the GPU"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """'2h05m', '3m20s' or '7.1s'."""
+    if seconds >= 3600:
+        return f"{seconds // 3600:.0f}h{seconds % 3600 // 60:02.0f}m"
+    return f"{seconds // 60:.0f}m{seconds % 60:02.0f}s" if seconds >= 60 else f"{seconds:.1f}s"

@@ -1,0 +1,454 @@
+"""Evaluate a cell: (model, condition, images) -> per-image outcomes, through the store."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_robustness.conditions.condition import CLEAN, DIFFICULTIES, TYPOGRAPHIC, UNIVERSAL, Condition
+from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.datasets.pixels import Pixels
+from clip_robustness.errors import InputError
+from clip_robustness.evaluation.attacking import Attacker, crafted_on
+from clip_robustness.evaluation.deadline import Deadline
+from clip_robustness.evaluation.file_stamps import Watch
+from clip_robustness.evaluation.fingerprint import code_version
+from clip_robustness.evaluation.kept import Kept, memory_limit
+from clip_robustness.evaluation.memory import bounded, is_out_of_memory, release
+from clip_robustness.evaluation.pixels import PixelSource, to_tensor
+from clip_robustness.evaluation.progress import Progress
+from clip_robustness.evaluation.store import About, Known, Store, block
+from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
+from clip_robustness.metrics.flips import flip_probabilities, top5_distances
+from clip_robustness.metrics.outcomes import Answer, Outcomes
+from clip_robustness.models.classifier import Classifier, predict, predictions_of
+from clip_robustness.models.projected import seen_through
+
+_READ_AT = 8 / 255
+_TOP = 5
+_FRAMES = 31
+"""Of most sequences; how many images make a batch depends on it."""
+
+
+def cell_key(
+    classifier: Classifier, condition: Condition, images: ImageSet, seed: int, device: str, made_with: str = ""
+) -> str:
+    """The name under which the outcomes of a cell are stored."""
+    of_model = classifier.fingerprint, classifier.code, device
+    of_data = images.name, images.space, seed, made_with
+    parts = (*of_model, condition.computation, code_version(condition), *of_data)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model under a condition on images, as it sees them; `guide` is as in `Evaluator`. `cell` is its name in the
+    store, `stamps` are those of the image files by id, as they were at first sight; who has none is left out."""
+
+    classifier: Classifier
+    condition: Condition
+    images: ImageSet
+    guide: Classifier | None
+    cell: str
+    stamps: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as a model sees it, float (3, side, side) in [0, 1], without and with what a condition does to it, and
+    the predictions for both; None where the condition has images of its own."""
+
+    item: Item
+    clean: Tensor | None
+    changed: Tensor
+    clean_prediction: int | None
+    prediction: int | None
+
+
+Told = tuple[list[tuple[str, Answer, str]], str]
+"""A batch: ids of images, answers, and digests of the files that were read; and what is to be said of it."""
+
+
+class Evaluator:
+    """Computes what the store does not know yet, in batches, and keeps each batch as soon as it is done."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        *,
+        device: torch.device,
+        seed: int = 0,
+        batch_size: int = 64,
+        limit_bytes: int | None = None,
+        frost: str | None = None,
+        deadline: Deadline | None = None,
+        watch: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Without a `store` it only `answers`. `limit_bytes`: of what is kept in memory for later, else a share of it.
+        `frost`: the folder of textures. After the `deadline` no block is begun. `watch` is told after each block how
+        far a cell is.
+
+        Raises `InputError` where a texture is missing.
+        """
+        self.device_type = device.type
+        """Of what computes: on another one logits are rounded in another way."""
+        self._own_store, self._device, self._seed, self._batch_size = store, device, seed, batch_size
+        self._deadline, self._told = deadline, watch
+        textures = read_textures(Path(frost)) if frost else None
+        kept = Kept(memory_limit() if limit_bytes is None else limit_bytes)
+        self._source = PixelSource(seed, kept, textures)
+        self._attacker = Attacker(device, batch_size, seed, kept)
+        self._watch = Watch()
+        self._faults: dict[tuple[Path, str], str] = {}
+        """(file, image id) -> why it could not be decoded."""
+        self._fitting: dict[tuple[str, str], int] = {}
+        """(model, name of a condition) -> the batch size that fits into memory, where that of the run does not."""
+
+    def made_with(self, condition: Condition) -> str:
+        """What the pixels of a condition depend on beside images, condition and seed."""
+        return self._source.made_with(condition)
+
+    def __call__(
+        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None = None
+    ) -> Outcomes:
+        """Outcomes for every image, in the order of the items, in the classes of the data set.
+
+        Attacks by transfer need a `guide`, a surrogate over the same classes; so do captions: the model itself over the
+        caption and something else. Raises `NotRunError` once the time is up.
+        """
+        began = time.perf_counter()
+        asked = self._question(classifier, condition, images, guide)
+        stored = self._known(asked)
+        known, notes, computed = stored.answers, list(stored.notes), False
+        lacking = stored.damaged > 0 or len(known) < len(images)
+        if lacking:
+            with self._store.claimed(asked.cell):
+                stored = self._known(asked)  # somebody may have computed it in the meantime
+                known = stored.answers
+                notes = list(stored.notes)
+                if stored.damaged:
+                    notes += self._store.mend(asked.cell)
+                missing = [item for item in images.items if item.id not in known]
+                right = sum(_is_right(condition, item, known[item.id]) for item in images.items if item.id in known)
+                self._check_time(known, images)
+                for answers, note in self._blocks(asked, missing):
+                    computed = True
+                    known.update((item.id, answer) for item, answer in answers)
+                    digests = [self._digest(asked, item) for item, _ in answers]
+                    notes += [n for n in (note, self._keep(asked, answers, digests, note)) if n and n not in notes]
+                    if self._told:
+                        right += sum(_is_right(condition, item, answer) for item, answer in answers)
+                        done = len(known), len(images), right, len(known) - len(images) + len(missing)
+                        self._told(Progress(classifier.name, condition.id, *done, time.perf_counter() - began))
+                    self._check_time(known, images)
+        if lacking and (changed := self._watch.changed(images.items)):
+            notes.append(
+                f"data set '{images.name}': {len(changed)} images were replaced or removed during the run (first: "
+                f"{changed[0]}) and are left out; run again for figures of one state of the data"
+            )
+        # Unreadable is not kept: the next run may find the file mended, mounted or permitted.
+        readable = [item for item in images.items if item.id in known]
+        unreadable = [item for item in images.items if item.id not in known]
+        answers_to = [_read_at(condition, item, known[item.id]) for item in readable]
+        predictions = np.array([answer.prediction for answer in answers_to], np.int64)
+        return Outcomes(
+            ids=tuple(item.id for item in readable),
+            labels=np.array([item.label for item in readable], np.int64),
+            predictions=predictions,
+            correct=np.array([_is_right(condition, item, known[item.id]) for item in readable], bool),
+            unreadable=tuple(item.id for item in unreadable),
+            fault=self._faults.get((unreadable[0].path, unreadable[0].id), "") if unreadable else "",
+            seconds=time.perf_counter() - began if computed else 0.0,
+            measures={name: np.array([a.measures[name] for a in answers_to]) for name in _names(answers_to)},
+            rivals=np.array([item.rival for item in readable], np.int64),
+            notes=tuple(notes),
+        )
+
+    def missing(
+        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None = None
+    ) -> list[Item]:
+        """Those of the images whose outcome is not stored."""
+        known = self._known(self._question(classifier, condition, images, guide)).answers
+        return [item for item in images.items if item.id not in known]
+
+    def answers(
+        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None, places: range
+    ) -> list[Told]:
+        """To the images at these places, whatever is stored; nothing is kept."""
+        asked = self._question(classifier, condition, images, guide)
+        items = images.items[places.start : places.stop]
+        return [
+            ([(item.id, answer, self._digest(asked, item)) for item, answer in block], note)
+            for block, note in self._blocks(asked, items)
+        ]
+
+    def keep(
+        self,
+        classifier: Classifier,
+        condition: Condition,
+        images: ImageSet,
+        guide: Classifier | None,
+        told: Told,
+    ) -> None:
+        """Store a batch of `answers` from elsewhere. Raises `InputError` where an image has another content there."""
+        asked = self._question(classifier, condition, images, guide)
+        by_id = {item.id: item for item in images.items}
+        batch, note = told
+        here = [(by_id[id], answer, digest) for id, answer, digest in batch if id in asked.stamps]
+        if other := [item for item, _, digest in here if self._digest(asked, item) != digest]:
+            raise InputError(
+                f"data set '{images.name}': {other[0].path} has another content on a node; copy the images there anew"
+            )
+        self._keep(asked, [(item, answer) for item, answer, _ in here], [digest for *_, digest in here], note)
+
+    def pictures(
+        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None = None
+    ) -> Iterator[Picture]:
+        """What the model sees of a few images, made anew; nothing of attacks that need all images, that run elsewhere,
+        or that take hundreds of passes an image, and of images that can't be decoded.
+
+        Of a sequence the first frame and the next one that is wrong. Attacks are seeded by image and do again what they
+        did, but for floating point.
+        """
+        if condition.name == UNIVERSAL or (condition.extended and not condition.caption and not condition.registered):
+            return
+        asked = self._question(classifier, condition, images, guide)
+        there = [item for item in images.items if item.id in asked.stamps]
+        size = self._fitting.get(_where(asked), self._batch_size)
+        for batch in self._prepared(asked, there, size):
+            seen = self._seen(asked, batch, size)
+            batch = [(item, pixels) for item, pixels in batch if item.id in seen]
+            if not batch:
+                continue
+            changed = torch.stack([seen[item.id] for item, _ in batch])
+            predictions = predict(asked.classifier, changed)
+            clean: Sequence[Tensor | None] = [None] * len(batch)
+            before: Sequence[int | None] = [None] * len(batch)
+            if condition.is_sequence or (condition.data == CLEAN.data and condition.family != "clean"):
+                clean_of = self._source.clean(asked.classifier)
+                as_is = [pixels[0] if condition.is_sequence else clean_of(item) for item, pixels in batch]
+                originals = to_tensor(np.stack(as_is), self._device)
+                clean, before = list(originals), predict(asked.classifier, originals)
+            items = [item for item, _ in batch]
+            yield from map(Picture, items, clean, changed, before, predictions)
+
+    def _seen(self, asked: Question, batch: Sequence[tuple[Item, Pixels]], size: int) -> dict[str, Tensor]:
+        """Image id -> what the model sees: float (3, side, side), of a sequence the first frame that is wrong."""
+        if asked.condition.attacked:
+            attacker = replace(self._attacker, size=size, seen={})  # knows what is crafted already
+            for _ in attacker.answers(asked.classifier, asked.condition, [list(batch)], asked.guide, []):
+                pass
+            return attacker.seen or {}
+        seen = {item.id: to_tensor(pixels, self._device) for item, pixels in batch}
+        if asked.condition.is_sequence:
+            for item, _ in batch:
+                predictions = predict(asked.classifier, seen[item.id])
+                wrong = (i for i, prediction in enumerate(predictions) if prediction != item.label)
+                seen[item.id] = seen[item.id][next(wrong, 0)]
+        return seen
+
+    @property
+    def _store(self) -> Store:
+        assert self._own_store is not None, "this evaluator only answers"
+        return self._own_store
+
+    def _question(
+        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None
+    ) -> Question:
+        classifier, stamps = seen_through(classifier, images.space), self._watch.stamps(images.items)
+        made_with = self._source.made_with(condition)
+        if guide is not None:
+            guide = seen_through(guide, images.space) if condition.on_surrogate else guide
+            made_with = f"{guide.fingerprint} {guide.code}"
+        if condition.name == UNIVERSAL:
+            some = crafted_on(images, self._seed)
+            made_with = repr([(i.id, self._content(i, stamps), _asked(condition, i)) for i in some])
+        if condition.name == TYPOGRAPHIC:
+            made_with = repr(classifier.classes.names)
+        cell = cell_key(classifier, condition, images, self._seed, self.device_type, made_with)
+        return Question(classifier, condition, images, guide, cell, stamps)
+
+    def _known(self, asked: Question) -> Known:
+        by_id = {item.id: item for item in asked.images.items}
+        what = {id: _asked(asked.condition, by_id[id]) for id in asked.stamps}
+        return self._store.known(asked.cell, asked.stamps, lambda id: self._content(by_id[id], asked.stamps), what)
+
+    def _content(self, item: Item, stamps: Mapping[str, str]) -> str:
+        """The digest of an image's file, '' where it can't be read."""
+        with suppress(OSError, KeyError):
+            return self._watch.digest(item, stamps[item.id])
+        return ""
+
+    def _digest(self, asked: Question, item: Item) -> str:
+        return self._watch.digest(item, asked.stamps[item.id])
+
+    def _check_time(self, known: Mapping[str, Answer], images: ImageSet) -> None:
+        if self._deadline and len(known) < len(images):
+            self._deadline.check(len(known), len(images))
+
+    def _blocks(self, asked: Question, items: Sequence[Item]) -> Iterator[tuple[list[tuple[Item, Answer]], str]]:
+        """The answers to those that can be decoded, block by block, with what is to be said of each.
+
+        A batch for which the memory does not suffice is tried again at half its size, and so are all that follow.
+        Raises `InputError` where it does not suffice for a single image.
+        """
+        name, condition = asked.classifier.name, asked.condition
+        where, done = _where(asked), set[str]()
+        while left := [item for item in items if item.id in asked.stamps and item.id not in done]:
+            if where not in self._fitting and condition.attacked:
+                models = [model for model in (asked.classifier, asked.guide) if model is not None]
+                self._fitting[where] = min(bounded(model, self._batch_size) for model in models)
+            size = self._fitting.get(where, self._batch_size)
+            note = ""
+            if size < self._batch_size:
+                note = (
+                    f"{name}: {condition.name} was computed {size} images at a time, {self._batch_size} do not fit "
+                    "into memory"
+                )
+            try:
+                for answers in self._answers(asked, left, size):
+                    done.update(item.id for item, _ in answers)
+                    yield answers, note
+                return
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise InputError(
+                        f"{name}: {condition.id} does not fit into memory, not even one image at a time"
+                    ) from error
+            self._fitting[where] = size // 2
+            release()
+
+    def _keep(self, asked: Question, answers: Sequence[tuple[Item, Answer]], digests: Sequence[str], note: str) -> str:
+        """Store a block; where that fails the figures are as good, and what is lost is said."""
+        if not answers:
+            return ""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        data = asked.images.name
+        condition, code = asked.condition, f"{code_version(asked.condition)}-{asked.classifier.code}"
+        about = About(
+            asked.classifier.name, condition.path, data, self._seed, code, now, note, condition.name, condition.params
+        )
+        given = {
+            item.id: (asked.stamps[item.id], digest, _asked(asked.condition, item))
+            for (item, _), digest in zip(answers, digests, strict=True)
+        }
+        try:
+            self._store.add(asked.cell, block(about, answers, given))
+        except OSError as error:
+            return f"outcomes could not be stored, another run computes them anew: {error.strerror or error}"
+        return ""
+
+    def _answers(self, asked: Question, items: Sequence[Item], size: int) -> Iterator[list[tuple[Item, Answer]]]:
+        """The answers to those that can be decoded, block by block; `size` images, or frames, pass at a time."""
+        classifier, condition = asked.classifier, asked.condition
+        batches = self._prepared(asked, items, size)
+        if condition.attacked:
+            some = crafted_on(asked.images, self._seed) if condition.name == UNIVERSAL else []
+            craft_set = self._prepared(asked, [item for item in some if item.id in asked.stamps], size)
+            self._attacker.size = size
+            yield from self._attacker.answers(classifier, condition, batches, asked.guide, craft_set)
+            return
+        for batch in batches:
+            if not batch:
+                continue
+            pixels = [pixels for _, pixels in batch]
+            if condition.is_sequence:
+                answers = self._on_sequences(classifier, condition, pixels, [item.label for item, _ in batch], size)
+            else:
+                tensor = to_tensor(np.stack(pixels), self._device)
+                answers = [Answer(prediction) for prediction in predict(classifier, tensor)]
+            yield [(item, answer) for (item, _), answer in zip(batch, answers, strict=True)]
+
+    def _prepared(self, asked: Question, items: Sequence[Item], size: int) -> Iterator[list[tuple[Item, Pixels]]]:
+        """Batches of decoded images, without those that can't be, or that are no longer the files of `stamps`; the next
+        one is prepared while the model works."""
+        pixels_of = self._source.of(asked.condition, asked.classifier)
+
+        def prepare(item: Item) -> tuple[Item, Pixels] | None:
+            try:
+                pixels = pixels_of(item)
+                self._digest(asked, item)
+                return (item, pixels) if item.stamp == asked.stamps[item.id] else None
+            except OSError as error:
+                self._faults[item.path, item.id] = str(error)
+                return None
+
+        count = max(1, size // _FRAMES) if asked.condition.is_sequence else size
+        blocks = [items[start : start + count] for start in range(0, len(items), count)]
+        with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
+            pending: list[Future[tuple[Item, Pixels] | None]] = []
+            for block in [*blocks, []]:
+                following = [pool.submit(prepare, item) for item in block]
+                yield [pair for future in pending if (pair := future.result()) is not None]
+                pending = following
+
+    def _on_sequences(
+        self,
+        classifier: Classifier,
+        condition: Condition,
+        sequences: Sequence[Pixels],
+        labels: Sequence[int],
+        size: int,
+    ) -> list[Answer]:
+        """An image whose frames are not all right has the class that they are mistaken for most often."""
+        tops = []
+        frames = np.concatenate(sequences)
+        for start in range(0, len(frames), size):
+            with torch.inference_mode():
+                logits = classifier.logits(to_tensor(frames[start : start + size], self._device))
+                predictions_of(classifier, logits)
+                tops.append(logits.topk(min(_TOP, logits.shape[1]), dim=1).indices.cpu())
+        ends = np.cumsum([len(sequence) for sequence in sequences])[:-1]
+        noise = condition["perturbation"] in NOISE_SEQUENCES
+        answers = []
+        for top, label in zip(np.split(torch.cat(tops).numpy(), ends), labels, strict=True):
+            wrong = top[:, 0][top[:, 0] != label]
+            measures = {}
+            for step in DIFFICULTIES:
+                measures[f"flips-{step}"] = float(flip_probabilities(top[None, :, 0], noise=noise, step=step)[0])
+                measures[f"top5-{step}"] = float(top5_distances(top[None], noise=noise, step=step)[0])
+            answers.append(Answer(int(np.bincount(wrong).argmax()) if len(wrong) else label, measures))
+        return answers
+
+
+def _asked(condition: Condition, item: Item) -> str:
+    """What an outcome depends on of an image beside its file: how it is cut, and, under attack and in sequences, its
+    labels. Everywhere else corrected labels need no other prediction."""
+    cut = f"{item.border}{'w' if item.cropped else ''}"
+    if condition.attacked or condition.is_sequence:
+        return " ".join(map(str, [cut, item.label, *sorted(item.also)]))
+    return cut
+
+
+def _where(asked: Question) -> tuple[str, str]:
+    """What the batch size that fits into memory depends on."""
+    return asked.classifier.fingerprint, asked.condition.name
+
+
+def _read_at(condition: Condition, item: Item, answer: Answer) -> Answer:
+    """Of an image's smallest eps, what is predicted at the eps of the condition; a search is read at 8/255."""
+    smallest = answer.measures.get("smallest_eps")
+    if smallest is None or smallest <= (condition.eps or _READ_AT):
+        return answer
+    return Answer(item.label, answer.measures)
+
+
+def _is_right(condition: Condition, item: Item, answer: Answer) -> bool:
+    return _read_at(condition, item, answer).prediction in (item.label, *item.also)
+
+
+def _names(answers: Sequence[Answer]) -> Sequence[str]:
+    return list(answers[0].measures) if answers else []

@@ -1,0 +1,48 @@
+"""What the image files of a run are: as they were when the run first looked, or they do not count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clip_robustness.datasets.dataset import Item
+
+
+@dataclass
+class Watch:
+    """Stamps of files at their first sight, and digests of contents, each read once. Threads may ask."""
+
+    _first: dict[Path, str] = field(default_factory=dict)
+    _digests: dict[tuple[Path, str, str], str] = field(default_factory=dict)
+
+    def stamps(self, items: Iterable[Item]) -> dict[str, str]:
+        """Image id -> stamp at first sight, for the files that were there: stored outcomes are of that state, and who
+        computes looks again."""
+        found = {}
+        for item in items:
+            if item.path not in self._first and (stamp := _stamp(item)):
+                self._first[item.path] = stamp
+            if item.path in self._first:
+                found[item.id] = self._first[item.path]
+        return found
+
+    def changed(self, items: Iterable[Item]) -> list[str]:
+        """Ids of those whose files were replaced or removed since."""
+        return [i.id for i in items if (first := self._first.get(i.path)) is not None and _stamp(i) != first]
+
+    def digest(self, item: Item, stamp: str) -> str:
+        """Of the content of a file of this stamp. Raises `OSError` where it can't be read."""
+        key = (item.path, item.id, stamp)
+        if key not in self._digests:
+            content = item.content() if item.content else item.path.read_bytes()
+            self._digests[key] = hashlib.blake2b(content, digest_size=8).hexdigest()
+        return self._digests[key]
+
+
+def _stamp(item: Item) -> str:
+    try:
+        return item.stamp
+    except OSError:
+        return ""

@@ -1,0 +1,97 @@
+"""The most telling failures of a cell: which, and their pictures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from clip_robustness.conditions.condition import reference
+from clip_robustness.evaluation.evaluator import Picture
+from clip_robustness.evaluation.fingerprint import code_version
+from clip_robustness.evaluation.session import Bench
+from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.results.gallery import Example, keep
+
+_SIDE = 128
+_ENLARGED = 10
+
+
+def pictures(bench: Bench, cell: CellSpec, count: int) -> str:
+    """Keep pictures of at most `count` failures of a measured cell in the store; returns their key, '' for none."""
+    if cell not in bench.measured:
+        return ""
+    condition, candidate, start = cell.condition, cell.candidate, reference(cell.condition)
+    ours, theirs, images = bench.measured[cell]
+    clean = bench.on_reference(candidate, condition) if start.data == condition.data and condition != start else None
+    baseline = bench.reference_of(candidate) if theirs else None
+    chosen = telling(ours, clean, theirs, count)
+    if not chosen:
+        return ""
+    model = bench.asked(candidate, condition)
+    parts = (model.fingerprint, condition.path, images.name, bench.settings.seed, chosen, baseline)
+    key = f"{code_version()}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
+    if not (bench.settings.gallery_dir / f"{key}.json").exists():
+        few = replace(images, items=tuple(item for item in images.items if item.id in chosen), anchors=())
+        made = bench.evaluate.pictures(model, condition, few, bench.guide(candidate, condition))
+        kept = examples(made, bench.names(condition), theirs)
+        with suppress(OSError):  # no room for pictures is no reason to lose the figures
+            keep(bench.settings.gallery_dir, key, sorted(kept, key=lambda example: chosen.index(example.image)))
+    return key
+
+
+def telling(ours: Outcomes, clean: Outcomes | None, theirs: Outcomes | None, count: int) -> list[str]:
+    """Ids of at most `count` failures, by `results.gallery.RULE`."""
+    was_right, other_right = _right(clean), _right(theirs)
+
+    def rank(id: str) -> tuple[bool, bool, str]:
+        right = was_right.get(id, clean is None)
+        return not (right and other_right.get(id, theirs is None)), not right, hashlib.sha256(id.encode()).hexdigest()
+
+    return sorted((id for id, right in _right(ours).items() if not right), key=rank)[:count]
+
+
+def _right(outcomes: Outcomes | None) -> Mapping[str, bool]:
+    return dict(zip(outcomes.ids, outcomes.correct.tolist(), strict=True)) if outcomes else {}
+
+
+def examples(pictures: Iterable[Picture], names: Sequence[str], theirs: Outcomes | None) -> Iterator[Example]:
+    """As they stand in a report. What is right when it is made again, by floating point, is left out."""
+    predicted = dict(zip(theirs.ids, theirs.predictions.tolist(), strict=True)) if theirs else {}
+    for p in pictures:
+        if p.prediction in (p.item.label, *p.item.also):
+            continue
+        name: Callable[[int | None], str] = lambda label: "" if label is None else names[label]  # noqa: E731
+        yield Example(
+            image=p.item.id,
+            label=name(p.item.label),
+            before=name(p.clean_prediction),
+            after=name(p.prediction),
+            supervised=name(predicted.get(p.item.id)),
+            clean=_jpeg(p.clean, p.item.border) if p.clean is not None else "",
+            changed=_jpeg(p.changed, p.item.border),
+            difference="" if p.clean is None else _jpeg(0.5 + _ENLARGED * (p.changed - p.clean), nearest=True),
+        )
+
+
+def _jpeg(image: Tensor, border: int = 0, *, nearest: bool = False) -> str:
+    """A data URI, at most 128 px. Who publishes images with a border that must be kept wherever they are shown gets
+    it back, in red."""
+    pixels = (255 * image.clamp(0, 1)).round().byte().movedim(0, -1).cpu().numpy()
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if max(picture.size) > _SIDE:
+        how = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+        picture = picture.resize((_SIDE, _SIDE), how)
+    if border:
+        picture = ImageOps.expand(picture, border, (255, 0, 0))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

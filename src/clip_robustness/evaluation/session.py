@@ -1,0 +1,368 @@
+"""Where models, data and the evaluator meet: what a run has loaded, and outcomes of it."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clip_robustness import models
+from clip_robustness.conditions.attacks.promises import check_attack
+from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference
+from clip_robustness.conditions.corruptions.promises import check_corruption
+from clip_robustness.datasets import load, places
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.dataset import ImageSet, sample, without
+from clip_robustness.errors import InputError, ModelWarning, NotRunError
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.fingerprint import code_version
+from clip_robustness.evaluation.progress import Progress
+from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.metrics.video import over_anchors
+from clip_robustness.mini import overlap as mini_overlap
+from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.device import set_up_device
+from clip_robustness.models.flags import flags
+from clip_robustness.models.spec import ModelSpec
+from clip_robustness.overlap.found import Found, Ids, read_ids
+from clip_robustness.overlap.found import read as read_overlap
+from clip_robustness.results import history
+
+if TYPE_CHECKING:
+    from clip_robustness.evaluation.cluster import Cluster
+    from clip_robustness.evaluation.doubt import Doubt
+
+_UNREADABLE_ALLOWED = 0.01
+
+
+class MissingDataError(NotRunError):
+    """The suite names no place for a data set: its cells are not run."""
+
+
+class Measured(NamedTuple):
+    """What came out of a cell: for the candidate, and for the baseline that it is compared with; and on which images,
+    as it may have ended early."""
+
+    ours: Outcomes
+    theirs: Outcomes | None
+    images: ImageSet
+
+
+@dataclass
+class Bench:
+    """Loads each model and reads each data set once."""
+
+    settings: Settings
+    watch: Callable[[Progress], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.device = set_up_device(self.settings.device)
+        self._classifiers: dict[tuple[str, str], Classifier] = {}
+        self._warnings: dict[tuple[str, str], list[str]] = {}
+        self._data: dict[tuple[str, str], ImageSet] = {}
+        self._images: dict[tuple[object, ...], ImageSet] = {}
+        self.measured: dict[CellSpec, Measured] = {}
+        self._flags: dict[ModelSpec, dict[str, float]] = {}
+        self._on_clean: dict[tuple[ModelSpec, Condition], Outcomes] = {}
+        self.doubts: dict[tuple[ModelSpec, Condition], Doubt] = {}
+        self.cluster: Cluster | None = None
+        excluded = self.settings.exclude_overlap
+        self._excluded: Ids = read_ids(excluded) if excluded else {}
+        self._all_should_be_named = excluded is not None
+
+    @cached_property
+    def evaluate(self) -> Evaluator:
+        settings = self.settings
+        return Evaluator(
+            Store(settings.store_dir),
+            device=self.device,
+            seed=settings.seed,
+            batch_size=settings.batch_size,
+            frost=settings.suite.source(FROST),
+            deadline=settings.deadline,
+            watch=lambda progress: self.watch(progress) if self.watch else None,
+        )
+
+    def classifier(self, spec: ModelSpec, classes: ClassList | None = None) -> Classifier:
+        """A model over the suite's classes, or, which only zero-shot models can, over others."""
+        key = (spec.text, classes.name if classes else "")
+        if key not in self._classifiers:
+            classes = classes or self._classes
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", ModelWarning)
+                try:
+                    self._classifiers[key] = models.load(spec, classes, self.device)
+                except InputError as error:  # what was warned of may be why
+                    said = [str(w.message) for w in caught if issubclass(w.category, ModelWarning)]
+                    raise type(error)("; ".join([str(error), *said])) from error
+            ours = [w for w in caught if issubclass(w.category, ModelWarning)]
+            self._warnings[key] = [str(w.message) for w in ours]
+            for other in (w for w in caught if w not in ours):
+                warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+        return self._classifiers[key]
+
+    @cached_property
+    def _classes(self) -> ClassList:
+        return class_list(self.settings.suite.classes)
+
+    @cached_property
+    def _objectnet(self) -> tuple[ClassList, ImageSet]:
+        return load.objectnet_in_full(self._source("objectnet"), self._classes)
+
+    def flags(self, spec: ModelSpec) -> dict[str, float]:
+        """What would make its figures under attack doubtful, 1 where it is so, else 0."""
+        if spec not in self._flags:
+            self._flags[spec] = {name: float(up) for name, up in flags(self.classifier(spec)).items()}
+        return self._flags[spec]
+
+    def asked(self, spec: ModelSpec, condition: Condition) -> Classifier:
+        """The model as a condition asks it. Raises `MissingDataError` for one that has none of the classes."""
+        if not condition.all_names:
+            return self.classifier(spec)
+        try:
+            return self.classifier(spec, self._objectnet[0])
+        except MissingDataError:
+            raise
+        except InputError as error:
+            raise MissingDataError(f"only a zero-shot model has all the classes: {error}") from None
+
+    def guide(self, spec: ModelSpec, condition: Condition) -> Classifier | None:
+        """What attacks by transfer are crafted on; for a caption, the model over it and a text that says nothing.
+
+        Raises `MissingDataError` for a caption that a model can't read.
+        """
+        if condition.caption:
+            texts = (condition.caption, "a photo")
+            try:
+                return self.classifier(_plainly(spec), ClassList(condition.name, texts, texts))
+            except InputError as error:
+                raise MissingDataError(f"only a zero-shot model can read a caption: {error}") from None
+        if not condition.on_surrogate:
+            return None
+        if self.settings.surrogate is None:
+            raise InputError(f"{condition.id}: no model to craft on; give --surrogate SPEC, or a supervised baseline")
+        return self.classifier(self.settings.surrogate)
+
+    def images(self, condition: Condition) -> ImageSet:
+        """The sampled images of a condition, labelled in its classes.
+
+        Raises `MissingDataError` where the suite does not say where they are.
+        """
+        counts = [count for count in (self.settings.samples, condition.samples) if count is not None]
+        data = self.settings.suite.data_of(condition)
+        key = (data, condition.part, condition.classes_of, condition.all_names, *counts)
+        if key not in self._images:
+            chosen = partial(sample, count=min(counts, default=None), seed=self.settings.seed)
+            images = self._objectnet[1] if condition.all_names else self._all_images(data, condition.part)
+            if condition.data == condition.classes_of:
+                self._images[key] = chosen(images)
+            else:
+                name = condition.classes_of
+                space = load.space_of(name, self._source(name), self._classes)
+                self._images[key] = load.relabelled(space, chosen(load.only_classes_of(space, images)))
+            if data in self._excluded:
+                self._images[key] = self._clean(data, self._images[key])
+            elif self._all_should_be_named:
+                said = f"data set '{data}': --exclude-overlap does not name it, all of its images stay"
+                self._images[key] = replace(self._images[key], warnings=(*self._images[key].warnings, said))
+        return self._images[key]
+
+    def names(self, condition: Condition) -> Sequence[str]:
+        """What a condition's labels are called."""
+        names, space = self._classes.names, self.images(condition).space
+        if condition.all_names:
+            return self._objectnet[0].names
+        if space is None:
+            return names
+        return [names[m[0]] if len(m) == 1 else key for key, m in zip(space.keys, space.members, strict=True)]
+
+    def without(self, ids: Ids) -> Bench:
+        """The same with the images of these ids, and no others, left out; what is loaded is shared."""
+        other = copy.copy(self)
+        other._excluded, other._images, other._all_should_be_named = ids, {}, False
+        other.measured, other._on_clean, other.doubts = {}, {}, {}
+        other.settings = replace(self.settings, stop_early=False)  # else the two would look at different images
+        return other
+
+    @cached_property
+    def overlap(self) -> Found:
+        """What is known of near-duplicates. The drawn world is analysed when this is asked for the first time."""
+        suite = self.settings.suite
+        assert suite.overlap is not None
+        if suite.overlap != mini_overlap.PRETRAINING:
+            return read_overlap(Path(suite.overlap))
+        asked = dict.fromkeys(suite.data_of(c) for c in suite.conditions if c.family == "overlap")
+        names = [name for name in asked if suite.source(name)]
+        return mini_overlap.found([self._all_images(name, "") for name in names], self.device)
+
+    def overlapping(self, data: str) -> frozenset[str]:
+        """The ids of a data set's images that overlap. Raises `MissingDataError` where nobody looked."""
+        if data not in self.overlap.data:
+            raise MissingDataError(
+                f"{self.settings.suite.overlap} does not say which images of {data} overlap with the pre-training set; "
+                f"run clip-robustness overlap with --data {data}, too"
+            )
+        return self.overlap.ids[data]
+
+    def _clean(self, data: str, images: ImageSet) -> ImageSet:
+        """Raises `InputError` where the ids are those of another copy of the data set, or of all of the images."""
+        ids = self._excluded[data]
+        every = {item.id for known, found in self._data.items() if known[0] == data for item in found.items}
+        every |= {item.id for item in images.items}
+        if ids and not ids & every:
+            raise InputError(
+                f"data set '{data}': none of the {len(ids)} overlapping images is in it (first: {min(ids)}); "
+                "look for overlap in this copy of it"
+            )
+        clean = without(images, ids)
+        if not clean.items:
+            raise InputError(f"data set '{data}': all {len(images)} images overlap with the pre-training set")
+        return clean
+
+    def _all_images(self, name: str, part: str) -> ImageSet:
+        if (name, part) not in self._data:
+            self._data[name, part] = load.load(name, self._source(name), self._classes, part)
+        return self._data[name, part]
+
+    def _source(self, name: str) -> str:
+        suite = self.settings.suite
+        source = suite.source(name)
+        if source is None:
+            raise MissingDataError(f'no data: add {name} = "/path/to/{name}" under [data] in {suite.file}')
+        return places.folder(source)
+
+    def check(self) -> None:
+        """Load every model, list every data set that the suite names and open the store that will be written to, so
+        that mistakes show before hours are spent."""
+        for plugin, condition in {c.registered: c for c in self.settings.suite.conditions}.items():
+            if plugin and plugin.kind == "corruption":
+                check_corruption(plugin)
+            elif plugin:
+                check_attack(plugin, self.classifier(self.settings.candidates[0]), condition.eps or 1.0)
+        for condition in self.settings.suite.conditions:
+            with suppress(MissingDataError):
+                self.images(condition)
+            for spec in self.settings.candidates:
+                with suppress(MissingDataError):
+                    self.asked(spec, condition)
+                    self.guide(spec, condition)
+        if (place := self.settings.suite.overlap) is not None and not place.startswith("mini:"):
+            _ = self.overlap
+        for spec in (*self.settings.candidates, *self.settings.supervised):
+            self.classifier(spec)
+        _ = self.evaluate, self.before
+
+    def described_models(self) -> list[dict[str, Any]]:
+        """What results.json says of the models."""
+        by_role = {"candidate": self.settings.candidates, "supervised": self.settings.supervised}
+        return [self._described(spec, role) for role, specs in by_role.items() for spec in specs]
+
+    def _described(self, spec: ModelSpec, role: str) -> dict[str, Any]:
+        classifier = self.classifier(spec)
+        return {
+            "model": spec.text,
+            "role": role,
+            "spec": spec.written,
+            "fingerprint": classifier.fingerprint,
+            "image_size": classifier.image_size,
+            "mean": [round(value, 6) for value in classifier.mean.flatten().tolist()],
+            "std": [round(value, 6) for value in classifier.std.flatten().tolist()],
+            "interpolation": classifier.interpolation,
+            "crop": classifier.crop,
+            "classes": len(classifier.classes),
+            "prompts": classifier.prompts,
+            "precision": classifier.precision,
+            "device": str(self.device),
+            "warnings": self._warnings[spec.text, ""],
+        }
+
+    @cached_property
+    def before(self) -> history.Run | None:
+        """The recorded run to compare with."""
+        settings = self.settings
+        if settings.compare is None:
+            return None
+        return history.find(settings.history_dir, settings.compare, settings.suite.name)
+
+    def right(self, cell: CellSpec) -> history.Right:
+        """What a model gets right of a cell, no mean over cells, as far as it was looked at."""
+        known = self.measured.get(cell)
+        ours = known.ours if known else self.outcomes(cell.candidate, cell.condition)
+        images = known.images if known else self.images(cell.condition)
+        made_with, files = self.made_with(cell), sizes(ours, images)
+        code = self.code(cell)
+        return history.Right(cell.candidate.text, cell.condition.path, ours.ids, ours.correct, files, made_with, code)
+
+    def code(self, cell: CellSpec) -> dict[str, str]:
+        """The versions of the code that a cell's outcomes depend on, ours and the libraries': of the condition, and of
+        what builds models of the candidate's kind. A user's own factory is part of the candidate."""
+        version, _, kind = self.asked(cell.candidate, cell.condition).code.partition("@")
+        of_kind = {} if kind.startswith("python:") else {kind: version}
+        return {"condition": code_version(cell.condition), **of_kind}
+
+    def made_with(self, cell: CellSpec) -> str:
+        """What the pixels of a cell depend on beside images, condition, seed, code and the model itself."""
+        guide = self.guide(cell.candidate, cell.condition) if cell.condition.on_surrogate else None
+        return guide.fingerprint if guide else self.evaluate.made_with(cell.condition)
+
+    def outcomes(self, spec: ModelSpec, condition: Condition, images: ImageSet | None = None) -> Outcomes:
+        """On all images of a condition, or on some; the clean ones, which others are compared with, stay known."""
+        if condition.family != "clean":
+            return self._evaluated(spec, condition, images)
+        if (spec, condition) not in self._on_clean:
+            self._on_clean[spec, condition] = self._evaluated(spec, condition)
+        return self._on_clean[spec, condition]
+
+    def on_reference(self, spec: ModelSpec, condition: Condition) -> Outcomes:
+        """On the clean images that a condition is compared with."""
+        return self.outcomes(spec, reference(condition))
+
+    def _evaluated(self, spec: ModelSpec, condition: Condition, images: ImageSet | None = None) -> Outcomes:
+        elsewhere = self.cluster.wait(spec, condition) if self.cluster else 0.0
+        classifier, _, everything, guide = self.question(spec, condition)
+        images = images or everything
+        outcomes = self.evaluate(classifier, condition, images, guide)
+        outcomes = replace(outcomes, seconds=outcomes.seconds + elsewhere)
+        if outcomes.unreadable:
+            sentence = (
+                f"data set '{images.name}': {len(outcomes.unreadable)} of {len(images)} images can't be decoded, or "
+                f"changed during the run (first: {outcomes.fault or outcomes.unreadable[0]})"
+            )
+            if len(outcomes.unreadable) > _UNREADABLE_ALLOWED * len(images):
+                raise InputError(f"{sentence}, more than {_UNREADABLE_ALLOWED:.0%}")
+            outcomes = replace(outcomes, notes=(*outcomes.notes, sentence))
+        return over_anchors(outcomes, images.anchors) if images.anchors else outcomes
+
+    def question(
+        self, spec: ModelSpec, condition: Condition
+    ) -> tuple[Classifier, Condition, ImageSet, Classifier | None]:
+        """What the evaluator is asked for a model under a condition. Raises `MissingDataError`."""
+        images = self.images(condition)
+        return self.asked(spec, condition), condition, images, self.guide(spec, condition)
+
+    def reference_of(self, candidate: ModelSpec) -> ModelSpec | None:
+        """The supervised baseline whose clean accuracy is closest to the candidate's: the benchmark's question is
+        whether a candidate is as robust as a supervised model *of the same clean accuracy*."""
+        baselines = self.settings.supervised
+        if len(baselines) < 2:
+            return baselines[0] if baselines else None
+        own = self.on_reference(candidate, CLEAN).correct.mean()
+        return min(baselines, key=lambda spec: abs(self.on_reference(spec, CLEAN).correct.mean() - own))
+
+
+def _plainly(spec: ModelSpec) -> ModelSpec:
+    """The same model, asked for texts as they are."""
+    return replace(spec, options=replace(spec.options, prompts="as-is", class_names=None))
+
+
+def sizes(outcomes: Outcomes, images: ImageSet) -> tuple[int, ...]:
+    """Of the files, in bytes, in the order of the outcomes: an image that was replaced is another one."""
+    files = {item.id: item.path for item in images.items}
+    return tuple(files[id].stat().st_size for id in outcomes.ids)

@@ -1,0 +1,172 @@
+"""How surprising the images would be if a limit were kept, or broken: one-sided p-values for the gate.
+
+`worse` is the probability of evidence as strong if the true figure were just at the bound, which is the worst case of
+a kept limit; `holds` is the same for a broken one. Those of shares and of their differences are exact, not asymptotic:
+a gate's errors lie in the tails, where normal approximations are at their worst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv, ndtri, stdtr
+
+from clip_robustness.metrics.binomial import at_most, exactly, more_than
+from clip_robustness.metrics.intervals import Correct, Estimate
+from clip_robustness.metrics.trend import Trend, redrawn_robustness
+
+_LEFT_OUT = 1e-5
+"""Of the probability, what a nuisance parameter may lie outside its interval with (Berger & Boos 1994); it is added to
+the p-value."""
+_UNLIKELY = 1e-9
+_GRID = 48
+
+
+@dataclass(frozen=True)
+class Tail:
+    worse: float
+    holds: float
+
+    def mirrored(self) -> Tail:
+        return Tail(self.holds, self.worse)
+
+
+def share(correct: Correct, bound: float) -> Tail:
+    """Of an accuracy that is to be at least `bound`: the exact binomial test."""
+    n, right = len(correct), int(correct.sum())
+    return Tail(float(at_most(right, n, bound)), float(more_than(right - 1, n, bound)))
+
+
+def paired(first: Correct, second: Correct, bound: float) -> Tail:
+    """Of accuracy(first) - accuracy(second) on the same images, which is to be at least `bound`, in (-1, 1).
+
+    McNemar's exact test where `bound` is 0, else the exact unconditional test that is ordered by Tango's score
+    statistic (Tango 1998, Statistics in Medicine 17, 891-908).
+    """
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    return Tail(_paired(won, lost, len(first), bound), _paired(lost, won, len(first), -bound))
+
+
+def unpaired(first: Correct, second: Correct, bound: float) -> Tail:
+    """Of accuracy(first) - accuracy(second) on different images, which is to be at least `bound`: the exact
+    unconditional test that is ordered by the difference."""
+    one, other = (int(first.sum()), len(first)), (int(second.sum()), len(second))
+    return Tail(_unpaired(*one, *other, bound), _unpaired(*other, *one, -bound))
+
+
+def mean_at_most(scores: NDArray[np.float64], bound: float) -> Tail:
+    """Of a mean of per-image scores (n,) that is to be at most `bound`: Student's t test."""
+    if np.ptp(scores) == 0:  # nothing to estimate an error from: as if one image were at the bound's other side
+        scores = np.append(scores, 1.0 if scores[0] <= bound else 0.0)
+    n = len(scores)
+    t = (scores.mean() - bound) / scores.std(ddof=1) * np.sqrt(n)
+    return Tail(float(stdtr(n - 1, -t)), float(stdtr(n - 1, t)))
+
+
+def median_at_least(values: NDArray[np.float64], bound: float) -> Tail:
+    """Of a median of values (n,) that is to be at least `bound`: the exact sign test."""
+    n = len(values)
+    return Tail(
+        float(more_than(int((values < bound).sum()) - 1, n, 0.5)),
+        float(more_than(int((values > bound).sum()) - 1, n, 0.5)),
+    )
+
+
+def effective_robustness(trend: Trend, shifted: Correct, clean: Correct, bound: float) -> Tail:
+    """Of an effective robustness that is to be at least `bound`: the bootstrap, in logit space."""
+    draws = redrawn_robustness(trend, shifted, clean)
+    return Tail(
+        float((1 + (draws >= bound).sum()) / (1 + len(draws))),
+        float((1 + (draws <= bound).sum()) / (1 + len(draws))),
+    )
+
+
+def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0) -> list[bool]:
+    """Holm 1979: which hypotheses are rejected, so that a true one is with a probability of at most `alpha`.
+
+    Where these are a part of more `hypotheses`, none is rejected that would not be among all of them.
+    """
+    rejects = [False] * len(p_values)
+    count = max(hypotheses, len(p_values))
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if p_values[i] > alpha / (count - rank):
+            break
+        rejects[i] = True
+    return rejects
+
+
+def images_to_decide(estimate: Estimate, n: int, bound: float, alpha: float, power: float = 0.8) -> int | None:
+    """How many images would settle on which side of `bound` the figure is, with probability `power`, if it is what it
+    seems; by the normal approximation. None where it seems to be at the bound, or beyond ten million."""
+    deviation = (estimate.high - estimate.low) / (2 * ndtri(0.975)) * np.sqrt(n)
+    away = abs(estimate.value - bound)
+    if away == 0 or deviation == 0:
+        return None
+    needed = float(((ndtri(1 - alpha) + ndtri(power)) * deviation / away) ** 2)
+    return max(n + 1, int(np.ceil(needed))) if needed < 1e7 else None
+
+
+def _paired(won: int, lost: int, n: int, bound: float) -> float:
+    """P of as few won and as many lost images, at most, if the true difference is at least `bound`."""
+    if not -1 < bound < 1:
+        return 1.0 if bound <= -1 else 0.0
+    if bound == 0:
+        return float(at_most(won, won + lost, 0.5))
+    observed = _tango(np.array([won]), np.array([lost]), n, bound)[0] + 1e-9
+    discordant = _nuisance(won + lost, n, low=abs(bound), high=1.0)
+    counts = _likely(n, discordant)
+    # Per number of discordant images, the fewest lost ones that are as strong evidence: the statistic falls with them.
+    least = _first(lambda c: _tango(counts - c, c, n, bound) <= observed, counts)
+    lost_share = (discordant - bound) / 2 / discordant
+    tails = more_than(least - 1, counts, lost_share[:, None])
+    return _worst((exactly(counts, n, discordant[:, None]) * tails).sum(1))
+
+
+def _tango(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, bound: float) -> NDArray[np.float64]:
+    """(won - lost) / n - bound, over its standard error where the difference is `bound`."""
+    b = -won - lost + (2 * n - won + lost) * bound
+    q = (np.sqrt(np.maximum(b * b + 8 * n * lost * bound * (1 - bound), 0)) - b) / (4 * n)
+    variance = n * (2 * q + bound * (1 - bound))
+    return np.asarray((won - lost - n * bound) / np.sqrt(np.maximum(variance, 1e-12)))
+
+
+def _unpaired(right: int, n: int, other_right: int, other_n: int, bound: float) -> float:
+    others = _nuisance(other_right, other_n, low=max(0.0, -bound), high=min(1.0, 1 - bound))
+    counts = _likely(n, np.clip(others + bound, 0, 1))
+    observed = right / n - other_right / other_n
+    least = np.ceil((counts / n - observed) * other_n - 1e-9)
+    tails = more_than(least - 1, other_n, others[:, None])
+    return _worst((exactly(counts, n, np.clip(others + bound, 0, 1)[:, None]) * tails).sum(1))
+
+
+def _nuisance(count: int, n: int, low: float, high: float) -> NDArray[np.float64]:
+    """Shares that are plausible where `count` of n were seen, within [low, high]."""
+    least = betaincinv(count, n - count + 1, _LEFT_OUT / 2) if count else 0.0
+    most = 1 - betaincinv(n - count, count + 1, _LEFT_OUT / 2) if count < n else 1.0
+    return np.clip(np.linspace(least, most, _GRID), low, high)
+
+
+def _likely(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Counts of n that are not all but impossible for any of the shares, by Bernstein's inequality."""
+    p = np.array([shares.min(), shares.max()])
+    rare = -np.log(_UNLIKELY)
+    away = rare / 3 + np.sqrt(rare * rare / 9 + 2 * rare * n * p * (1 - p))
+    return np.arange(max(0, int(n * p[0] - away[0])), min(n, int(n * p[1] + away[1]) + 1) + 1)
+
+
+def _first(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], most: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Element by element the first c from 0 to `most` from which on `holds(c)`; most + 1 where none does. Bisection."""
+    low, high = np.zeros_like(most), most + 1
+    while (low < high).any():
+        middle = (low + high) // 2
+        true = (middle > most) | holds(np.minimum(middle, most))
+        low, high = np.where(true, low, middle + 1), np.where(true, middle, high)
+        low = np.minimum(low, high)
+    return high
+
+
+def _worst(tails: NDArray[np.float64]) -> float:
+    return float(min(1.0, tails.max() + _LEFT_OUT))

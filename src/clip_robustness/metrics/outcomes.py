@@ -1,0 +1,50 @@
+"""What evaluating a cell gives: one prediction per image, and for videos one verdict per anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from clip_robustness.metrics.intervals import Correct
+
+NEVER = 2.0
+"""The smallest eps of an image that no eps up to the largest fools: more than any pixel value can change."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model made of one image: the class that it predicts, and named figures, such as how often it changed its
+    mind along a sequence."""
+
+    prediction: int
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Predictions of one model under one condition, in the order of the image ids.
+
+    `labels` and `predictions` are int64 (n,), `correct` is bool (n,): an image may have more labels than the one here.
+    `unreadable` names the images that could not be decoded, `fault` says why the first of them; they are in none of
+    them. `seconds` is what was spent
+    computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
+    images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
+    pretend to show, by their texture or by a written word; -1: none. `notes` are sentences on how they came about.
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    correct: Correct
+    unreadable: tuple[str, ...] = ()
+    fault: str = ""
+    seconds: float = 0.0
+    others: dict[str, Correct] = field(default_factory=dict)
+    measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    rivals: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,134 @@
+"""Effective robustness (Taori et al. 2020, "Measuring robustness to natural distribution shifts").
+
+Among supervised models the accuracy under a natural shift follows the clean accuracy, on a straight line in logit
+space. Effective robustness is how far above that line a model is. For sets with classes of their own the clean accuracy
+is the one on the same classes.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+
+from clip_robustness.metrics.intervals import Correct, Estimate, accuracy
+
+_DATA = Path(__file__).parent / "data"
+_DRAWS = 5000
+_FAR, _GAP = 4.0, 0.1
+_EDGE = 1e-4
+"""Shares are kept so far from 0 and 1, where the logit ends: imagenet-a has models at 0."""
+
+Lines = NDArray[np.float64]
+"""Slopes and intercepts in logit space, shape (n, 2)."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A line in logit space, fitted by least squares over `models` supervised models; `r2` is its R squared there.
+
+    `resampled` are the lines that bootstrap samples of the models give, `spread` is the models' standard deviation
+    about the line, in logits.
+    """
+
+    line: Lines
+    r2: float
+    models: int
+    resampled: Lines
+    spread: float
+    source: str = "published trend"
+
+    def __call__(self, clean: float) -> float:
+        """Clean accuracy -> the accuracy under shift that the trend predicts; shares."""
+        return float(_predicted(self.line, clean)[0])
+
+    def band(self, clean: float) -> tuple[float, float]:
+        """The 95% interval of the prediction, for the models that the trend happens to be fitted on."""
+        low, high = np.quantile(_predicted(self.resampled, clean), (0.025, 0.975))
+        return float(low), float(high)
+
+    def lowest(self, clean: float) -> float:
+        """The accuracy that a model has which is further below the line than next to any of those it is fitted on."""
+        return float(expit(_logits(self(clean)) - _FAR * self.spread))
+
+
+def fit(clean: ArrayLike, shifted: ArrayLike) -> Trend:
+    """Fit the trend to shares (n,) of supervised models. Needs at least three models."""
+    x, y = _logits(clean), _logits(shifted)
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(x), (_DRAWS, len(x)))
+    line = _least_squares(x[None], y[None])
+    residuals = y - (line[0, 0] * x + line[0, 1])
+    r2, spread = float(1 - residuals.var() / y.var()), float(residuals.std(ddof=2))
+    return Trend(line, r2, len(x), _least_squares(x[draws], y[draws]), spread)
+
+
+@cache
+def published(shift: str) -> Trend | None:
+    """The trend of a natural shift, over published accuracies of models trained on ImageNet-1k alone; else None."""
+    pairs = published_accuracies(shift)
+    return None if pairs is None else fit(*pairs.T)
+
+
+@cache
+def published_accuracies(shift: str) -> NDArray[np.float64] | None:
+    """Clean accuracy and accuracy under a natural shift of these models, shares (models, 2); None where there are
+    none."""
+    for file in sorted(_DATA.glob("trend_*.csv")):
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+        clean = f"clean-{shift}-classes" if f"clean-{shift}-classes" in rows[0] else "imagenet"
+        if shift in rows[0] and shift != "imagenet":
+            return np.array([(row[clean], row[shift]) for row in rows if row[clean] and row[shift]], float)
+    return None
+
+
+def effective_robustness(trend: Trend, shifted: Correct, clean: Correct) -> Estimate:
+    """Accuracy under shift minus what the trend predicts from the clean accuracy.
+
+    The 95% interval holds what both samples of images and the choice of the trend's models leave open: percentiles
+    over draws of all three.
+    """
+    low, high = np.quantile(redrawn_robustness(trend, shifted, clean), (0.025, 0.975))
+    return Estimate(float(shifted.mean()) - trend(float(clean.mean())), float(low), float(high))
+
+
+def far_below(trend: Trend, shifted: Correct, clean: Correct) -> bool:
+    """Whether an accuracy under shift is implausibly low: four standard deviations and ten points below the trend, and
+    not because there are few images."""
+    at_least, most = accuracy(clean).low, accuracy(shifted).high
+    return most < min(trend.lowest(at_least), trend(at_least) - _GAP)
+
+
+def redrawn_robustness(trend: Trend, shifted: Correct, clean: Correct) -> NDArray[np.float64]:
+    """Effective robustness, (draws,), for accuracies that the images are compatible with.
+
+    They are drawn from Jeffreys' posterior: a resampled 0 or 100% would always be the same, as if it were certain.
+    """
+    rng = np.random.default_rng(0)
+
+    def redrawn(correct: Correct) -> NDArray[np.float64]:
+        right = int(correct.sum())
+        return rng.beta(right + 0.5, len(correct) - right + 0.5, _DRAWS)
+
+    return redrawn(shifted) - _predicted(trend.resampled, redrawn(clean))
+
+
+def _logits(shares: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(np.asarray(shares, float), _EDGE, 1 - _EDGE)))
+
+
+def _least_squares(x: NDArray[np.float64], y: NDArray[np.float64]) -> Lines:
+    """A line for each row of x and y, shapes (lines, n)."""
+    dx, dy = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    slopes = (dx * dy).sum(1) / (dx * dx).sum(1)
+    return np.stack([slopes, y.mean(1) - slopes * x.mean(1)], axis=1)
+
+
+def _predicted(lines: Lines, clean: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(expit(lines[:, 0] * _logits(clean) + lines[:, 1]))

@@ -1,0 +1,1 @@
+"""Learned prompts: `clip-robustness prompts search`."""

@@ -1,0 +1,354 @@
+"""The results of a run as data: results.json is the truth, every other report is a view of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from clip_robustness.metrics.intervals import Correct
+
+SCHEMA = 3
+FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A share with its 95% interval."""
+
+    value: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The supervised baseline that a candidate's cell is compared with, on the same images."""
+
+    model: str
+    accuracy: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A limit of a rule, and what the images say of it.
+
+    `p_worse` is the probability of evidence as strong against the limit if the figure were just at `bound`, `p_holds`
+    of evidence as strong for it; `more_images` would decide an inconclusive one, None where no number is likely to.
+    `weak`: a known weakness, which is expected to fail.
+    """
+
+    limit: str
+    bound: float
+    value: float
+    ci95: tuple[float, float]
+    p_worse: float
+    p_holds: float
+    status: str
+    reason: str
+    more_images: int | None = None
+    weak: bool = False
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A candidate's cell against a recorded run, on the images of both; `fixed` and `broken` are ids of images.
+
+    `difference` None: the two can't be compared, and `reason` says why. `before` is the earlier accuracy.
+    """
+
+    run: str
+    model: str
+    reason: str = ""
+    n: int = 0
+    before: float | None = None
+    difference: Figure | None = None
+    fixed: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How many images of one class were taken for another."""
+
+    label: str
+    predicted: str
+    count: int
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Which images of a cell are right: `images` stands for their ids in their order, `right` is a bit each, base64."""
+
+    images: str
+    right: str
+
+    @staticmethod
+    def of(ids: Sequence[str], correct: Correct) -> PerImage:
+        digest = hashlib.blake2b("\n".join(ids).encode(errors="surrogatepass"), digest_size=8).hexdigest()
+        return PerImage(digest, base64.b64encode(np.packbits(correct).tobytes()).decode())
+
+    def correct(self, n: int) -> Correct | None:
+        """bool (n,); None where it does not tell of so many images."""
+        try:
+            bits = np.frombuffer(base64.b64decode(self.right, validate=True), np.uint8)
+        except ValueError:
+            return None
+        return np.unpackbits(bits, count=n).astype(bool) if len(bits) == (n + 7) // 8 else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
+
+    `verdict` is pass, fail, inconclusive, known weakness, improved, not gated, not run or error for a candidate, and
+    baseline for a supervised model.
+    """
+
+    family: str
+    condition: str
+    params: dict[str, str | int]
+    model: str
+    role: str
+    verdict: str
+    reason: str
+    test: str = ""
+    n: int = 0
+    correct: int = 0
+    accuracy: float | None = None
+    ci95: tuple[float, float] | None = None
+    spared: int = 0
+    """Images that were not looked at, because the verdict was settled without them."""
+    supervised: Baseline | None = None
+    difference: Figure | None = None
+    limits: int = 0
+    """How many the gate has for it, measured or not, known weaknesses aside."""
+    checks: tuple[Check, ...] = ()
+    regression: Regression | None = None
+    allowed: bool = False
+    """Whether its verdict fails no test, by the suite's gate: report only, or inconclusive."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    """The most frequent ones."""
+    smallest_eps: tuple[float, ...] = ()
+    """Of a search: the 0%, 5%, ... 100% quantiles over its images, in 1/255; more than 255 where an image stood."""
+    per_image: PerImage | None = None
+    """Of attacks, which the guards compare image by image."""
+    gallery: str = ""
+    """The key of its pictures in gallery.json, beside results.json."""
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """What a test asserts. Improved holds, too, which makes the strict xfail of a known weakness fail, so that
+        somebody takes notice."""
+        return self.allowed or self.verdict in ("pass", "not gated", "improved")
+
+    @property
+    def fails(self) -> bool:
+        """Whether its test fails, or should: what the gate does not let pass."""
+        return self.verdict in ("fail", "error", "improved", "inconclusive") and not self.allowed
+
+    @property
+    def gated(self) -> int:
+        """How many limits count. Files of earlier versions tell it of measured cells alone."""
+        weak = self.verdict in ("known weakness", "improved")
+        return self.limits or (0 if weak else sum(not check.weak for check in self.checks))
+
+    @property
+    def kept(self) -> int:
+        """How many limits were shown to hold. Those of a cell that is open or failed are not all of them."""
+        if self.verdict in ("pass", "known weakness"):
+            return self.gated
+        shown = sum(check.status == "pass" and not check.weak for check in self.checks)
+        return shown if self.verdict == "improved" else min(shown, max(0, self.gated - 1))
+
+    @property
+    def label(self) -> str:
+        """The condition with its parameters: `bim 8/255`."""
+        return " ".join([self.condition, *(str(v) for v in self.params.values())])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A figure of a model over many cells, with its 95% interval; shares, mCE and mFR relative to AlexNet's 1.
+
+    `value` None: it is missing, and `reason` says why. `share` False: a number that is not shown as percent.
+    """
+
+    model: str
+    role: str
+    name: str
+    value: float | None
+    ci95: tuple[float, float] | None
+    share: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A check of a model's figures against each other, and whether it holds; `detail` has the figures."""
+
+    model: str
+    role: str
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of a candidate that a run selected."""
+
+    test: str
+    family: str
+    condition: str
+    params: dict[str, str | int]
+    model: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of a run it is, and what the whole run selected; nothing where it ended before that was known."""
+
+    index: int
+    count: int
+    selected: list[Planned]
+
+
+@dataclass(frozen=True)
+class Results:
+    suite: str
+    environment: dict[str, Any]
+    models: list[dict[str, Any]]
+    cells: list[Cell]
+    summaries: list[Summary] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
+    shard: Shard | None = None
+    partial: str = ""
+    """What part of the suite's cells was selected, and why selected ones are missing; '' for a complete run of all."""
+    warnings: list[str] = field(default_factory=list)
+    """What makes the whole run say less than it seems to."""
+    missing: tuple[str, ...] = ()
+    """The tests of selected cells that the run ended before."""
+
+    @property
+    def unfinished(self) -> str:
+        """Why this is no report of a run that came to its end with something measured; '' where it is.
+
+        Where there are more shards than work some have no cells.
+        """
+        candidates = [cell for cell in self.cells if cell.role == "candidate"]
+        idle = not candidates and self.shard is not None and self.shard.selected
+        if self.missing or not (idle or any(cell.accuracy is not None for cell in candidates)):
+            return self.partial or "Nothing was measured."
+        return ""
+
+    def to_json(self) -> str:
+        raw = {"schema": SCHEMA, **vars(self)}
+        try:
+            return _json(raw)
+        except PydanticSerializationError:  # a name that is not UTF-8 must not lose a run
+            return _json(encodable({"schema": SCHEMA, **_RESULTS.dump_python(self)}))
+
+
+_CELL, _RESULTS = TypeAdapter(Cell), TypeAdapter(Results)
+
+
+def _json(raw: dict[str, Any]) -> str:
+    return to_json(raw, indent=1, inf_nan_mode="constants", fallback=str).decode()
+
+
+def encodable(value: Any) -> Any:
+    """The same with all texts as UTF-8 has them: bytes of names that are not are written as `\\udcff`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
+    return [encodable(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def as_row(cell: Cell) -> dict[str, Any]:
+    """As plain data, for the process that writes the reports."""
+    row: dict[str, Any] = _CELL.dump_python(cell, mode="json")
+    return row
+
+
+def cell_from(row: dict[str, Any]) -> Cell:
+    """The inverse of `as_row`."""
+    return _CELL.validate_python(row)
+
+
+def from_json(raw: dict[str, Any]) -> Results:
+    """The inverse of `to_json`, without what a later version has added. Raises `ValueError`, `KeyError` or `TypeError`
+    for anything else."""
+    if raw["schema"] != SCHEMA:
+        raise ValueError(f"schema {raw['schema']}, this version reads {SCHEMA}")
+    try:
+        found = _RESULTS.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    for model in found.models:
+        if not isinstance(model["model"] + model["role"], str) or not isinstance(model.get("warnings", []), list):
+            raise ValueError("models: each has a name, a role and a list of warnings")
+    return found
+
+
+def read(file: Path) -> Results:
+    """Read a results.json. Raises `ValueError` naming the file where it is not one, or of another schema."""
+    try:
+        return from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
+
+
+def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
+    """A cell's figures, flat, for JUnit."""
+    found: dict[str, Any] = {"model": cell.model, "n": cell.n, "accuracy": cell.accuracy, "verdict": cell.verdict}
+    if cell.ci95:
+        found |= {"ci_low": cell.ci95[0], "ci_high": cell.ci95[1]}
+    if cell.supervised and cell.difference:
+        found |= {"baseline": cell.supervised.model, "baseline_accuracy": cell.supervised.accuracy}
+        found |= {"difference": cell.difference.value}
+        found |= {"difference_ci_low": cell.difference.ci95[0], "difference_ci_high": cell.difference.ci95[1]}
+    if eps := cell.params.get("eps"):
+        found |= {"eps": eps}
+    if cell.spared:
+        found |= {"spared": cell.spared}
+    if cell.regression and cell.regression.difference:
+        found |= {"regression": cell.regression.difference.value}
+        found |= {"regression_fixed": len(cell.regression.fixed), "regression_broken": len(cell.regression.broken)}
+    found |= cell.metrics
+    return [(key, value) for key, value in found.items() if value is not None]
+
+
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Each (model, condition) once, candidates first within a condition: the order depends on the cells alone."""
+    unique = {(c.family, c.condition, tuple(c.params.items()), c.role, c.model): c for c in cells}
+
+    def key(cell: Cell) -> tuple[Any, ...]:
+        numbers = tuple(_sortable(v) for v in cell.params.values())
+        family = FAMILIES.index(cell.family) if cell.family in FAMILIES else len(FAMILIES)
+        return (family, cell.family, cell.condition, numbers, cell.role, cell.model)
+
+    return sorted(unique.values(), key=key)
+
+
+def _sortable(value: str | int) -> tuple[float, str]:
+    """Numbers and fractions by value, words by spelling."""
+    numerator, _, denominator = str(value).partition("/")
+    try:
+        return float(numerator) / float(denominator or 1), ""
+    except (ValueError, ZeroDivisionError):
+        return 0.0, str(value)

@@ -1,0 +1,19 @@
+"""A cell spec in, judged rows of the results out: by the kind of the condition."""
+
+from __future__ import annotations
+
+from clip_robustness.evaluation.session import Bench
+from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.results.results import Cell
+from clip_robustness.verdicts import chance, mean, overlap, single
+
+
+def measure(bench: Bench, cell: CellSpec, test: str, limits: int = 1) -> list[Cell]:
+    """The candidate's row, judged, and then a row for each supervised baseline under the same condition. Its verdict is
+    an error where what it stands on is at chance.
+
+    `test` is the id of the test that measures it, `limits` how many the run checks in all. Raises `NotRunError` for a
+    cell without data, or once the time is up.
+    """
+    kind = mean if cell.condition.averaged else overlap if cell.condition.family == "overlap" else single
+    return chance.checked(bench, cell, kind.measure(bench, cell, test, limits))

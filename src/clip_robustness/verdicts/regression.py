@@ -1,0 +1,87 @@
+"""A cell against the same cell of a recorded run, paired by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clip_robustness.datasets.dataset import ImageSet
+from clip_robustness.evaluation.session import Bench, sizes
+from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.metrics.intervals import Correct, Estimate, paired_difference
+from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.results.history import Run
+from clip_robustness.results.results import Figure, Regression
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Ids of the images that both runs had, and what is right now and was right then."""
+
+    ids: list[str]
+    now: Correct
+    then: Correct
+
+    @property
+    def difference(self) -> Estimate:
+        return paired_difference(self.now, self.then)
+
+
+def compared(bench: Bench, cell: CellSpec, ours: Outcomes, images: ImageSet) -> Pairs | str:
+    """What both runs had, or why they can't be compared."""
+    assert bench.before is not None
+    run, model, suite = bench.before, _model(bench.before, cell), bench.settings.suite
+    now = {"seed": bench.settings.seed, "classes": suite.settings.classes}
+    for what, value in now.items():
+        if run.results.environment.get(what) != value:
+            was = run.results.environment.get(what)
+            return f"run '{run.name}' has {what} {was}, this one {value}; record that checkpoint anew to compare"
+    if model is None:
+        return f"run '{run.name}' has several candidates and none of them is {cell.candidate.text}"
+    if (model, cell.condition.path) not in run.right:
+        return f"run '{run.name}' has no {cell.condition.path}"
+    then = run.right[model, cell.condition.path]
+    code = bench.code(cell)
+    if any(then.code.get(part, "" if part == "condition" else version) != version for part, version in code.items()):
+        return (
+            f"in run '{run.name}' {cell.condition.path} was computed by another version of the code, or of a library; "
+            "record that checkpoint anew to compare"
+        )
+    if then.made_with != bench.made_with(cell):
+        return f"in run '{run.name}' {cell.condition.path} was made with another surrogate, or other textures"
+    was_right = {(id, size): right for id, size, right in zip(then.ids, then.sizes, then.correct, strict=True)}
+    keys = list(zip(ours.ids, sizes(ours, images), strict=True))
+    same = np.array([key in was_right for key in keys])
+    if not same.any():
+        return f"run '{run.name}' has none of these images"
+    common = [key for key in keys if key in was_right]
+    return Pairs([id for id, _ in common], ours.correct[same], np.array([was_right[key] for key in common]))
+
+
+def regression(bench: Bench, ours: Outcomes, found: Pairs | str) -> Regression:
+    """What a report says of it."""
+    assert bench.before is not None
+    earlier = ", ".join(dict.fromkeys(model for model, _ in bench.before.right))
+    if isinstance(found, str):
+        return Regression(bench.before.name, earlier, found)
+    estimate = found.difference
+    left_out = len(ours.ids) - len(found.ids)
+    pairs = list(zip(found.ids, found.now, found.then, strict=True))
+    return Regression(
+        run=bench.before.name,
+        model=earlier,
+        reason=f"{left_out} of {len(ours.ids)} images are not the same in the recorded run" if left_out else "",
+        n=len(found.ids),
+        before=float(found.then.mean()),
+        difference=Figure(estimate.value, (estimate.low, estimate.high)),
+        fixed=tuple(id for id, new, old in pairs if new and not old),
+        broken=tuple(id for id, new, old in pairs if old and not new),
+    )
+
+
+def _model(run: Run, cell: CellSpec) -> str | None:
+    """Whose outcomes of the recorded run count: the candidate's own, or those of the only one there was."""
+    earlier = {model for model, _ in run.right}
+    own = cell.candidate.text
+    return own if own in earlier else next(iter(earlier)) if len(earlier) == 1 else None

@@ -21,12 +21,13 @@ from clip_robustness.errors import InputError
 from clip_robustness.results import results
 
 if TYPE_CHECKING:
+    from clip_robustness.datasets.classes import ClassList
     from clip_robustness.datasets.dataset import ImageSet
     from clip_robustness.metrics.outcomes import Outcomes
     from clip_robustness.models.classifier import Classifier
 
 
-def load_model(spec: str, classes: str = "imagenet", device: str = "cpu") -> Classifier:
+def load_model(spec: str, classes: str | ClassList = "imagenet", device: str = "cpu") -> Classifier:
     """The model of a spec, such as `open_clip:ViT-B-32/openai`, as a classifier over a class list: `imagenet`,
     `cifar10`, `mini`, or a file.
 
@@ -36,7 +37,7 @@ def load_model(spec: str, classes: str = "imagenet", device: str = "cpu") -> Cla
     """
     from clip_robustness.datasets.classes import class_list
 
-    return models.load(spec, class_list(classes), device)
+    return models.load(spec, class_list(classes) if isinstance(classes, str) else classes, device)
 
 
 def load_dataset(

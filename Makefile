@@ -10,11 +10,11 @@ gate: $(STAMP)
 	$(BIN)/pytest
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest meta_tests --ignore meta_tests/benchmarks -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests --ignore tests/benchmarks -n 2 --dist worksteal
 
 # speed, on a machine that does nothing else
 bench: photos
-	$(BIN)/pytest meta_tests/benchmarks
+	$(BIN)/pytest tests/benchmarks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,384 @@
+"""The attacks: parity with torchattacks, and what every one of them must keep to."""
+
+import copy
+from dataclasses import replace
+
+import foolbox
+import numpy as np
+import pytest
+import torch
+import torchattacks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from clip_robustness import models
+from clip_robustness.conditions.attacks import gradient
+from clip_robustness.conditions.attacks.apgd import APGD
+from clip_robustness.conditions.attacks.deepfool import DeepFool
+from clip_robustness.conditions.attacks.fab import FAB
+from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
+from clip_robustness.conditions.attacks.loop import Attacked, Task, run
+from clip_robustness.conditions.attacks.score import NES, SPSA
+from clip_robustness.conditions.attacks.square import Square
+from clip_robustness.conditions.attacks.universal import universal
+from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.evaluation.attacking import _rounded
+from clip_robustness.evaluation.pixels import to_tensor
+from clip_robustness.mini.sets import picture
+from clip_robustness.models import InputError
+from clip_robustness.models.classifier import Classifier
+from tests.attacking import attack
+
+METHODS = {
+    "fgsm": FGSM,
+    "bim": BIM,
+    "mim": MIM,
+    "dim": gradient.CRAFTED["dim"],
+    "deepfool": DeepFool(),
+    "nes": replace(NES, pairs=10),
+    "spsa": replace(SPSA, pairs=10),
+    "pgd": replace(PGD, count=6, starts=2),
+    "apgd-ce": APGD(count=12),
+    "apgd-t": APGD(targets=2, count=8),
+    "fab": FAB(targets=2, count=6),
+    "square": Square(count=20),
+}
+
+
+@pytest.fixture(scope="module")
+def victim():
+    return models.load("mini:supervised", class_list("mini"))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    drawn = [picture("imagenet", i) for i in range(48)]
+    images = to_tensor(np.stack([pixels for pixels, _ in drawn]), torch.device("cpu"))
+    return images, torch.tensor([label for _, label in drawn])
+
+
+def peer(victim, name, eps, steps):
+    if name == "fgsm":
+        return torchattacks.FGSM(victim, eps=eps)
+    if name == "bim":
+        return torchattacks.BIM(victim, eps=eps, alpha=0.15 * eps, steps=steps)
+    if name == "mim":
+        return torchattacks.MIFGSM(victim, eps=eps, alpha=0.15 * eps, steps=steps, decay=1.0)
+    return torchattacks.DIFGSM(victim, eps=eps, alpha=0.15 * eps, steps=steps, decay=1.0, diversity_prob=0.5)
+
+
+class _Slope(nn.Module):
+    """Two logits, the second grows with every pixel: who follows the loss goes straight up, and nobody is fooled."""
+
+    def forward(self, images):
+        up = images.mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(up), up - 10], dim=1)
+
+
+@pytest.fixture(scope="module")
+def slope():
+    """Never fooled, its gradient has one sign everywhere."""
+    return _plain(_Slope())
+
+
+def _plain(net, mean=(0, 0, 0), std=(1, 1, 1)):
+    return Classifier(
+        net, name="plain", classes=ClassList("two", ("a", "b"), ("a", "b")), image_size=8,
+        geometry=lambda image: image, mean=mean, std=std, fingerprint="plain",
+    )  # fmt: skip
+
+
+def test_normalisation_is_inside_the_model():
+    seen = []
+    classifier = _plain(nn.Sequential(_Note(seen), _Slope()), mean=(0.5, 0.4, 0.3), std=(0.2, 0.1, 0.25))
+    classifier.logits(torch.full((1, 3, 8, 8), 0.75))
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx([(0.75 - 0.5) / 0.2, (0.75 - 0.4) / 0.1, (0.75 - 0.3) / 0.25])
+
+
+class _Note(nn.Module):
+    def __init__(self, seen):
+        super().__init__()
+        self._seen = seen
+
+    def forward(self, images):
+        self._seen.append(images)
+        return images
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "size"),
+    [
+        (FGSM, 1, 1.0),
+        (BIM, 10, 0.15),
+        (MIM, 20, 0.15),
+        (gradient.CRAFTED["bim"], 10, 0.15),
+        (gradient.CRAFTED["mim"], 10, 0.15),
+        (replace(NES, pairs=4), 10, 0.15),
+        (replace(SPSA, pairs=4), 10, 0.15),
+    ],
+)
+def test_steps_are_as_many_and_as_long_as_published(slope, method, steps, size):
+    """At 8/255, in the middle of the range: the first step is a share of eps long, and the last ends at the surface."""
+    image = torch.full((1, 3, 8, 8), 0.5)
+    moved, _, (done,) = attack(slope, image, [0], method, 8 / 255)
+    assert done.steps == steps
+    assert (moved - image).abs().amax() == pytest.approx(8 / 255, rel=1e-4)
+    one = replace(method, count=1)
+    moved, _, _ = attack(slope, image, [0], one, 8 / 255)
+    assert (moved - image).abs().amin() == pytest.approx(size * 8 / 255, rel=1e-3)
+
+
+def test_pgd_starts_five_times_and_takes_forty_steps_each(slope):
+    """By eps / 4, each start counted as a step, too."""
+    _, _, (done,) = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], PGD, 8 / 255)
+    assert done.steps == 5 * (1 + 40)
+    moved, _, _ = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], replace(PGD, starts=1, count=1), 8 / 255)
+    start, _, _ = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], replace(PGD, starts=1, count=0), 8 / 255)
+    assert (moved - start).amin() >= 0
+    assert (moved - start).amax() == pytest.approx(2 / 255, rel=1e-3)
+
+
+def test_a_universal_perturbation_stays_in_its_ball(victim, batch):
+    images, labels = batch
+    found = universal(victim, images, labels, 4 / 255, np.random.default_rng(0))
+    assert found.abs().max() <= 4 / 255 + 1e-7
+    assert (found.abs() > 0.99 * 4 / 255).float().mean() > 0.2
+
+
+@given(st.floats(0.01, 0.99), st.one_of(st.sampled_from([-1.0, 1.0]), st.floats(-1, 1)), st.integers(1, 16))
+def test_rounded_images_stay_in_the_ball(clean, share, units):
+    """As near to the perturbed image as 256 levels allow, and never farther from the clean one than eps."""
+    eps = units / 255
+    image, moved = torch.full((3, 2, 2), clean), torch.full((3, 2, 2), clean + share * eps).clamp(0, 1)
+    done = Attacked(Task(0, image, 0, eps), BIM, moved, 1, 1, 1, flat=False)
+    found = _rounded(done)
+    assert (found - image).abs().max() <= eps + 1e-6
+    assert (found - moved).abs().max() < 1 / 255 + 1e-6
+    assert (255 * found - (255 * found).round()).abs().max() < 1e-3
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["fgsm", "bim", "mim"])
+@pytest.mark.parametrize("units", [0.25, 1, 8])
+def test_parity_with_torchattacks(victim, batch, name, units):
+    """The same adversarial images when early stopping is off, and as few right ones with it.
+
+    In double precision: in single precision a gradient near zero has another sign in another batch.
+    """
+    victim, images, labels = copy.deepcopy(victim).double(), batch[0][:24].double(), batch[1][:24]
+    method, eps = METHODS[name], units / 255
+    theirs = peer(victim, name, eps, method.steps(eps))(images, labels)
+    ours, predictions, _ = attack(victim, images, labels, method, eps, stop_early=False)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    with torch.no_grad():
+        clean = victim(images).argmax(1)
+        assert torch.equal(predictions, victim(theirs).argmax(1))
+    _, stopped, _ = attack(victim, images, labels, method, eps)
+    assert (stopped == labels).sum() <= ((predictions == labels) & (clean == labels)).sum()
+
+
+@pytest.mark.parametrize("name", ["fgsm", "bim", "mim", "deepfool"])
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_robust_accuracy_within_one_image_of_foolbox(victim, batch, name, units):
+    images, labels = batch
+    theirs = {
+        "fgsm": foolbox.attacks.LinfFastGradientAttack(random_start=False),
+        "bim": foolbox.attacks.LinfBasicIterativeAttack(
+            rel_stepsize=0.15, steps=bim_steps(units / 255), random_start=False
+        ),
+        "mim": foolbox.attacks.MIFGSM(momentum=1.0, rel_stepsize=0.15, steps=20, random_start=False),
+        "deepfool": foolbox.attacks.LinfDeepFoolAttack(steps=50, candidates=10, overshoot=0.02),
+    }[name]
+    minimal = name == "deepfool"
+    wrapped = foolbox.PyTorchModel(victim, bounds=(0, 1), device="cpu")
+    found, _, fooled = theirs(wrapped, images, labels, epsilons=None if minimal else units / 255)
+    ours, predictions, _ = attack(victim, images, labels, METHODS[name], 1.0 if minimal else units / 255)
+    if minimal:  # right at eps is whose perturbation is larger
+        standing, theirs = ((x - images).abs().amax((1, 2, 3)) > units / 255 for x in (ours, found))
+    else:
+        standing, theirs = predictions == labels, ~fooled
+    assert abs(int(standing.sum()) - int(theirs.sum())) <= 1
+
+
+def test_parity_of_diverse_inputs_given_the_same_random_numbers(victim, batch):
+    """Theirs draws for a whole batch: one image at a time, with our numbers put in the place of theirs."""
+    victim, images, labels = copy.deepcopy(victim).double(), batch[0].double()[:4], batch[1][:4]
+    ours, _, _ = attack(victim, images, labels, METHODS["dim"], 8 / 255, stop_early=False)
+    for i in range(4):
+        theirs = _their_dim(victim, images[i : i + 1], labels[i : i + 1], np.random.default_rng(i))
+        assert torch.allclose(ours[i], theirs[0], atol=1e-6)
+
+
+def _their_dim(victim, image, label, rng):
+    """DIFGSM of torchattacks, whose transformation draws width, top and left in this order and then the coin."""
+    theirs = peer(victim, "dim", 8 / 255, 10)
+
+    def transformed(x):
+        side = x.shape[-1]
+        small = int(rng.integers(int(side * 0.9), side))
+        left, top = (int(rng.integers(0, side - small)) for _ in range(2))
+        if rng.random() >= 0.5:
+            return x
+        rescaled = torch.nn.functional.interpolate(x, size=[small, small], mode="bilinear", align_corners=False)
+        return torch.nn.functional.pad(rescaled, [left, side - small - left, top, side - small - top], value=0)
+
+    theirs.input_diversity = transformed
+    return theirs(image, label)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@settings(max_examples=3)
+@given(units=st.floats(0.1, 64))
+def test_the_ball_the_range_and_what_is_wrong_when_clean(victim, batch, name, units):
+    images, labels = batch[0][:12], batch[1][:12].clone()
+    labels[::6] = (labels[::6] + 1) % 24
+    eps = units / 255 if name != "deepfool" else 1.0
+    adversarial, predictions, found = attack(victim, images, labels, METHODS[name], eps)
+    assert (adversarial - images).abs().max() <= eps + 1e-6
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    with torch.no_grad():
+        wrong = victim(images).argmax(1) != labels
+        again = victim(adversarial).argmax(1)
+    assert torch.equal(adversarial[wrong], images[wrong])
+    assert all(d.passes == 1 and d.steps == 0 for d, w in zip(found, wrong, strict=True) if w)
+    if name != "dim":  # which looks at other images than it returns, but for the last
+        assert (predictions != again).sum() <= 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_results_depend_neither_on_batch_size_nor_on_order(victim, batch, name):
+    images, labels = batch[0][:6].double(), batch[1][:6]
+    victim = copy.deepcopy(victim).double()
+    eps = 1 / 255 if name != "deepfool" else 1.0
+    together, predictions, found = attack(victim, images, labels, METHODS[name], eps)
+    apart, others, again = attack(victim, images, labels, METHODS[name], eps, size=4, order=range(5, -1, -1))
+    assert torch.allclose(together, apart, atol=1e-9)
+    assert torch.equal(predictions, others)
+    assert [d.steps for d in found] == [d.steps for d in again]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "deepfool"])
+def test_without_eps_nothing_changes(victim, batch, name):
+    images, labels = batch[0][:4], batch[1][:4]
+    adversarial, _, _ = attack(victim, images, labels, METHODS[name], 0.0)
+    assert torch.equal(adversarial, images)
+
+
+def test_each_image_has_its_own_eps(victim, batch):
+    images, labels = batch[0][:2].repeat(1, 1, 1, 1), batch[1][:2]
+    tasks = [Task(i, images[i], int(labels[i]), eps) for i, eps in enumerate((1 / 255, 4 / 255))]
+    for done in run(victim, FGSM, tasks, size=2):
+        assert (done.image - done.task.image).abs().max() <= done.task.eps + 1e-7
+        assert (done.image - done.task.image).abs().max() >= 0.9 * done.task.eps
+
+
+def test_accuracy_falls_with_eps_and_iterations_are_not_weaker_than_one_step(victim, batch):
+    images, labels = batch
+    right = {
+        (name, units): int((attack(victim, images, labels, METHODS[name], units / 255)[1] == labels).sum())
+        for name in ("fgsm", "bim", "mim")
+        for units in (0.25, 1, 2, 4, 8)
+    }
+    for name in ("bim", "mim"):
+        curve = [right[name, units] for units in (0.25, 1, 2, 4, 8)]
+        assert curve == sorted(curve, reverse=True)
+        assert all(right[name, units] <= right["fgsm", units] for units in (0.25, 1, 2, 4, 8))
+    assert right["bim", 8] == 0
+
+
+@pytest.mark.parametrize(("units", "count"), [(0.25, 7), (1, 7), (4, 7), (8, 10), (16, 20)])
+def test_bim_has_the_benchmarks_steps_and_always_reaches_the_surface_of_the_ball(units, count):
+    assert BIM.steps(units / 255) == count
+    assert BIM.steps(units / 255) * BIM.size >= 1
+
+
+def test_the_batch_is_kept_full_and_no_pass_is_wasted(victim, batch, monkeypatch):
+    """Forward passes of all batches together are what the images say they need, and one more at most for each step that
+    is taken, for its gradient; only the last batches are not full."""
+    sizes = []
+    forward = type(victim).forward
+    monkeypatch.setattr(type(victim), "forward", lambda self, x: (sizes.append(len(x)), forward(self, x))[1])
+    _, _, found = attack(victim, *batch, BIM, 1 / 255, size=8)
+    needed = sum(d.passes for d in found)
+    assert needed <= sum(sizes) <= needed + sum(d.steps for d in found)
+    assert sum(sizes) >= 0.9 * 8 * (len(sizes) - max(d.passes for d in found))
+
+
+@pytest.mark.parametrize("name", ["nes", "spsa"])
+def test_score_based_attacks_take_no_gradient_of_the_victim(victim, batch, name, monkeypatch):
+    forward = type(victim).forward
+
+    def guarded(self, images):
+        assert not torch.is_grad_enabled()
+        assert not images.requires_grad
+        return forward(self, images)
+
+    images, labels = batch[0][:4], batch[1][:4]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(victim), "forward", guarded)
+        adversarial, _, found = attack(victim, images, labels, METHODS[name], 8 / 255)
+    assert all(d.passes == 1 + d.steps * 21 for d in found)
+    with torch.no_grad():
+        own = [victim(x).log_softmax(1).gather(1, labels[:, None]).mean() for x in (images, adversarial)]
+    assert own[1] < own[0]
+
+
+@pytest.mark.parametrize("name", ["nes", "spsa"])
+def test_the_estimate_points_along_the_gradient(victim, batch, name):
+    """With many pairs, in the same half-space as the true gradient of the margin, by far."""
+    image, label = batch[0][1:2].clone().requires_grad_(), int(batch[1][1])
+    logits = victim(image)
+    (true,) = torch.autograd.grad(logits[0][torch.arange(24) != label].max() - logits[0, label], image)
+    tasks = [Task(0, image.detach()[0], label, 8 / 255, np.random.default_rng(0))]
+    method = replace(METHODS[name], pairs=1000, count=1)
+    (done,) = run(victim, method, tasks, size=1)
+    moved = (done.image - image.detach()[0]).flatten()
+    assert torch.nn.functional.cosine_similarity(moved, true.flatten(), dim=0) > 0.1  # of random directions: 0.01
+
+
+def test_deepfool_finds_smaller_perturbations_than_torchattacks(victim, batch):
+    images, labels = batch[0][:12], batch[1][:12]
+    theirs = torchattacks.DeepFool(victim, steps=50, overshoot=0.02)(images, labels)
+    ours, predictions, _ = attack(victim, images, labels, DeepFool("l2"), 1.0)
+    with torch.no_grad():
+        clean = victim(images).argmax(1) == labels
+    assert (predictions[clean] != labels[clean]).all()
+    norms = [(adversarial - images).flatten(1).norm(dim=1)[clean].median() for adversarial in (ours, theirs)]
+    assert norms[0] <= 1.01 * norms[1]
+    in_linf, _, _ = attack(victim, images, labels, DeepFool(), 1.0)
+    assert (in_linf - images).abs().amax((1, 2, 3))[clean].median() < (ours - images).abs().amax((1, 2, 3))[
+        clean
+    ].median()
+
+
+def test_vanishing_gradients_are_noted(victim, batch):
+    masked = copy.deepcopy(victim)
+    masked.net = torch.nn.Sequential(masked.net, _Rounded())
+    _, _, found = attack(masked, *batch, BIM, 8 / 255)
+    assert any(d.flat for d in found)
+    _, _, found = attack(victim, *batch, BIM, 8 / 255)
+    assert not any(d.flat for d in found)
+
+
+class _Rounded(torch.nn.Module):
+    def forward(self, logits):
+        return (20 * logits).round()
+
+
+def test_diverse_images_are_smaller_or_the_same(batch):
+    image = batch[0][:1]
+    sizes = set()
+    for seed in range(40):
+        shown = diverse(image, np.random.default_rng(seed))
+        assert shown.shape == image.shape
+        sizes.add(int((shown[0].abs().sum(0).sum(0) > 0).sum()))
+    assert min(sizes) >= int(64 * 0.9)
+    assert max(sizes) == 64
+    assert len(sizes) > 3
+
+
+def test_images_outside_the_unit_interval_are_refused(victim, batch):
+    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
+        attack(victim, batch[0] * 255, batch[1], FGSM, 8 / 255)

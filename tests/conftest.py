@@ -1,0 +1,101 @@
+"""What the suite's own tests share."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from clip_robustness.mini.data import mini_folder
+from tests import ROOT
+
+settings.register_profile("suite", deadline=None)  # else a busy machine fails what is right
+settings.load_profile("suite")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what is run here would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@dataclass
+class Run:
+    """A finished `pytest` process of the suite."""
+
+    code: int
+    output: str
+    report_dir: Path
+
+    @property
+    def cells(self) -> list[dict]:
+        return json.loads((self.report_dir / "results.json").read_text())["cells"]
+
+    def cell(self, label: str, role: str = "candidate") -> dict:
+        def labelled(cell: dict) -> str:
+            return " ".join([cell["condition"], *map(str, cell["params"].values())])
+
+        (found,) = [c for c in self.cells if labelled(c) == label and c["role"] == role]
+        return found
+
+
+def run_pytest(report_dir: Path, *args: str) -> Run:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={report_dir}", *args]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    return Run(done.returncode, done.stdout + done.stderr, report_dir)
+
+
+@pytest.fixture
+def suite_run(tmp_path: Path) -> Callable[..., Run]:
+    """Run the suite in a process of its own, reports and store in a folder of its own."""
+    return lambda *args: run_pytest(tmp_path / "reports" / "run", *args)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Callable[[str], str]:
+    """Write a suite TOML; returns its path."""
+
+    def write(text: str) -> str:
+        file = tmp_path / "suite.toml"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write an image folder: class folder -> number of images of 64 px, drawn ones of the drawn world's classes, else
+    noise."""
+
+    def write(counts: dict[str, int], name: str = "images") -> Path:
+        rng, drawn = np.random.default_rng(0), mini_folder("imagenet")
+        for folder, count in counts.items():
+            (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
+            pictures = sorted((drawn / folder).glob("*.png"))
+            for i in range(count):
+                noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
+                image = Image.open(pictures[i]) if pictures else noise
+                image.save(tmp_path / name / folder / f"{i}.png")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """As `suite_run`, in this process and with hooks of the test: many times as fast."""
+
+    def run(*args: str, hooks: object = None) -> Run:
+        report_dir = tmp_path / "reports" / "run"
+        given = ["-p", "no:cacheprovider", f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]
+        if not any(arg.startswith(str(ROOT)) for arg in args):
+            given.append(str(ROOT / "robustness_tests"))
+        code = pytest.main([*given, f"--report-dir={report_dir}", *args], plugins=[hooks] if hooks else [])
+        out, err = capfd.readouterr()
+        return Run(int(code), out + err, report_dir)
+
+    return run

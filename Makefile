@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test bench lint photos picture clean
+.PHONY: gate test bench lint docs photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
@@ -22,6 +22,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# the documentation as a site, site/index.html: fails where a link leads nowhere
+docs: $(STAMP)
+	$(BIN)/zensical build --strict --clean
+
 # the README's picture: the top of the default gate's report, by an installed Chromium
 picture: gate
 	$(BIN)/clip-robustness picture reports/latest/report.html reports/example.png
@@ -38,4 +42,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) reports/latest reports/store *.egg-info
+	rm -rf $(VENV) site reports/latest reports/store *.egg-info

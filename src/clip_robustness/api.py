@@ -59,10 +59,11 @@ def load_dataset(
 def list_conditions(suite: str = "mini") -> Sequence[Condition]:
     """The conditions of a shipped suite or a suite's TOML, in the order of the report.
 
-    >>> [condition.path for condition in list_conditions("mini")][:2]
-    ['clean/clean', 'clean/clean-imagenet-r-classes']
-
     Raises `InputError` for a suite that can't be read.
+
+    Examples:
+        >>> [condition.path for condition in list_conditions("mini")][:2]
+        ['clean/clean', 'clean/clean-imagenet-r-classes']
     """
     return suites.load(suite).conditions
 

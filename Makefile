@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test bench lint docs photos picture clean
+.PHONY: gate test bench lint docs architecture photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
@@ -25,6 +25,10 @@ lint: $(STAMP)
 # the documentation as a site, site/index.html: fails where a link leads nowhere
 docs: $(STAMP)
 	$(BIN)/zensical build --strict --clean
+
+# the picture of the imports; a test says when it is stale
+architecture: $(STAMP)
+	$(BIN)/python docs/architecture.py
 
 # the README's picture: the top of the default gate's report, by an installed Chromium
 picture: gate

@@ -1,6 +1,7 @@
 """The documentation: `make docs` checks links between pages, these what it passes over."""
 
 import re
+import runpy
 
 import pytest
 import yaml
@@ -31,3 +32,8 @@ def test_the_site_has_every_page():
 def test_a_page_of_the_site_links_nothing_outside_it(page):
     links = [link for link in _LINK.findall(page.read_text()) if "://" not in link]
     assert [link for link in links if not (page.parent / link).resolve().is_relative_to(ROOT / "docs")] == []
+
+
+def test_the_picture_of_the_imports_is_not_stale(capsys):
+    main = runpy.run_path(str(ROOT / "docs" / "architecture.py"))["main"]
+    assert main(["--check"]) == 0, capsys.readouterr().out

@@ -45,12 +45,19 @@ KEYED = {
     "pairs.json": json.dumps(list(zip(KEYS, NAMES, strict=True))),
     "records.json": json.dumps([{"wnid": k, "name": n} for k, n in zip(KEYS, NAMES, strict=True)]),
     "literal.txt": str(dict(zip(KEYS, NAMES, strict=True))),
+    "mapping.yaml": lines('{key}: "{name}"\n'),
+    "three.txt": "".join(reversed(lines("{i}\t{key}\t{name}\n").splitlines(keepends=True))),
+    "behind.txt": "".join(reversed(lines("{key}\t{name}\t{i}\n").splitlines(keepends=True))),
 }
 NUMBERED = {
     "literal.txt": "{" + ",\n ".join(f"{i}: {name!r}" for i, name in enumerate(NAMES)) + ",}\n",  # a well-known gist
     "sorted.json": json.dumps({str(i): name for i, name in reversed(list(enumerate(NAMES)))}),
     "lines.txt": lines("{i}: {name}\n"),
     "spaces.txt": lines("{i} {name}\n"),
+    "dots.txt": lines("{i}. {name}\n"),
+    "tabs.txt": "".join(reversed(lines("{i}\t{name}\n").splitlines(keepends=True))),
+    "yolo.yaml": "path: data\nnames:\n" + lines('  {i}: "{name}"\n'),
+    "config.json": json.dumps({"id2label": {str(i): n for i, n in enumerate(NAMES)}, "label2id": {"tench": 0}}),
 }
 ALONE = {
     "lines.txt": lines("{name}\n"),
@@ -59,6 +66,13 @@ ALONE = {
     "literal.txt": repr(list(NAMES)),
     "numbers.json": json.dumps({name: i for i, name in reversed(list(enumerate(NAMES)))}),
     "table.csv": "name\n" + lines('"{name}"\n'),
+    "list.yml": lines('- "{name}"\n'),
+    "bullets.txt": lines("- {name}\n"),
+    "commas.txt": lines("{name},\n"),
+    "invisible.txt": lines("\u200b{name}\u200b\n"),
+    "behind.txt": "".join(reversed(lines("{name} {i}\n").splitlines(keepends=True))),
+    "tab behind.txt": "".join(reversed(lines("{name}\t{i}\n").splitlines(keepends=True))),
+    "classes.py": "CLASSES: list[str] = [\n" + lines('    "{name}",\n') + "]\n",
 }
 
 
@@ -90,6 +104,8 @@ def test_names_alone(tmp_path, name):
 
 def test_underscores_stand_for_spaces_where_the_devkit_and_keras_write_them(tmp_path):
     devkit = write(tmp_path, "n02119789 1 kit_fox\nn01440764 2 tench\n")
+    twice = write(tmp_path, "n02012849 1 crane\nn03126707 2 crane\n", "cranes.txt")
+    assert class_list(str(twice)).names == ("crane", "crane")
     keras = write(tmp_path, '{"0": ["n02119789", "kit_fox"], "1": ["n01440764", "tench"]}', "keras.json")
     assert class_list(str(devkit)).names == class_list(str(keras)).names == ("kit fox", "tench")
 
@@ -104,6 +120,15 @@ def test_keys_of_the_user_s_own_begin_lines_of_names(tmp_path):
 def test_a_number_of_a_name_stays(tmp_path):
     file = write(tmp_path, "k0 7 up\nk1 8 ball\nk2 9 pin\n")
     assert renamed(OWN, file).names == ("7 up", "8 ball", "9 pin")
+    assert renamed(OWN, write(tmp_path, "stage 0\nstage 1\nstage 2\n")).names == ("stage 0", "stage 1", "stage 2")
+
+
+def test_the_numbers_of_keys_are_their_places(tmp_path):
+    """As `class_to_idx` is written; also from 1, as the devkit counts."""
+    for numbers in ((2, 0, 1), (3, 1, 2)):
+        file = write(tmp_path, "".join(f"{key} {n}\n" for key, n in zip(KEYS, numbers, strict=True)))
+        assert class_list(str(file)).keys == (KEYS[1], KEYS[2], KEYS[0])
+        class_list.cache_clear()
 
 
 def test_keys_without_names(tmp_path):
@@ -121,7 +146,14 @@ def test_a_file_is_never_taken_for_a_list_that_is_known(tmp_path):
     [
         ("one\n", "list.txt", "two or more classes"),
         ("one\ntwo\none\n", "list.txt", "'one' stands in it more than once; give each class a key"),
-        ("one\n#two\n", "list.txt", "the line '#two' begins with #, but not with '# '"),
+        ("one\n#two\n", "list.txt", "the line '#two' has a comment, which must begin a line, as '# '"),
+        ("one # the first\ntwo\n", "list.txt", "the line 'one # the first' has a comment"),
+        ("// mine\none\ntwo\n", "list.txt", "the line '// mine' has a comment"),
+        ("a\tb\tc\nd\te\tf\n", "list.txt", "a line has more than one tab"),
+        ("one 1\ntwo 2\n", "list.txt", "its numbers go from 1 to 2"),
+        ("1. one\n2. two\n", "list.txt", "its numbers go from 1 to 2"),
+        ("a: [b\n", "list.yaml", "not YAML"),
+        ("names: [yes, no]\n", "list.yaml", "not of a form that is read"),
         ("n01440764 tench\ngoldfish\n", "list.txt", "'n01440764' is a key with a name after it, 'goldfish' is not"),
         ("1 tench\n2 goldfish\n", "list.txt", "its numbers go from 1 to 2; those of 2 classes go from 0 to 1"),
         ('{"tench": 1, "goldfish": 2}', "list.json", "its numbers go from 1 to 2"),

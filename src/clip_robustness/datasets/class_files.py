@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from clip_robustness.errors import InputError
 
 _COLUMNS = {
@@ -19,7 +21,16 @@ _COLUMNS = {
 }
 """What the columns of a table may be called -> what they are."""
 _WNID = re.compile(r"n\d{8}")
-_AFTER_NUMBER = re.compile(r"(\d{1,9})[\s:,;]+(\S.*)")
+_AFTER_NUMBER = re.compile(r"(?P<number>\d{1,9})[\s:,;.)]+(?P<name>\S.*)")
+_BEFORE_NUMBER = re.compile(r"(?P<name>\S.*?)[\s:,;=]+(?P<number>\d{1,9})")
+_ASSIGNMENT = re.compile(r"\w+\s*(?::[^=\n]*)?=\s*(?=[\[({])")
+"""Before a literal in a Python file: `CLASSES = [`."""
+_BULLET = re.compile(r"[-*\u2022]\s+")
+_COMMENT = re.compile(r"#|;|//|[^\t]*\s#\s")
+"""No comment here, and nothing that a prompt should say; after a tab stands a name."""
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_INSIDE = ("names", "id2label")
+"""Where a YOLO data file and a configuration of transformers have their names."""
 
 
 class Row(NamedTuple):
@@ -32,9 +43,9 @@ class Row(NamedTuple):
 def read_rows(file: Path, keys: Collection[str] = ()) -> list[Row]:
     """The classes of a file in its order, or in that of the numbers in it; `keys` are those that are known already.
 
-    Read are JSON, a Python literal, a table with a header (CSV), and lines: `key<TAB>name`, a key or a wnid and a name
-    (`n01440764 tench, Tinca tinca`), the same with a number between (`n02119789 1 kit_fox`), a number counted from 0
-    and a name, or a name or a key alone. Lines that begin with `# ` are comments. Raises `InputError` for anything
+    Read are JSON, YAML, a Python literal, a table with a header (CSV), and lines: `key<TAB>name`, a key or a wnid and a
+    name (`n01440764 tench, Tinca tinca`), a name or a key alone, each also with a number before, between or behind,
+    which counts from 0 and is the place. Lines that begin with `# ` are comments. Raises `InputError` for anything
     else.
     """
     try:
@@ -42,8 +53,11 @@ def read_rows(file: Path, keys: Collection[str] = ()) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not a text file in UTF-8: {error}") from None
     try:
-        if file.suffix == ".json" or text[:1] in ("{", "["):
-            return _structured(_parsed(text))
+        if file.suffix in (".yaml", ".yml"):
+            return _structured(_yaml(text))
+        literal = _ASSIGNMENT.sub("", text, count=1) if _ASSIGNMENT.match(text) else text
+        if file.suffix == ".json" or literal[:1] in ("{", "[") or literal != text:
+            return _structured(_parsed(literal))
         first, tabular = text.partition("\n")[0], file.suffix in (".csv", ".tsv")
         for delimiter in ",;\t":
             header = [_COLUMNS.get(cell.strip().strip('"').lower(), "") for cell in first.split(delimiter)]
@@ -68,6 +82,13 @@ def _parsed(text: str) -> Any:
             raise InputError(f"neither JSON nor a Python literal: {error}") from None
 
 
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -78,6 +99,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _structured(value: Any) -> list[Row]:
     if isinstance(value, dict):
+        if inner := next((value[name] for name in _INSIDE if isinstance(value.get(name), dict | list)), None):
+            return _structured(inner)
         keys, values = [str(key) for key in value], list(value.values())
         if _are(values, str):  # {key: name}, or {number: name}
             rows = list(map(Row, keys, values))
@@ -120,24 +143,66 @@ def _table(table: Sequence[dict[str | Any, Any]]) -> list[Row]:
 
 
 def _lines(lines: Sequence[str], keys: Collection[str]) -> list[Row]:
-    texts = [text for line in lines if (text := line.strip()) and text != "#" and not text.startswith("# ")]
-    if hashes := [text for text in texts if text.startswith("#")]:
+    texts = [text for line in lines if (text := _visible(line)) and text != "#" and not text.startswith("# ")]
+    if odd := [text for text in texts if _COMMENT.match(text)]:
         raise InputError(
-            f"the line {hashes[0][:40]!r} begins with #, but not with '# ' as comments do; write the name of such a "
-            "class as key<TAB>name, or in JSON"
+            f"the line {odd[0][:40]!r} has a comment, which must begin a line, as '# '; write a name that has such "
+            "signs as key<TAB>name, or in JSON"
         )
+    if all(map(_BULLET.match, texts)):
+        texts = [_BULLET.sub("", text, count=1) for text in texts]
+    cells = [text.split("\t") for text in texts]
+    if (columns := max(map(len, cells), default=0)) > 2:
+        return _columns(cells, columns)
     rows = [_row(text, keys) for text in texts]
     keyed = [row for row in rows if row.key]
-    odd = [row.name for row in rows if not (row.key or row.name in keys or _is_wnid(row.name))]
-    if keyed and odd and "\t" not in "".join(texts):
-        raise InputError(f"{keyed[0].key!r} is a key with a name after it, {odd[0][:40]!r} is not; write key<TAB>name")
-    numbered = [match for row in rows if (match := _AFTER_NUMBER.fullmatch(row.name))]
-    numbers = [match[1] for match in numbered]
-    if len(numbered) < max(2, len(rows)) or not (_counted(numbers) or all(_is_wnid(row.key) for row in rows)):
-        return rows
-    if keyed:
-        return [Row(row.key, match[2].replace("_", " ")) for row, match in zip(rows, numbered, strict=True)]
-    return _in_order(list(map(int, numbers)), [Row(match[1], _unquoted(match[2])) for match in numbered])
+    nameless = [row.name for row in rows if not (row.key or row.name in keys or _is_wnid(row.name))]
+    if keyed and nameless and columns < 2:
+        raise InputError(
+            f"{keyed[0].key!r} is a key with a name after it, {nameless[0][:40]!r} is not; write key<TAB>name"
+        )
+    return _ordered(rows)
+
+
+def _columns(cells: Sequence[Sequence[str]], count: int) -> list[Row]:
+    """Of three columns one has the number; the others are the key and the name."""
+    for place in range(count):
+        numbers = [row[place].strip() for row in cells if len(row) == count]
+        if count == 3 and len(numbers) == len(cells) and _counted(numbers):
+            rows = [Row(*(_unquoted(cell) for n, cell in enumerate(row) if n != place)) for row in cells]
+            return _in_order(list(map(int, numbers)), rows)
+    raise InputError("a line has more than one tab; two columns are expected: key<TAB>name")
+
+
+def _ordered(rows: list[Row]) -> list[Row]:
+    """Without the numbers that all of them have, before or behind the name or for one, in the order of these."""
+    if len(rows) > 1 and _counted([row.key for row in rows]):
+        return _in_order(list(map(int, (row.key for row in rows))), rows) if "0" in {row.key for row in rows} else rows
+    if len(rows) > 1 and all(row.key for row in rows) and _counted([row.name for row in rows]):
+        return _by_number([row.name for row in rows], [Row("", row.key) for row in rows])
+    for form in (_AFTER_NUMBER, _BEFORE_NUMBER):
+        found = [match for row in rows if (match := form.fullmatch(row.name))]
+        numbers, names = [match["number"] for match in found], [_unquoted(match["name"]) for match in found]
+        if len(found) < max(2, len(rows)) or (form is _BEFORE_NUMBER and len(set(names)) < len(names)):
+            continue  # the numbers of 'stage 0' and 'stage 1' are their names
+        if all(row.key for row in rows):
+            named = [Row(row.key, name.replace("_", " ")) for row, name in zip(rows, names, strict=True)]
+            if _counted(numbers):
+                return _by_number(numbers, named)
+            if all(_is_wnid(row.key) for row in rows) and form is _AFTER_NUMBER:
+                return named  # of the devkit's list a part
+        elif _counted(numbers):
+            before = form is _AFTER_NUMBER
+            return _in_order(
+                list(map(int, numbers)),
+                [Row(n if before else "", name) for n, name in zip(numbers, names, strict=True)],
+            )
+    return rows
+
+
+def _by_number(numbers: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """Rows that have keys may be counted from 1, as the devkit does."""
+    return [row for _, row in sorted(zip(map(int, numbers), rows, strict=True), key=lambda pair: pair[0])]
 
 
 def _row(text: str, keys: Collection[str]) -> Row:
@@ -151,16 +216,20 @@ def _row(text: str, keys: Collection[str]) -> Row:
     return Row("", _unquoted(text))
 
 
+def _visible(line: str) -> str:
+    """Without what can't be seen around it."""
+    return line.strip().strip(_INVISIBLE).strip()
+
+
 def _is_wnid(text: str) -> bool:
     return bool(_WNID.fullmatch(text))
 
 
 def _unquoted(text: str) -> str:
-    """Without quotes around it, and without the comma of a list behind these."""
-    text = text.strip()
-    inner = text[:-1].rstrip() if text.endswith(",") else text
-    if len(inner) > 1 and inner[0] == inner[-1] and inner[0] in "'\"" and inner[0] not in inner[1:-1]:
-        return inner[1:-1].strip()
+    """Without the comma of a list behind it, and without quotes around it."""
+    text = text.strip().rstrip(",;").rstrip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in text[1:-1]:
+        return text[1:-1].strip()
     return text
 
 

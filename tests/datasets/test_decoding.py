@@ -97,7 +97,10 @@ def test_float_samples_are_shares_of_white(tmp_path, name):
         (GREY.astype(np.float32), "its float values go from [0-9]+ to [0-9]+, where 0 is black and 1 is white"),
         (GREY.astype(np.float32) / 255 - 0.5, "its float values go from -0"),
         (np.where(GREY > 9, GREY / 255, np.nan).astype(np.float32), "its float values go from nan"),
-        (GREY.astype(np.uint16), "its 16-bit values end at [0-9]+, where 65535 is white: all of it would be black"),
+        (GREY.astype(np.uint16), "its 16-bit values end at [0-9]+, where 65535 is white: it would be black"),
+        (DEEP >> 4, "its 16-bit values end at [0-9]+, where 65535 is white: it would be black"),
+        (cv2.merge([DEEP >> 4] * 3), "its 16-bit colours end under 4096, where 65535 is white: it would be black"),
+        (cv2.merge([GREY.astype(np.uint16)] * 3), "its 16-bit colours end under 4096"),
         (DEEP.astype(np.int32), "its values are signed or have 32 bits, and what is white among them is not known"),
         (DEEP.astype(np.int16), "its values are signed or have 32 bits"),
     ],
@@ -106,6 +109,19 @@ def test_a_range_that_can_not_be_known_is_named(tmp_path, samples, says):
     cv2.imwrite(str(tmp_path / "x.tif"), samples)
     with pytest.raises(OSError, match=rf"x\.tif: {says}"):
         read_image(tmp_path / "x.tif")
+
+
+def test_colours_that_pillow_makes_others_of_are_named(tmp_path):
+    Image.new("LAB", (36, 24), (150, 20, 30)).save(tmp_path / "x.tif")
+    with pytest.raises(OSError, match=r"x\.tif: its colours are CIE L\*a\*b\*; save it as RGB"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_a_line_is_no_image(tmp_path):
+    """Its short side at 256 px, it would have gigabytes."""
+    Image.new("RGB", (501, 1)).save(tmp_path / "x.png")
+    with pytest.raises(OSError, match=r"x\.png: 501 x 1 px: too narrow to be resized"):
+        read_image(tmp_path / "x.png")
 
 
 def test_black_is_black_in_any_range(tmp_path):

@@ -198,18 +198,23 @@ def image_rng(seed: int, purpose: str, image_id: str) -> np.random.Generator:
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF", *(("AVIF",) if features.check("avif") else ()))
 """What images of data sets are, whatever their names end in. Pillow would hand others to programs, PostScript to
 Ghostscript."""
+_NARROWEST = 500
+"""Times as long as wide: with the short side at 512 px it would have more pixels than Pillow opens."""
 
 
 def read_image(file: Path | BinaryIO, called: str = "") -> Image.Image:
     """Decode a file completely, of several frames the first, to 8 bits a sample; EXIF's rotation is not applied.
 
-    Raises `OSError`, which calls the file so, for one that is truncated, empty, not an image or absurdly large, and for
-    one whose samples can't be scaled.
+    Raises `OSError`, which calls the file so, for one that is truncated, empty, not an image, absurdly large or
+    narrow, and for one whose samples can't be scaled.
     """
     try:
         with Image.open(file, formats=_FORMATS) as image:
+            if max(image.size) > _NARROWEST * min(image.size):
+                raise ValueError(f"{image.width} x {image.height} px: too narrow to be resized")
+            deep = ";16" in str(image.tile)
             image.load()
-            return eight_bits(image)
+            return eight_bits(image, deep)
     except MemoryError:
         raise
     except UnidentifiedImageError as error:

@@ -35,7 +35,7 @@ class Projected(Classifier):
         return self.space.project(self.inner(images))
 
 
-def seen_through(classifier: Classifier, space: ClassSpace | None) -> Classifier:
+def restrict_logits(classifier: Classifier, space: ClassSpace | None) -> Classifier:
     """The same model with one logit a class of the data set, for predictions and for attacks alike.
 
     Without a space, and where it is the model's own list, the classifier itself.

@@ -22,7 +22,7 @@ from clip_robustness.reports.picture import picture
 from clip_robustness.reports.write import views, write, write_all
 from clip_robustness.results import gallery, history
 from clip_robustness.results.headline import headline
-from clip_robustness.results.results import FAMILIES, Cell, Results, read
+from clip_robustness.results.results import FAMILIES, Result, Results, read
 from clip_robustness.verdicts.merge import exit_code, merged
 
 
@@ -42,7 +42,7 @@ def trend(runs: list[history.Run], family: str) -> list[str]:
     return lines
 
 
-def _mean(cells: list[Cell]) -> str:
+def _mean(cells: list[Result]) -> str:
     return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
 
 

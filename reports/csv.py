@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from clip_robustness.results.results import Cell, properties
+from clip_robustness.results.results import Result, properties
 
 _FIRST = ("family", "condition", "params", "role", "model", "n", "correct", "accuracy", "ci_low", "ci_high")
 _LAST = ("seconds", "reason")
@@ -14,7 +14,7 @@ _COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d",
 """What the texts begin with that spreadsheets compute; the last four are the wide forms of the first."""
 
 
-def render(cells: Iterable[Cell]) -> str:
+def render(cells: Iterable[Result]) -> str:
     rows = [_row(cell) for cell in cells]
     names = dict.fromkeys((*_FIRST, *(name for row in rows for name in row if name not in _LAST), *_LAST))
     file = io.StringIO()
@@ -24,7 +24,7 @@ def render(cells: Iterable[Cell]) -> str:
     return file.getvalue()
 
 
-def _row(cell: Cell) -> dict[str, str | int | float]:
+def _row(cell: Result) -> dict[str, str | int | float]:
     own: dict[str, str | int | float] = {
         "family": cell.family,
         "condition": cell.condition,

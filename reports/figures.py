@@ -16,7 +16,7 @@ from clip_robustness.errors import InputError
 from clip_robustness.metrics.trend import published, published_accuracies
 from clip_robustness.reports.svg import BAD, BASELINE, GOOD, LINE, PAPER, SERIES, SOFT, Panel, panel, plain, style
 from clip_robustness.reports.table import interval, share
-from clip_robustness.results.results import FAMILIES, Cell, Results
+from clip_robustness.results.results import FAMILIES, Result, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,15 +51,15 @@ class _Models:
 
     order: tuple[tuple[str, str], ...]
 
-    def of(self, cell: Cell) -> int | None:
+    def of(self, cell: Result) -> int | None:
         key = (cell.role, cell.model)
         return self.order.index(key) if key in self.order else None
 
-    def shown(self, cells: Iterable[Cell]) -> list[Cell]:
+    def shown(self, cells: Iterable[Result]) -> list[Result]:
         found = [cell for cell in cells if cell.accuracy is not None and self.of(cell) is not None]
         return sorted(found, key=lambda cell: self.of(cell) or 0)
 
-    def look(self, cell: Cell) -> tuple[str, str]:
+    def look(self, cell: Result) -> tuple[str, str]:
         """Colour and marker."""
         number = [key for key in self.order if key[0] == cell.role].index((cell.role, cell.model))
         marker = _MARKERS[cell.role][number]
@@ -105,7 +105,7 @@ def _differences(results: Results, models: _Models) -> Panels:
             title = f"{family}, {plain(model, 28)}" if len({m for m, _ in groups}) > 1 else family
             title += ", continued" if i else f", largest losses of {len(own)}" if len(own) > _ROWS else ""
 
-            def draw(ax: Axes, rows: list[Cell] = rows, title: str = title, ends: list[float] = ends[model]) -> None:
+            def draw(ax: Axes, rows: list[Result] = rows, title: str = title, ends: list[float] = ends[model]) -> None:
                 for y, cell in enumerate(rows):
                     assert cell.difference is not None
                     colour, marker = _VERDICTS.get(cell.verdict, (SOFT, "s"))
@@ -155,7 +155,7 @@ def _natural(results: Results, models: _Models) -> Panels:
 
         def draw(
             ax: Axes,
-            pairs: list[tuple[Cell, Cell]] = pairs,
+            pairs: list[tuple[Result, Result]] = pairs,
             cloud: NDArray[np.float64] | None = cloud,
             name: str = name,
             label: str = label,
@@ -243,7 +243,7 @@ def _corruptions(results: Results, models: _Models) -> Panels:
 
 
 def _heat(
-    title: str, rows: list[str], columns: list[str], cells: dict[tuple[str, str], Cell], below: str = ""
+    title: str, rows: list[str], columns: list[str], cells: dict[tuple[str, str], Result], below: str = ""
 ) -> Callable[[], Panel]:
     shares = np.full((len(rows), len(columns)), np.nan)
     for (row, column), cell in cells.items():
@@ -276,7 +276,10 @@ def _security(results: Results, models: _Models) -> Panels:
         grid = sorted({_eps(c) or 0 for c in own})
 
         def draw(
-            ax: Axes, attack: str = attack, curves: dict[tuple[str, str], list[Cell]] = curves, grid: list[float] = grid
+            ax: Axes,
+            attack: str = attack,
+            curves: dict[tuple[str, str], list[Result]] = curves,
+            grid: list[float] = grid,
         ) -> None:
             origin = np.log2(grid[0]) - 1.3
             for key, curve in curves.items():
@@ -308,7 +311,7 @@ def _smallest(results: Results, models: _Models) -> Panels:
     ).items():
         curves = list({_who(c): c for c in own}.values())  # of deepfool every eps has the same search
 
-        def draw(ax: Axes, attack: str = attack, curves: list[Cell] = curves) -> None:
+        def draw(ax: Axes, attack: str = attack, curves: list[Result] = curves) -> None:
             found = np.array([c.smallest_eps for c in curves])
             moved = found[(found > 0) & (found < _NEVER)]
             left = moved.min() / 1.5 if len(moved) else 0.1
@@ -348,7 +351,7 @@ def _typographic(results: Results, models: _Models) -> Panels:
         (c for c in models.shown(results.cells) if "reads_the_word" in c.metrics), lambda c: c.label
     ).items():
 
-        def draw(ax: Axes, label: str = label, own: list[Cell] = own) -> None:
+        def draw(ax: Axes, label: str = label, own: list[Result] = own) -> None:
             rows = own[::-1]
             shown = np.array([100 * (c.accuracy or 0) for c in rows])
             written = np.array([100 * c.metrics["reads_the_word"] for c in rows])
@@ -380,7 +383,7 @@ def _flips(results: Results, models: _Models) -> Panels:
         yield _dots(title, "flip probability, %", group, models, lambda c: str(c.params["perturbation"]), _flip)
 
 
-def _flip(cell: Cell) -> tuple[float, float, float]:
+def _flip(cell: Result) -> tuple[float, float, float]:
     return tuple(cell.metrics[f"flip_probability{end}"] for end in ("", "_ci95_low", "_ci95_high"))  # type: ignore[return-value]
 
 
@@ -391,7 +394,7 @@ def _other_families(results: Results, models: _Models) -> Panels:
         yield _dots(title, "accuracy, %", group, models, lambda c: c.label, _accuracy)
 
 
-def _accuracy(cell: Cell) -> tuple[float, float, float]:
+def _accuracy(cell: Result) -> tuple[float, float, float]:
     assert cell.accuracy is not None
     return (cell.accuracy, *(cell.ci95 or (cell.accuracy, cell.accuracy)))
 
@@ -399,10 +402,10 @@ def _accuracy(cell: Cell) -> tuple[float, float, float]:
 def _dots(
     title: str,
     axis: str,
-    cells: list[Cell],
+    cells: list[Result],
     models: _Models,
-    row: Callable[[Cell], str],
-    figure: Callable[[Cell], tuple[float, float, float]],
+    row: Callable[[Result], str],
+    figure: Callable[[Result], tuple[float, float, float]],
 ) -> Callable[[], Panel]:
     """A row a condition, a dot with its interval a model."""
     names = list(dict.fromkeys(row(c) for c in cells))[:_ROWS]
@@ -437,7 +440,7 @@ def _regression(results: Results, models: _Models) -> Panels:
         rows = sorted(own, key=_change)
         rows = (rows[: _ROWS // 2] + rows[-_ROWS // 2 :] if len(rows) > _ROWS else rows)[::-1]
 
-        def draw(ax: Axes, rows: list[Cell] = rows, model: str = model) -> None:
+        def draw(ax: Axes, rows: list[Result] = rows, model: str = model) -> None:
             for y, cell in enumerate(rows):
                 assert cell.regression is not None
                 assert cell.regression.difference is not None
@@ -458,7 +461,7 @@ def _regression(results: Results, models: _Models) -> Panels:
         yield _lazily(draw, alt, "regression", _tall(rows))
 
 
-def _change(cell: Cell) -> float:
+def _change(cell: Result) -> float:
     assert cell.regression is not None
     assert cell.regression.difference is not None
     return cell.regression.difference.value
@@ -500,7 +503,7 @@ def _legend(ax: Axes) -> None:
     )
 
 
-def _tall(rows: Sequence[Cell]) -> tuple[float, float]:
+def _tall(rows: Sequence[Result]) -> tuple[float, float]:
     return 3.6, 0.75 + 0.17 * max(len(rows), 2)
 
 
@@ -513,22 +516,22 @@ def _lazily(
     return lambda: panel(draw, alt, unique, size)
 
 
-def _grouped(cells: Iterable[Cell], key: Callable[[Cell], K]) -> dict[K, list[Cell]]:
-    groups: dict[K, list[Cell]] = defaultdict(list)
+def _grouped(cells: Iterable[Result], key: Callable[[Result], K]) -> dict[K, list[Result]]:
+    groups: dict[K, list[Result]] = defaultdict(list)
     for cell in cells:
         groups[key(cell)].append(cell)
     return dict(groups)
 
 
-def _who(cell: Cell) -> tuple[str, str]:
+def _who(cell: Result) -> tuple[str, str]:
     return cell.role, cell.model
 
 
-def _attack(cell: Cell) -> str:
+def _attack(cell: Result) -> str:
     return " ".join([cell.condition, *(str(v) for k, v in cell.params.items() if k != "eps")])
 
 
-def _eps(cell: Cell) -> float | None:
+def _eps(cell: Result) -> float | None:
     """In 1/255, where the cell was measured at one."""
     written = cell.params.get("eps", SEARCH)
     try:

@@ -26,7 +26,7 @@ from clip_robustness.reports.table import (
 )
 from clip_robustness.results.gallery import RULE, Gallery
 from clip_robustness.results.headline import VERDICTS, candidates, counts, failing, headline
-from clip_robustness.results.results import Cell, Results, in_order
+from clip_robustness.results.results import Result, Results, in_order
 
 _HERE = Path(__file__).parent
 _WHY = 12
@@ -41,7 +41,7 @@ class Family:
     model: str
     cells: int
     counts: dict[str, int]
-    worst: Cell | None
+    worst: Result | None
 
 
 def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tuple[str, Results]] = ()) -> str:
@@ -115,8 +115,8 @@ def together(runs: Sequence[tuple[str, Results]]) -> Results:
     )
 
 
-def _families(cells: Iterable[Cell]) -> list[Family]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
+def _families(cells: Iterable[Result]) -> list[Family]:
+    groups: dict[tuple[str, str], list[Result]] = {}
     for cell in cells:
         groups.setdefault((cell.family, cell.model), []).append(cell)
     found = []
@@ -127,9 +127,9 @@ def _families(cells: Iterable[Cell]) -> list[Family]:
     return found
 
 
-def _matrix(cells: Iterable[Cell]) -> dict[str, dict[str, Cell]]:
+def _matrix(cells: Iterable[Result]) -> dict[str, dict[str, Result]]:
     """Condition -> model -> cell."""
-    rows: dict[str, dict[str, Cell]] = {}
+    rows: dict[str, dict[str, Result]] = {}
     for cell in cells:
         rows.setdefault(cell.label, {})[cell.model] = cell
     return rows

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.results.headline import candidates, headline
-from clip_robustness.results.results import Cell, Results, properties
+from clip_robustness.results.results import Result, Results, properties
 
 
 def render(results: Results) -> str:
@@ -38,7 +38,7 @@ def render(results: Results) -> str:
     return NOT_IN_XML.sub("\ufffd", ET.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
 
 
-def _case(suite: ET.Element, cell: Cell) -> None:
+def _case(suite: ET.Element, cell: Result) -> None:
     case = ET.SubElement(
         suite, "testcase", classname=f"{cell.family}.{cell.model}", name=cell.label, time=f"{cell.seconds:.3f}"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from clip_robustness.conditions.condition import MCE
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Cell, Guard, Summary
+from clip_robustness.results.results import Guard, Result, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -24,7 +24,7 @@ def interval(ci95: tuple[float, float] | None, sign: str = "", unit: Callable[[f
     return "" if ci95 is None else f"[{unit(ci95[0], sign)}, {unit(ci95[1], sign)}]"
 
 
-def columns(cell: Cell) -> tuple[str, ...]:
+def columns(cell: Result) -> tuple[str, ...]:
     """A candidate's row in words: condition, model, n, accuracy, baseline, difference, verdict."""
     supervised = f"{share(cell.supervised.accuracy)} {interval(cell.supervised.ci95)}" if cell.supervised else "-"
     difference = (
@@ -58,12 +58,12 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
 
 
 _LEFT_OUT = (
-    "passes", "flat_gradients", "fooled_by_square_alone", "randomised", "probabilities", "optimises", "trend_r2",
+    "passes", "zero_gradients", "fooled_by_square_alone", "randomised", "probabilities", "optimises", "trend_r2",
 )  # fmt: skip
 """Of the guards' concern, or the same in all cells."""
 
 
-def others(cell: Cell) -> str:
+def others(cell: Result) -> str:
     """What else was measured, each with its interval; what a later version measures by the name that it gives it."""
     ends = ("_ci95_low", "_ci95_high")
     named = [key for key in cell.metrics if not key.endswith(ends) and key not in _LEFT_OUT]
@@ -73,18 +73,21 @@ def others(cell: Cell) -> str:
         low, high = (cell.metrics.get(f"{key}{end}") for end in ends)
         ci95 = None if low is None or high is None else (low, high)
         found.append(f"{label} {unit(cell.metrics[key], sign)} {interval(ci95, sign, unit)}".rstrip())
-    if cell.spared:
-        found.append(f"settled early, {cell.spared} images spared")
+    if cell.n_skipped:
+        found.append(f"settled early, {cell.n_skipped} images spared")
     return "; ".join(found)
 
 
-def spared(cells: Sequence[Cell]) -> list[str]:
+def spared(cells: Sequence[Result]) -> list[str]:
     """What stopping early was good for, in a line."""
-    early = [cell for cell in cells if cell.spared and cell.role == "candidate"]
+    early = [cell for cell in cells if cell.n_skipped and cell.role == "candidate"]
     if not early:
         return []
     shown = candidates(cells)
-    images, planned = sum(c.spared for c in early), sum(c.n + c.spared for c in shown if not c.condition.endswith(MCE))
+    images, planned = (
+        sum(c.n_skipped for c in early),
+        sum(c.n + c.n_skipped for c in shown if not c.condition.endswith(MCE)),
+    )
     return [
         f"{len(early)} of {len(shown)} cells were settled early: {images} of {planned} images were spared; their 95% "
         "intervals are those of as many images looked at once"
@@ -101,7 +104,7 @@ def summaries(found: Sequence[Summary]) -> list[str]:
     return lines
 
 
-def regressions(cells: Sequence[Cell]) -> list[str]:
+def regressions(cells: Sequence[Result]) -> list[str]:
     """Each cell against the recorded run: before, after, the paired difference, what was fixed and broken."""
     lines = []
     for cell in candidates(cells):
@@ -124,7 +127,7 @@ def guards(found: Sequence[Guard]) -> list[str]:
     """How many checks of the attacks hold, and each that is broken."""
     if not found:
         return []
-    broken = [f"guard broken: {g.model}: {g.name} ({g.detail})" for g in found if not g.holds]
+    broken = [f"guard broken: {g.model}: {g.name} ({g.detail})" for g in found if not g.passed]
     return [f"guards of the attacks: {len(found) - len(broken)} of {len(found)} hold", *broken]
 
 
@@ -160,6 +163,6 @@ def model_warnings(models: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(text if text.startswith(name) else f"{name}: {text}" for name, text in told))
 
 
-def warnings(cells: Sequence[Cell]) -> list[str]:
+def warnings(cells: Sequence[Result]) -> list[str]:
     """What is to be known of single cells, each sentence once; of the whole run `Results.warnings` tells."""
     return list(dict.fromkeys(warning for cell in cells for warning in cell.warnings))

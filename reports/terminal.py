@@ -9,7 +9,7 @@ from clip_robustness.errors import one_line
 from clip_robustness.reports import table
 from clip_robustness.reports.table import columns, interval, share
 from clip_robustness.results.headline import candidates, counts, headline
-from clip_robustness.results.results import Cell, Results
+from clip_robustness.results.results import Result, Results
 
 Line = tuple[tuple[str, dict[str, bool]], ...]
 """Pieces of text with their markup."""
@@ -58,11 +58,11 @@ def _lines(results: Results, verbosity: int) -> Iterator[Line]:
     yield ((f"{head.sign} {head.text}", {_COLOUR[head.state]: True, "bold": True}),)
 
 
-def _notable(cell: Cell) -> bool:
+def _notable(cell: Result) -> bool:
     return cell.verdict not in ("pass", "not gated", "known weakness")
 
 
-def _rows(cells: Sequence[Cell], verbosity: int) -> Iterator[Line]:
+def _rows(cells: Sequence[Result], verbosity: int) -> Iterator[Line]:
     rows = [_columns(cell, verbosity) for cell in cells]
     if not rows:
         return
@@ -85,7 +85,7 @@ def _rows(cells: Sequence[Cell], verbosity: int) -> Iterator[Line]:
                 yield ((f"      {cell.reason}", {}),)
 
 
-def _columns(cell: Cell, verbosity: int) -> tuple[str, ...]:
+def _columns(cell: Result, verbosity: int) -> tuple[str, ...]:
     if verbosity > 0:
         return columns(cell)[:6]
     label = cell.label if len(cell.label) <= _LABEL else f"{cell.label[: _LABEL - 1]}…"

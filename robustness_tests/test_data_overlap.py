@@ -3,9 +3,9 @@
 import pytest
 
 from clip_robustness.fixtures.holding import check
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 
 
 @pytest.mark.overlap
-def test_verdict_stays_without_overlap(result: Cell) -> None:
+def test_verdict_stays_without_overlap(result: Result) -> None:
     check(result)

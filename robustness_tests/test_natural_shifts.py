@@ -3,14 +3,14 @@
 import pytest
 
 from clip_robustness.fixtures.holding import check
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 
 
 @pytest.mark.clean
-def test_clean(result: Cell) -> None:
+def test_clean(result: Result) -> None:
     check(result)
 
 
 @pytest.mark.natural
-def test_natural_shift(result: Cell) -> None:
+def test_natural_shift(result: Result) -> None:
     check(result)

@@ -3,9 +3,9 @@
 import pytest
 
 from clip_robustness.fixtures.holding import check
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 
 
 @pytest.mark.synthetic
-def test_corruption(result: Cell) -> None:
+def test_corruption(result: Result) -> None:
     check(result)

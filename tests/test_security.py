@@ -220,7 +220,7 @@ def test_a_gallery_shows_jpegs_and_nothing_else(tmp_path, picture):
 
 
 def test_wrong_values_anywhere_in_a_recorded_run(tmp_path):
-    right = history.Right("m", "clean/clean", ("a.png", "b.png"), np.array([True, False]), (7, 8))
+    right = history.CorrectImages("m", "clean/clean", ("a.png", "b.png"), np.array([True, False]), (7, 8))
     file = history.append(tmp_path, "one", RESULTS, [history.packed(right)])
     good = json.loads(gzip.decompress(file.read_bytes()))
     said = []
@@ -237,7 +237,7 @@ def test_wrong_values_anywhere_in_a_recorded_run(tmp_path):
 
 def test_a_recorded_run_that_does_not_tell_all_images_is_refused(tmp_path):
     """What is left out must not count as wrong."""
-    right = history.Right("m", "clean/clean", tuple("abcdefghij"), np.ones(10, bool), (1,) * 10)
+    right = history.CorrectImages("m", "clean/clean", tuple("abcdefghij"), np.ones(10, bool), (1,) * 10)
     packed = history.packed(right)
     packed["correct"] = base64.b64encode(base64.b64decode(packed["correct"])[:1]).decode()
     with pytest.raises(InputError, match="not told for 10 images"):
@@ -263,7 +263,9 @@ def test_a_recorded_run_of_many_values_in_few_bytes_is_refused(tmp_path):
 def test_cells_on_the_same_images_share_them_in_memory(tmp_path):
     """Else a file of some kilobytes, which names its images once, takes as much for each of its cells."""
     ids = tuple(f"{i:05d}.png" for i in range(1000))
-    cells = [history.packed(history.Right("m", f"c/{n}", ids, np.ones(1000, bool), (1,) * 1000)) for n in range(3)]
+    cells = [
+        history.packed(history.CorrectImages("m", f"c/{n}", ids, np.ones(1000, bool), (1,) * 1000)) for n in range(3)
+    ]
     run = history.read(history.append(tmp_path, "one", RESULTS, cells))
     first, *others = run.right.values()
     assert first.ids == ids
@@ -322,9 +324,9 @@ def test_names_and_links_in_shards_lead_nowhere(tmp_path, monkeypatch):
     unpacked = {path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"} - before
     assert unpacked
     assert all(path.resolve().is_relative_to(tmp_path / "cache") and not path.is_symlink() for path in unpacked)
-    assert {item.path for item in found.items} <= unpacked
-    assert {item.id.rpartition("/")[2] for item in found.items} >= {"absolute", "good"}
-    assert not {item.id.rpartition("/")[2] for item in found.items} & {"link", "device"}
+    assert {sample.path for sample in found.samples} <= unpacked
+    assert {sample.id.rpartition("/")[2] for sample in found.samples} >= {"absolute", "good"}
+    assert not {sample.id.rpartition("/")[2] for sample in found.samples} & {"link", "device"}
 
 
 def test_a_file_of_a_shard_that_would_fill_the_memory_is_not_unpacked(tmp_path, monkeypatch):
@@ -339,7 +341,7 @@ def test_a_file_of_a_shard_that_would_fill_the_memory_is_not_unpacked(tmp_path, 
                 tar.addfile(info, source)
     assert (tmp_path / "0.tar.gz").stat().st_size < 5e6
     found = data_sets.load("imagenet", f"wds:{tmp_path / '0.tar.gz'}", MINI)
-    assert len(found.items) == 1
+    assert len(found.samples) == 1
     assert f"has a file of {size} bytes, b.png, which is left out" in " ".join(found.warnings)
 
 

@@ -22,7 +22,7 @@ from clip_robustness.results import results
 
 if TYPE_CHECKING:
     from clip_robustness.datasets.classes import ClassList
-    from clip_robustness.datasets.dataset import ImageSet
+    from clip_robustness.datasets.dataset import Dataset
     from clip_robustness.metrics.outcomes import Outcomes
     from clip_robustness.models.classifier import Classifier
 
@@ -42,7 +42,7 @@ def load_model(spec: str, classes: str | ClassList = "imagenet", device: str = "
 
 def load_dataset(
     place: str, classes: str = "imagenet", *, name: str = "imagenet", samples: int | None = None, seed: int = 0
-) -> ImageSet:
+) -> Dataset:
     """The images of a place, as a suite names it under `[data]`: a folder, `wds:SHARDS`, `hf:NAME`, or `mini:NAME`.
 
     `name` tells the layout where it is one of the benchmark's, such as `imagenet-v2`. `samples` images are drawn class
@@ -50,10 +50,10 @@ def load_dataset(
     """
     from clip_robustness.datasets import places
     from clip_robustness.datasets.classes import class_list
-    from clip_robustness.datasets.dataset import sample
+    from clip_robustness.datasets.dataset import subsample
     from clip_robustness.datasets.load import load
 
-    return sample(load(name, places.folder(place), class_list(classes)), samples, seed)
+    return subsample(load(name, places.folder(place), class_list(classes)), samples, seed)
 
 
 def list_conditions(suite: str = "mini") -> Sequence[Condition]:
@@ -71,7 +71,7 @@ def list_conditions(suite: str = "mini") -> Sequence[Condition]:
 def evaluate(
     model: Classifier,
     condition: Condition | str,
-    images: ImageSet,
+    images: Dataset,
     *,
     surrogate: Classifier | None = None,
     store: str | Path | None = None,

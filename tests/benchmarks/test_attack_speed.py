@@ -27,7 +27,7 @@ from clip_robustness.conditions.attacks.loop import Task, run_in_order
 from clip_robustness.conditions.attacks.score import NES, SPSA
 from clip_robustness.conditions.attacks.turns import in_turn
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.models.device import set_up_device
 
 EPS, COUNT, BATCH = 8 / 255, 32, 32
@@ -44,14 +44,14 @@ def photos(victim):
     """(images, labels) of the first photos of a sample that are right when clean."""
     if "PHOTOS" not in os.environ:
         pytest.skip("PHOTOS names no folder of ImageNet photos, one folder a wnid")
-    found = sample(read_folder("photos", Path(os.environ["PHOTOS"]), victim.classes), 4 * COUNT, 0)
+    found = subsample(read_folder("photos", Path(os.environ["PHOTOS"]), victim.classes), 4 * COUNT, 0)
     images, labels = [], []
-    for item in found.items:
-        image = torch.from_numpy(np.array(victim.geometry(item.image()))).permute(2, 0, 1).float() / 255
+    for sample in found.samples:
+        image = torch.from_numpy(np.array(victim.geometry(sample.image()))).permute(2, 0, 1).float() / 255
         with torch.inference_mode():
-            if len(images) < COUNT and int(victim(image[None]).argmax()) == item.label:
+            if len(images) < COUNT and int(victim(image[None]).argmax()) == sample.label:
                 images.append(image)
-                labels.append(item.label)
+                labels.append(sample.label)
     return torch.stack(images), torch.tensor(labels)
 
 

@@ -27,12 +27,12 @@ def test_drawn_frost_is_as_hard_as_photographed_frost():
     classes = class_list("imagenet")
     classifier = models.load("python:models.lite:lite0", classes, set_up_device("cpu"))
     photos = read_folder("photos", Path(os.environ["PHOTOS"]), classes)
-    images = [np.asarray(classifier.geometry(read_image(item.path))) for item in photos.items]
-    labels = np.array([item.label for item in photos.items])
+    images = [np.asarray(classifier.geometry(read_image(sample.path))) for sample in photos.samples]
+    labels = np.array([sample.label for sample in photos.samples])
     pictures = read_textures(Path(os.environ["FROST_PICTURES"]))
 
     def correct(severity, textures):
-        rngs = [image_rng(0, "imagenet-c frost", item.id) for item in photos.items]
+        rngs = [image_rng(0, "imagenet-c frost", sample.id) for sample in photos.samples]
         corrupted = corrupt_batch(images, "frost", severity, rngs, textures)
         predictions = []
         with torch.inference_mode():

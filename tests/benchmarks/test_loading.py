@@ -17,7 +17,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder
-from clip_robustness.evaluation.evaluator import Evaluator, Question
+from clip_robustness.evaluation.evaluator import EvalRequest, Evaluator
 from clip_robustness.evaluation.pixels import to_tensor
 from clip_robustness.evaluation.store import Store
 from clip_robustness.models.loading import ToRGB
@@ -50,8 +50,8 @@ def ours(photos, tmp_path):
     evaluate = Evaluator(Store(tmp_path), device=CPU, batch_size=BATCH, limit_bytes=0)
 
     def run():
-        stamps = {item.id: item.stamp for item in images.items}
-        batches = evaluate._prepared(Question(Shape, CLEAN, images, None, "", stamps), images.items, BATCH)
+        stamps = {sample.id: sample.stamp for sample in images.samples}
+        batches = evaluate._prepared(EvalRequest(Shape, CLEAN, images, None, "", stamps), images.samples, BATCH)
         return sum(len(to_tensor(np.stack([pixels for _, pixels in batch]), CPU)) for batch in batches if batch)
 
     return run

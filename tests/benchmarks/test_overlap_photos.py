@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.models.device import set_up_device
 from clip_robustness.models.features import load_encoder
 from clip_robustness.models.spec import parse
@@ -27,14 +27,14 @@ def planted(folder, copied, others):
     """One change for every second photo, two for the rest; returns what was done to each. Others stay as they are."""
     kinds, done = list(COPIES), {}
     folder.mkdir()
-    for number, item in enumerate(copied):
-        rng, image = np.random.default_rng([1, number]), item.image().convert("RGB")
-        done[item.id] = [str(kind) for kind in rng.permutation(kinds)[: 1 + number % 2]]
-        for kind in done[item.id]:
+    for number, sample in enumerate(copied):
+        rng, image = np.random.default_rng([1, number]), sample.image().convert("RGB")
+        done[sample.id] = [str(kind) for kind in rng.permutation(kinds)[: 1 + number % 2]]
+        for kind in done[sample.id]:
             image = COPIES[kind](image, rng)
-        image.save(folder / f"copy-{item.id.replace('/', '-')}.png")
-    for item in others:
-        shutil.copy(item.path, folder / f"other-{item.id.replace('/', '-')}")
+        image.save(folder / f"copy-{sample.id.replace('/', '-')}.png")
+    for sample in others:
+        shutil.copy(sample.path, folder / f"other-{sample.id.replace('/', '-')}")
     return done
 
 
@@ -47,11 +47,11 @@ def test_planted_copies_are_found(tmp_path, asked, kept):
     if "PHOTOS" not in os.environ:
         pytest.skip("PHOTOS names no folder of ImageNet photos, one folder a wnid")
     classes = class_list("imagenet")
-    photos = sample(read_folder("photos", Path(os.environ["PHOTOS"]), classes), COUNT, 0)
+    photos = subsample(read_folder("photos", Path(os.environ["PHOTOS"]), classes), COUNT, 0)
     order = np.random.default_rng(0).permutation(len(photos))
-    copied = [photos.items[i] for i in order[:PLANTED]]
-    done = planted(tmp_path / "web", copied, [photos.items[i] for i in order[-kept:]])
-    tests = replace(photos, items=tuple(photos.items[i] for i in sorted(order[:asked])))
+    copied = [photos.samples[i] for i in order[:PLANTED]]
+    done = planted(tmp_path / "web", copied, [photos.samples[i] for i in order[-kept:]])
+    tests = replace(photos, samples=tuple(photos.samples[i] for i in sorted(order[:asked])))
     encoder = load_encoder(parse("python:models.lite:lite0"), classes, set_up_device("cpu"))
     found = analyse([tests], find_all([str(tmp_path / "web")]), encoder, tmp_path).data["photos"]
     right = {pair.id for pair in found.pairs if pair.near.endswith(f"copy-{pair.id.replace('/', '-')}.png")}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from clip_robustness.datasets import load as data_sets
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import sample
+from clip_robustness.datasets.dataset import subsample
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.mini.sets import picture
 from clip_robustness.models import InputError
@@ -44,12 +44,12 @@ def objectnet(tmp_path):
 def test_the_drawn_sets_are_complete(name, images, classes):
     found = load(name)
     assert (len(found), len(found.space), found.warnings) == (images, classes, ())
-    assert {item.label for item in found.items} == {i for i, members in enumerate(found.space.members) if members}
+    assert {sample.label for sample in found.samples} == {i for i, members in enumerate(found.space.members) if members}
 
 
 def test_labels_of_a_subset_count_its_own_classes():
     """m00000004 is class 4 of the models and the third of imagenet-a's classes 0, 2, 4, ..."""
-    assert {i.label for i in load("imagenet-a").items if i.id.startswith("m00000004/")} == {2}
+    assert {i.label for i in load("imagenet-a").samples if i.id.startswith("m00000004/")} == {2}
 
 
 def test_a_folder_outside_the_subset_is_named(image_folder):
@@ -58,18 +58,18 @@ def test_a_folder_outside_the_subset_is_named(image_folder):
 
 
 def test_objectnet_without_its_border_is_the_drawn_picture():
-    item = next(i for i in load("objectnet").items if i.id == "images/bicycle/00004.png")
-    with Image.open(item.path) as framed:
+    sample = next(i for i in load("objectnet").samples if i.id == "images/bicycle/00004.png")
+    with Image.open(sample.path) as framed:
         assert framed.mode == "RGBA"
         assert framed.size == (68, 68)
         edges = np.asarray(framed.convert("RGB"))
     assert (edges[:2] == (255, 0, 0)).all()
-    assert np.array_equal(np.asarray(item.image().convert("RGB")), picture("objectnet", 4)[0])
+    assert np.array_equal(np.asarray(sample.image().convert("RGB")), picture("objectnet", 4)[0])
 
 
 def test_objectnet_leaves_out_the_classes_that_no_model_has():
     assert (mini_folder("objectnet") / "images" / "sign").is_dir()
-    assert not any("/sign/" in item.id for item in load("objectnet").items)
+    assert not any("/sign/" in sample.id for sample in load("objectnet").samples)
 
 
 def test_objectnet_follows_its_own_mappings(objectnet):
@@ -106,11 +106,11 @@ def test_the_published_names_of_objectnet_are_classes_of_imagenet(tmp_path):
 @pytest.mark.skipif(not REAL, reason="CLIP_ROBUSTNESS_TEST_DATA names no folder with real images")
 def test_real_objectnet_images():
     found = data_sets.load("objectnet", f"{REAL}/objectnet-sample", IMAGENET)
-    assert {item.image().size for item in found.items} == {
-        tuple(side - 4 for side in Image.open(item.path).size) for item in found.items
+    assert {sample.image().size for sample in found.samples} == {
+        tuple(side - 4 for side in Image.open(sample.path).size) for sample in found.samples
     }
-    for item in found.items:
-        assert not (np.asarray(item.image().convert("RGB"))[0] == (255, 0, 0)).all()
+    for sample in found.samples:
+        assert not (np.asarray(sample.image().convert("RGB"))[0] == (255, 0, 0)).all()
     assert found.warnings == (
         "data set 'objectnet': 5 images, 18574 were published",
         "data set 'objectnet': images of 5 of 113 classes",
@@ -127,11 +127,11 @@ def test_counts_that_differ_from_the_published_ones_are_said_with_both_numbers(i
 
 def test_the_clean_reference_has_the_classes_of_the_shift():
     clean, space = load("imagenet"), load("objectnet").space
-    reference = data_sets.relabelled(space, sample(data_sets.only_classes_of(space, clean), 28, 0))
+    reference = data_sets.relabelled(space, subsample(data_sets.only_classes_of(space, clean), 28, 0))
     assert len(reference) == 28
-    for item in reference.items:
-        own = MINI.keys.index(item.id.partition("/")[0])
-        assert own in space.members[item.label]
+    for sample in reference.samples:
+        own = MINI.keys.index(sample.id.partition("/")[0])
+        assert own in space.members[sample.label]
 
 
 def test_a_link_in_a_circle_is_named_before_it_is_followed(image_folder):
@@ -151,8 +151,8 @@ def test_all_names_of_objectnet_are_those_of_its_folders(objectnet):
     names, images = data_sets.objectnet_in_full(str(objectnet), MINI)
     assert (len(names), len(images)) == (13, 252)
     assert names.names[names.keys.index("book_open")] == "Book open"
-    assert {item.border for item in images.items} == {2}
-    assert {names.keys[item.label] for item in images.items} == set(names.keys)
+    assert {sample.border for sample in images.samples} == {2}
+    assert {names.keys[sample.label] for sample in images.samples} == set(names.keys)
     shutil.rmtree(objectnet / "mappings")
     without, _ = data_sets.objectnet_in_full(str(objectnet), MINI)
     assert (without.keys, without.names[1]) == (names.keys, "book open")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, read_folder, read_image, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, read_folder, read_image, subsample
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import InputError
 
@@ -18,14 +18,14 @@ MINI = class_list("mini")
 def test_class_folders_named_by_number_are_read_by_number(image_folder):
     """ImageNet-V2's trap: sorted as text, '10' comes before '2'."""
     images = read_folder("imagenet-v2", image_folder({"0": 1, "2": 1, "10": 1}), MINI)
-    assert {item.id: item.label for item in images.items} == {"0/0.png": 0, "10/0.png": 10, "2/0.png": 2}
+    assert {sample.id: sample.label for sample in images.samples} == {"0/0.png": 0, "10/0.png": 10, "2/0.png": 2}
 
 
 def test_folders_named_by_keys_that_are_numbers_are_these_keys(image_folder):
     """Four of five classes, called 1 to 5: folder 1 is the first of them."""
     classes = ClassList("numbered", tuple("12345"), ("one", "two", "three", "four", "five"))
     images = read_folder("imagenet", image_folder({"1": 1, "2": 1, "4": 1, "5": 1}), classes)
-    assert [item.label for item in images.items] == [0, 1, 3, 4]
+    assert [sample.label for sample in images.samples] == [0, 1, 3, 4]
     with pytest.raises(InputError, match=r"0 is not a class of 'numbered' \(1 of 5 folders are not\)"):
         read_folder("imagenet", image_folder({"0": 1}), classes)
 
@@ -33,7 +33,7 @@ def test_folders_named_by_keys_that_are_numbers_are_these_keys(image_folder):
 def test_numbers_of_imagenet_v2_are_imagenet_s_where_a_suite_has_some_of_its_classes(image_folder):
     some = ClassList("some", ("n01443537", "n01440764"), ("goldfish", "tench"))
     images = read_folder("imagenet-v2", image_folder({str(i): 1 for i in range(12)}), some)
-    assert {item.id: item.label for item in images.items} == {"0/0.png": 1, "1/0.png": 0}
+    assert {sample.id: sample.label for sample in images.samples} == {"0/0.png": 1, "1/0.png": 0}
     assert "10 of 12 folders in" in images.warnings[0]
     assert "of classes that 'some' does not have, and are left out" in images.warnings[0]
     with pytest.raises(InputError, match="has no folder of a class of 'some'"):
@@ -42,15 +42,15 @@ def test_numbers_of_imagenet_v2_are_imagenet_s_where_a_suite_has_some_of_its_cla
 
 def test_a_subset_of_the_classes_keeps_the_labels_of_the_full_list(image_folder):
     images = read_folder("imagenet", image_folder({MINI.keys[23]: 1, MINI.keys[5]: 1}), MINI)
-    assert [item.label for item in images.items] == [5, 23]
+    assert [sample.label for sample in images.samples] == [5, 23]
 
 
 def test_the_drawn_sets_have_the_published_layouts():
     v2 = read_folder("imagenet-v2", mini_folder("imagenet-v2"), MINI)
     clean = read_folder("imagenet", mini_folder("imagenet"), MINI)
     assert len(v2) == len(clean) == 480
-    assert {item.id.split("/")[0] for item in v2.items} == {str(i) for i in range(24)}
-    assert np.bincount([item.label for item in clean.items]).tolist() == [20] * 24
+    assert {sample.id.split("/")[0] for sample in v2.samples} == {str(i) for i in range(24)}
+    assert np.bincount([sample.label for sample in clean.samples]).tolist() == [20] * 24
 
 
 @pytest.mark.parametrize(
@@ -74,26 +74,28 @@ def test_a_folder_without_class_folders_is_named(tmp_path):
         read_folder("imagenet", tmp_path, MINI)
 
 
-def _items(counts):
-    return [Item(f"{label}/{i}.png", None, label) for label, count in enumerate(counts) for i in range(count)]
+def _samples(counts):
+    return [Sample(f"{label}/{i}.png", None, label) for label, count in enumerate(counts) for i in range(count)]
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 60), st.integers(0, 5))
 def test_a_sample_is_balanced_seeded_and_part_of_every_larger_one(counts, count, seed):
-    items = _items(counts)
-    chosen = sample(ImageSet("x", tuple(items)), count, seed).items
-    random.Random(0).shuffle(items)
-    assert sample(ImageSet("x", tuple(items)), count, seed).items == tuple(chosen if count < len(items) else items)
-    assert len(chosen) == min(count, len(items))
-    assert set(chosen) <= set(sample(ImageSet("x", tuple(items)), count + 1, seed).items)
-    taken = np.bincount([item.label for item in chosen], minlength=len(counts))
+    samples = _samples(counts)
+    chosen = subsample(Dataset("x", tuple(samples)), count, seed).samples
+    random.Random(0).shuffle(samples)
+    assert subsample(Dataset("x", tuple(samples)), count, seed).samples == tuple(
+        chosen if count < len(samples) else samples
+    )
+    assert len(chosen) == min(count, len(samples))
+    assert set(chosen) <= set(subsample(Dataset("x", tuple(samples)), count + 1, seed).samples)
+    taken = np.bincount([sample.label for sample in chosen], minlength=len(counts))
     assert all(t >= min(taken.max() - 1, c) for t, c in zip(taken, counts, strict=True))
 
 
 def test_a_sample_does_not_change_when_images_are_added_to_other_classes():
-    before = sample(ImageSet("x", tuple(_items([50, 50]))), 20, 0)
-    after = sample(ImageSet("x", tuple(_items([50, 80]))), 20, 0)
-    assert [i for i in before.items if i.label == 0] == [i for i in after.items if i.label == 0]
+    before = subsample(Dataset("x", tuple(_samples([50, 50]))), 20, 0)
+    after = subsample(Dataset("x", tuple(_samples([50, 80]))), 20, 0)
+    assert [i for i in before.samples if i.label == 0] == [i for i in after.samples if i.label == 0]
 
 
 def test_random_draws_depend_on_seed_purpose_and_image_alone():

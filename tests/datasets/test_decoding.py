@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets.folder import default_loader
 
-from clip_robustness.datasets.dataset import Item, read_image
+from clip_robustness.datasets.dataset import Sample, read_image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8))
 GREY = np.asarray(NOISE.convert("L"))
@@ -131,6 +131,6 @@ def test_black_is_black_in_any_range(tmp_path):
 
 
 def test_an_image_inside_a_file_is_named_with_it(tmp_path):
-    item = Item("a/1", tmp_path / "table.arrow", 0, content=lambda: b"cut off")
+    sample = Sample("a/1", tmp_path / "table.arrow", 0, content=lambda: b"cut off")
     with pytest.raises(OSError, match=r"table\.arrow, a/1: not an image that Pillow reads as JPEG, PNG"):
-        item.image()
+        sample.image()

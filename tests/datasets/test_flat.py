@@ -8,7 +8,7 @@ from scipy.io import savemat
 from clip_robustness import suites
 from clip_robustness.datasets import load as data_sets
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import sample
+from clip_robustness.datasets.dataset import subsample
 from clip_robustness.models import InputError
 
 IMAGENET = class_list("imagenet")
@@ -60,8 +60,8 @@ def test_tables(val, name):
     (val.parent / name).write_text(TABLES[name])
     found = load(val, val.parent / name)
     wanted = sorted((f"{wnid}/{file}", label) for wnid, file, label in zip(WNIDS, FILES, LABELS, strict=True))
-    assert [(item.id, item.label) for item in found.items] == wanted
-    assert all(item.image().size == (8, 8) for item in found.items)
+    assert [(sample.id, sample.label) for sample in found.samples] == wanted
+    assert all(sample.image().size == (8, 8) for sample in found.samples)
     numbered = "numbers, which are taken for places in the list of classes from 0, in ImageNet's of its sorted wnids"
     assert (numbered in found.warnings[0]) == (name in ("val.txt", "numbers.txt"))
 
@@ -85,7 +85,9 @@ def test_the_devkit_counts_in_an_order_of_its_own(val, synsets):
     with pytest.raises(InputError, match=r"truth\.txt: its numbers are those of ImageNet's devkit.*put meta\.mat or"):
         load(val, truth)
     devkit(truth.parent, synsets)
-    assert {item.path.name: item.label for item in load(val, truth).items} == dict(zip(FILES, LABELS, strict=True))
+    assert {sample.path.name: sample.label for sample in load(val, truth).samples} == dict(
+        zip(FILES, LABELS, strict=True)
+    )
     truth.write_text(lines([1, *DEVKIT[1:]]))
     with pytest.raises(InputError, match=r"truth\.txt: 1 is no class"):
         load(val, truth)
@@ -97,8 +99,12 @@ def test_images_and_ids_are_those_of_class_folders(val, tmp_path):
         (tmp_path / "folders" / wnid).mkdir(parents=True)
         (tmp_path / "folders" / wnid / file).write_bytes((val / file).read_bytes())
     flat, folders = load(val, tmp_path / "labels.txt"), data_sets.load("imagenet", str(tmp_path / "folders"), IMAGENET)
-    assert [(item.id, item.label) for item in flat.items] == [(item.id, item.label) for item in folders.items]
-    assert [item.id for item in sample(flat, 2, 0).items] == [item.id for item in sample(folders, 2, 0).items]
+    assert [(sample.id, sample.label) for sample in flat.samples] == [
+        (sample.id, sample.label) for sample in folders.items
+    ]
+    assert [sample.id for sample in subsample(flat, 2, 0).samples] == [
+        sample.id for sample in subsample(folders, 2, 0).samples
+    ]
 
 
 def test_images_that_the_table_does_not_name_are_counted(val):

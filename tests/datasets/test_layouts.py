@@ -31,7 +31,7 @@ def put(image_folder):
 def test_corruptions_lie_in_their_groups_or_not(put, tmp_path, place):
     put(place)
     put("c/blur/motion_blur/1")
-    assert [item.id for item in load("imagenet-c", tmp_path / "c", "fog/1").items] == [
+    assert [sample.id for sample in load("imagenet-c", tmp_path / "c", "fog/1").samples] == [
         f"{FIRST}/0.png",
         f"{SECOND}/0.png",
     ]

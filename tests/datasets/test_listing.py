@@ -74,7 +74,7 @@ def test_links_are_followed_unless_they_lead_back(folder, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere" / "x.png")
     (folder / FIRST / "more").symlink_to(tmp_path / "elsewhere")
     (folder / MINI.keys[2]).symlink_to(tmp_path / "elsewhere")
-    assert [item.id for item in read(folder).items][-2:] == [f"{SECOND}/0.png", f"{MINI.keys[2]}/x.png"]
+    assert [sample.id for sample in read(folder).samples][-2:] == [f"{SECOND}/0.png", f"{MINI.keys[2]}/x.png"]
     assert f"{FIRST}/more/x.png" in list_files(folder).files
     (tmp_path / "elsewhere" / "back").symlink_to(folder / FIRST)  # there and back again, neither above itself
     with pytest.raises(InputError, match=r"data set 'imagenet': the link .* leads back to a folder"):
@@ -106,4 +106,4 @@ def test_a_name_that_is_not_utf8_is_named(folder):
     with pytest.raises(InputError, match=r"the name b'.*caf\\xe9\.png' is not UTF-8; rename it"):
         read(folder)
     (folder / FIRST / os.fsdecode(b"caf\xe9.png")).rename(folder / FIRST / "café.png")
-    assert read(folder).items[1].id == f"{FIRST}/café.png"
+    assert read(folder).samples[1].id == f"{FIRST}/café.png"

@@ -63,8 +63,8 @@ def load(source, data="imagenet-a"):
 
 def test_shards(shards):
     found = load(f"wds:{shards}/{{0..1}}.tar")
-    assert {item.id: item.label for item in found.items} == {"0/s0": 0, "0/s1": 1, "1/s2": 0, "1/s3": 1}
-    assert all(np.array_equal(np.asarray(item.image()), pixels(item.label)) for item in found.items)
+    assert {sample.id: sample.label for sample in found.samples} == {"0/s0": 0, "0/s1": 1, "1/s2": 0, "1/s3": 1}
+    assert all(np.array_equal(np.asarray(sample.image()), pixels(sample.label)) for sample in found.samples)
     assert found.warnings == (
         "data set 'imagenet-a': 4 images, 240 were published",
         "data set 'imagenet-a': images of 2 of 12 classes",
@@ -72,11 +72,11 @@ def test_shards(shards):
 
 
 def test_shards_are_unpacked_once_and_anew_when_they_change(shards):
-    before = load(f"wds:{shards}/0.tar").items
-    stamps = [item.stamp for item in before]
-    assert [item.stamp for item in load(f"wds:{shards}/0.tar").items] == stamps
+    before = load(f"wds:{shards}/0.tar").samples
+    stamps = [sample.stamp for sample in before]
+    assert [sample.stamp for sample in load(f"wds:{shards}/0.tar").samples] == stamps
     shard(shards / "0.tar", {"s0": {"png": png(3), "cls": b"3"}})
-    (after,) = load(f"wds:{shards}/0.tar").items
+    (after,) = load(f"wds:{shards}/0.tar").samples
     assert after.label == 3
     assert after.stamp not in stamps
 
@@ -85,7 +85,7 @@ def test_class_names_decide_what_the_numbers_mean(shards):
     """Keys in another order; all classes of the models instead of the subset's; neither, of the right number or not."""
     names = shards.parent / "classnames.txt"
     names.write_text("\n".join(reversed([f"m{i:08d}" for i in range(0, 24, 2)])))
-    assert [item.label for item in load(f"wds:{shards}/0.tar").items] == [11, 10]
+    assert [sample.label for sample in load(f"wds:{shards}/0.tar").samples] == [11, 10]
     names.write_text("\n".join(MINI.names))
     with pytest.raises(InputError, match=r"1 of 2 labels in .* are outside its 12 classes"):
         load(f"wds:{shards}/0.tar")  # number 1 is the anchor, which imagenet-a has not
@@ -98,7 +98,7 @@ def test_class_names_decide_what_the_numbers_mean(shards):
 def test_class_names_that_can_not_be_trusted_are_refused(shards, tmp_path):
     names = shards.parent / "classnames.txt"
     names.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(MINI.names[::2]).encode())
-    assert [item.label for item in load(f"wds:{shards}/0.tar").items] == [0, 1]
+    assert [sample.label for sample in load(f"wds:{shards}/0.tar").samples] == [0, 1]
     (shards / "classnames.txt").write_text("\n".join(MINI.names[::-2]))
     shard(tmp_path / "val" / "1.tar", {"s0": {"png": png(0), "cls": b"0"}})
     with pytest.raises(InputError, match=r"/classnames.txt and .*/test/classnames.txt differ"):
@@ -113,7 +113,7 @@ def test_a_tar_that_ends_early_gives_what_comes_before_and_a_warning(shards):
     shard(shards / "0.tar", samples)
     os.truncate(shards / "0.tar", 4 * 1024 + 700)  # within the third sample's image
     found = load(f"wds:{shards}/{{0..1}}.tar")
-    assert [item.id for item in found.items] == ["0/s0", "0/s1", "1/s2", "1/s3"]
+    assert [sample.id for sample in found.samples] == ["0/s0", "0/s1", "1/s2", "1/s3"]
     assert "0.tar can't be read to its end after 2 images" in found.warnings[0]
 
 
@@ -123,7 +123,7 @@ def test_samples_without_a_label_are_counted_and_named(shards):
         {"s0": {"png": png(0)}, "s1": {"png": png(0), "cls": b" "}, "s2": {"png": png(1), "cls": b"1"}},
     )
     found = load(f"wds:{shards}/0.tar")
-    assert [item.id for item in found.items] == ["0/s2"]
+    assert [sample.id for sample in found.samples] == ["0/s2"]
     assert "0.tar has 2 samples without an image or a label (first: s0)" in found.warnings[0]
 
 
@@ -143,7 +143,7 @@ def test_samples_without_a_label_are_counted_and_named(shards):
 def test_labels_of_a_sample_are_read_wherever_they_stand(shards, members):
     shard(shards / "0.tar", {"s0": {"png": png(0), **members}})
     (shards.parent / "classnames.txt").unlink()
-    assert [item.label for item in load(f"wds:{shards}/0.tar", "imagenet").items] == [MINI.names.index("banana")]
+    assert [sample.label for sample in load(f"wds:{shards}/0.tar", "imagenet").samples] == [MINI.names.index("banana")]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_images_of_one_name_never_share_an_id(shards, tmp_path):
     both = {"png": png(0), "cls": b"0"}
     shard(other / "0.tar", {"s0": both})
     shard(other / "2.tar", {"s0": both})
-    ids = [item.id for item in load(f"wds:{tmp_path}/{{test,train}}/0.tar::{tmp_path}/train/2.tar").items]
+    ids = [sample.id for sample in load(f"wds:{tmp_path}/{{test,train}}/0.tar::{tmp_path}/train/2.tar").samples]
     assert ids == ["2/s0", "test/0.tar/s0", "test/0.tar/s1", "train/0.tar/s0"]
     with tarfile.open(other / "2.tar", "w") as tar:
         for name in ("s0.png", "s0.cls", "s0.png", "s0.cls", "s1.png", "s1.cls", "s0.png", "s0.cls"):
@@ -170,7 +170,7 @@ def test_images_of_one_name_never_share_an_id(shards, tmp_path):
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     found = load(f"wds:{other}/2.tar")
-    assert [item.id for item in found.items] == ["2/s0", "2/s0#2", "2/s0#3", "2/s1"]
+    assert [sample.id for sample in found.samples] == ["2/s0", "2/s0#2", "2/s0#3", "2/s1"]
     assert "2.tar has 2 samples under names of others (first: s0)" in found.warnings[0]
     with pytest.raises(InputError, match=r"names the shard .*/2\.tar more than once"):
         load(f"wds:{other}/{{2,2}}.tar")
@@ -191,15 +191,15 @@ def test_images_of_every_ending_but_no_hidden_ones(shards):
     hidden = {f"{place}s0": {"png": png(3), "cls": b"3"} for place in ("__MACOSX/", ".trash/", "x/.")}
     shard(shards / "0.tar", samples | hidden)
     found = load(f"wds:{shards}/0.tar")
-    assert {item.id: item.label for item in found.items} == {"0/s0": 1, "0/s1": 0}
+    assert {sample.id: sample.label for sample in found.samples} == {"0/s0": 1, "0/s1": 0}
     assert not any("samples" in warning for warning in found.warnings)
 
 
 def test_damaged_images_are_left_to_the_evaluator(shards):
     shard(shards / "0.tar", {"s0": {"png": png(0)[:40], "cls": b"0"}, "s1": {"png": b"", "cls": b"1"}})
-    for item in load(f"wds:{shards}/0.tar").items:
+    for sample in load(f"wds:{shards}/0.tar").samples:
         with pytest.raises(OSError, match="image"):
-            item.image()
+            sample.image()
 
 
 def test_missing_and_empty_shards_are_named(shards):
@@ -273,19 +273,19 @@ WHITE = [{"bytes": png(12), "path": None}] * 2
 )  # fmt: skip
 def test_columns_of_tables(table, columns, options, labels):
     found = load(table(**columns) + options, "imagenet")
-    assert [item.label for item in found.items] == labels
-    assert [np.asarray(item.image()).max() for item in found.items] == [0, 20]
+    assert [sample.label for sample in found.samples] == labels
+    assert [np.asarray(sample.image()).max() for sample in found.samples] == [0, 20]
 
 
 def test_images_of_one_file_never_share_an_id(table, tmp_path):
     """Parts of a split, and another column of it, lie in the file that the whole split lies in."""
     columns = table(image=("image", None), mask=("image", WHITE), label=("int64", [3, 5]))
-    seen = [(i.path, i.id) for o in ("", "&image=mask") for i in load(columns + o, "imagenet").items]
+    seen = [(i.path, i.id) for o in ("", "&image=mask") for i in load(columns + o, "imagenet").samples]
     source = write_parquet(tmp_path / "parquet")
     seen += [
-        (item.path, item.id)
+        (sample.path, sample.id)
         for split in ("test", "test[:50%]", "test[2:]", "test[:2]+test[2:]")
-        for item in load(source.replace("=test", f"={split}")).items
+        for sample in load(source.replace("=test", f"={split}")).samples
     ]
     assert len(set(seen)) == len(seen) == 16
     assert seen[0][1] == "000000"
@@ -328,14 +328,14 @@ def write_arrow(folder):
 @pytest.mark.parametrize("write", [write_parquet, write_arrow])
 def test_local_tables(tmp_path, write):
     found = load(write(tmp_path / "table"))
-    assert [(item.id, item.label) for item in found.items] == [
+    assert [(sample.id, sample.label) for sample in found.samples] == [
         ("000000", 0),
         ("000001", 1),
         ("000002", 2),
         ("000003", 1),
     ]
-    assert all(np.array_equal(np.asarray(item.image()), pixels(item.label)) for item in found.items)
-    assert all(item.stamp for item in found.items)
+    assert all(np.array_equal(np.asarray(sample.image()), pixels(sample.label)) for sample in found.samples)
+    assert all(sample.stamp for sample in found.samples)
 
 
 def test_tables_that_do_not_fit_are_named(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from clip_robustness.datasets import load as data_sets
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import Anchor, sample
+from clip_robustness.datasets.dataset import Anchor, subsample
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.video import over_anchors
 from clip_robustness.mini.data import mini_folder
@@ -90,20 +90,20 @@ def load(name, folder):
 
 def test_frames_are_read_once_and_know_their_distance(vid):
     found = load("imagenet-vid-robust", vid)
-    assert len(found.items) == len({item.path for item in found.items}) == 7
+    assert len(found.samples) == len({sample.path for sample in found.samples}) == 7
     assert [a.near for a in found.anchors] == [
         (("val/v/0/000012.JPEG", 2), ("val/v/0/000020.JPEG", 10)),
         (("val/v/1/000015.JPEG", 1), ("val/v/1/000016.JPEG", 2)),
         (("val/v/1/000016.JPEG", 1),),
     ]
-    (double,) = [item for item in found.items if item.also]
+    (double,) = [sample for sample in found.samples if sample.also]
     assert (double.id, double.label, double.also) == ("val/v/1/000014.JPEG", 1, (5,))
 
 
 def test_a_sample_of_a_video_set_is_one_of_anchors_with_their_frames(vid):
-    found = sample(load("imagenet-vid-robust", vid), 1, seed=0)
+    found = subsample(load("imagenet-vid-robust", vid), 1, seed=0)
     (anchor,) = found.anchors
-    assert {item.id for item in found.items} == {anchor.id, *(frame for frame, _ in anchor.near)}
+    assert {sample.id for sample in found.samples} == {anchor.id, *(frame for frame, _ in anchor.near)}
 
 
 def test_a_pmset_that_names_a_missing_frame_costs_its_anchor_alone(vid):
@@ -165,7 +165,7 @@ def test_reviewed_anchors_and_neighbours(ytbb):
         ("one_100/frame-30.jpg", (("one_100/frame-31.jpg", 1),)),
         ("two_200/frame-30.jpg", ()),
     ]
-    labels = {item.id: (item.label, item.also) for item in found.items}
+    labels = {sample.id: (sample.label, sample.also) for sample in found.samples}
     umbrella, car = found.space.keys.index("umbrella"), 3
     assert labels["one_100/frame-31.jpg"] == labels["one_100/frame-30.jpg"] == (0, (umbrella,))
     assert labels["two_200/frame-30.jpg"] == (car, ())
@@ -185,5 +185,5 @@ def test_car_and_none_change_places_in_the_csv(ytbb):
     file.write_text(file.read_text().replace("two,200,3", "two,200,22"))
     imagenet = class_list("imagenet")
     found = data_sets.load("ytbb-robust", str(ytbb), imagenet)
-    two = next(item for item in found.items if item.id == "two_200/frame-30.jpg")
+    two = next(sample for sample in found.samples if sample.id == "two_200/frame-30.jpg")
     assert found.space.keys[two.label] == "car"

@@ -13,9 +13,9 @@ from clip_robustness.conditions.condition import CLEAN, attack, corruption
 from clip_robustness.conditions.condition import natural as natural_shift
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import ImageSet, read_folder, sample
+from clip_robustness.datasets.dataset import Dataset, read_folder, subsample
 from clip_robustness.evaluation import evaluator as module
-from clip_robustness.evaluation.evaluator import Evaluator, Question
+from clip_robustness.evaluation.evaluator import EvalRequest, Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
 
@@ -30,7 +30,7 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def images():
-    return sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 48, seed=0)
+    return subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 48, seed=0)
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def test_a_second_evaluation_computes_nothing(evaluate, classifier, images, pass
 
 
 def test_a_larger_sample_computes_the_new_images_alone(evaluate, classifier, images, passes):
-    evaluate(classifier, CLEAN, sample(images, 24, seed=0))
+    evaluate(classifier, CLEAN, subsample(images, 24, seed=0))
     evaluate(classifier, CLEAN, images)
     assert sum(passes) == 48
 
 
 def test_other_conditions_seeds_and_weights_share_nothing(tmp_path, classifier, images, passes):
     store = Store(tmp_path)
-    small = sample(images, 8, seed=0)
+    small = subsample(images, 8, seed=0)
     Evaluator(store, device=CPU)(classifier, CLEAN, small)
     Evaluator(store, device=CPU)(classifier, corruption("contrast", 5), small)
     Evaluator(store, device=CPU)(classifier, corruption("contrast", 4), small)
@@ -78,7 +78,7 @@ def test_other_conditions_seeds_and_weights_share_nothing(tmp_path, classifier, 
 )
 def test_batch_size_and_order_change_at_most_one_image(tmp_path, classifier, images, condition):
     whole = Evaluator(Store(tmp_path / "a"), device=CPU, batch_size=48)(classifier, condition, images)
-    backwards = ImageSet(images.name, images.items[::-1])
+    backwards = Dataset(images.name, images.samples[::-1])
     single = Evaluator(Store(tmp_path / "b"), device=CPU, batch_size=1)(classifier, condition, backwards)
     assert whole.ids == single.ids[::-1]
     assert (whole.correct != single.correct[::-1]).sum() <= 1
@@ -86,8 +86,8 @@ def test_batch_size_and_order_change_at_most_one_image(tmp_path, classifier, ima
 
 def test_predictions_are_in_the_classes_of_the_data_set(evaluate, classifier):
     """imagenet-a's protocol: the best of its own classes, here every second one, not of all."""
-    images = sample(load.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
-    pixels = np.stack([np.asarray(classifier.geometry(item.image())) for item in images.items])
+    images = subsample(load.load("imagenet-a", str(mini_folder("imagenet-a")), MINI), 240, seed=0)
+    pixels = np.stack([np.asarray(classifier.geometry(sample.image())) for sample in images.samples])
     logits = classifier.logits(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
     outcomes = evaluate(classifier, natural_shift("imagenet-a"), images)
     assert (outcomes.predictions != logits[:, ::2].argmax(1).numpy()).sum() <= 1
@@ -97,20 +97,20 @@ def test_predictions_are_in_the_classes_of_the_data_set(evaluate, classifier):
 
 def test_any_of_several_labels_counts(evaluate, classifier, images):
     first = evaluate(classifier, CLEAN, images)
-    wrong = [replace(i, label=(p + 1) % 24, also=()) for i, p in zip(images.items, first.predictions, strict=True)]
-    assert not evaluate(classifier, CLEAN, replace(images, items=tuple(wrong))).correct.any()
+    wrong = [replace(i, label=(p + 1) % 24, also=()) for i, p in zip(images.samples, first.predictions, strict=True)]
+    assert not evaluate(classifier, CLEAN, replace(images, samples=tuple(wrong))).correct.any()
     either = [replace(i, also=((i.label + 5) % 24, (i.label - 1) % 24)) for i in wrong]
-    assert evaluate(classifier, CLEAN, replace(images, items=tuple(either))).correct.all()
+    assert evaluate(classifier, CLEAN, replace(images, samples=tuple(either))).correct.all()
 
 
 def test_a_changed_file_is_computed_anew_and_a_touched_one_is_not(tmp_path, classifier, image_folder, passes):
     images = read_folder("imagenet", image_folder({MINI.keys[0]: 3}), MINI)
-    for item in images.items[:2], (), images.items[1:2]:
+    for sample in images.samples[:2], (), images.samples[1:2]:
         Evaluator(Store(tmp_path / "store"), device=CPU)(classifier, CLEAN, images)
-        for changed in item:
+        for changed in sample:
             os.utime(changed.path, ns=(1, 1))
     assert sum(passes) == 3
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(images.items[1].path)
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(images.samples[1].path)
     Evaluator(Store(tmp_path / "store"), device=CPU)(classifier, CLEAN, images)
     assert sum(passes) == 4
 
@@ -134,13 +134,13 @@ def test_unreadable_images_are_counted_named_and_tried_again(tmp_path, classifie
 def test_noise_is_drawn_per_image(evaluate, classifier, images):
     """The same pixels for an image, whatever images are prepared with it."""
 
-    def noisy(items):
-        stamps = {item.id: item.stamp for item in items}
-        asked = Question(classifier, corruption("gaussian_noise", 3), images, None, "", stamps)
-        prepared = evaluate._prepared(asked, items, 16)
-        return {item.id: pixels for batch in prepared for item, pixels in batch}
+    def noisy(samples):
+        stamps = {sample.id: sample.stamp for sample in samples}
+        request = EvalRequest(classifier, corruption("gaussian_noise", 3), images, None, "", stamps)
+        prepared = evaluate._prepared(request, samples, 16)
+        return {sample.id: pixels for batch in prepared for sample, pixels in batch}
 
-    together, alone = noisy(images.items), noisy(images.items[40:41])
+    together, alone = noisy(images.samples), noisy(images.samples[40:41])
     assert all(np.array_equal(together[name], alone[name]) for name in alone)
     assert not np.array_equal(*list(together.values())[:2])
 

@@ -16,7 +16,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from clip_robustness import models
 from clip_robustness.conditions.condition import ATTACKS, CLEAN, attack, corruption, perturbation, stylized
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import ImageSet, Item, read_folder, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, subsample
 from clip_robustness.datasets.mp4 import write_video
 from clip_robustness.evaluation import fingerprint
 from clip_robustness.evaluation.evaluator import Evaluator, cell_key
@@ -102,27 +102,27 @@ def tiny(side=32, **options):
 @pytest.fixture(scope="module")
 def images():
     """Labelled as the model sees them: an image that is wrong when clean is not attacked."""
-    some = sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 8, seed=0)
+    some = subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 8, seed=0)
     with torch.no_grad():
-        seen = torch.stack([to_tensor(np.asarray(tiny().geometry(item.image())), CPU) for item in some.items])
+        seen = torch.stack([to_tensor(np.asarray(tiny().geometry(sample.image())), CPU) for sample in some.samples])
         labels = tiny()(seen).argmax(1).tolist()
-    return replace(some, items=tuple(replace(i, label=n) for i, n in zip(some.items, labels, strict=True)))
+    return replace(some, samples=tuple(replace(i, label=n) for i, n in zip(some.samples, labels, strict=True)))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.id)
 def test_all_that_runs_for_a_condition_is_in_its_version(tmp_path, images, condition):
-    guide = None
+    surrogate = None
     if condition != attack("universal", "2/255"):  # which needs images in both halves
-        images = replace(images, items=images.items[:2])
+        images = replace(images, samples=images.samples[:2])
     if condition.name == "imagenet-p-disk":
         write_video(tmp_path / "0.mp4", np.zeros((4, 32, 32, 3), np.uint8))
-        images = ImageSet("imagenet-p", (Item("0.mp4", tmp_path / "0.mp4", 0),))
+        images = Dataset("imagenet-p", (Sample("0.mp4", tmp_path / "0.mp4", 0),))
     if condition.caption:
-        guide = tiny(classes=ClassList("caption", *[(condition.caption, "a photo")] * 2))
+        surrogate = tiny(classes=ClassList("caption", *[(condition.caption, "a photo")] * 2))
     if condition.on_surrogate:
-        guide = tiny(side=40)
+        surrogate = tiny(side=40)
     evaluate = Evaluator(None, device=CPU, batch_size=4)
-    ran = executed(lambda: evaluate.answers(tiny(), condition, images, guide, range(len(images))))
+    ran = executed(lambda: evaluate.answers(tiny(), condition, images, surrogate, range(len(images))))
     assert len(ran) > 10
     assert counted(ran) - code(condition).units.keys() == set()
 
@@ -296,7 +296,7 @@ def test_a_users_factory_counts_with_the_modules_that_it_imports(tmp_path, monke
 
 
 def test_the_key_of_a_cell_tells_model_builder_and_device_apart():
-    images, one, other = ImageSet("imagenet", ()), tiny(), tiny()
+    images, one, other = Dataset("imagenet", ()), tiny(), tiny()
     other.code = "another"
     keys = {cell_key(model, CLEAN, images, 0, device) for model in (one, other) for device in ("cpu", "cuda")}
     assert len(keys) == 4

@@ -11,7 +11,7 @@ from PIL import Image
 from clip_robustness import models
 from clip_robustness.conditions.condition import CLEAN, Condition, attack, corruption, natural, perturbation, stylized
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import ImageSet, Item, read_folder, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, subsample
 from clip_robustness.evaluation import gallery
 from clip_robustness.evaluation.evaluator import Evaluator, Picture
 from clip_robustness.evaluation.store import Store
@@ -48,7 +48,7 @@ def test_the_choice_does_not_depend_on_the_order_of_the_images():
 
 @pytest.fixture(scope="module")
 def images():
-    return sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
+    return subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -79,25 +79,25 @@ CONDITIONS: list[tuple[Condition, float]] = [
 @pytest.mark.parametrize(("condition", "eps"), CONDITIONS, ids=[c.id for c, _ in CONDITIONS])
 def test_a_picture_shows_what_the_model_saw(evaluate, victim, images, condition, eps):
     """The prediction for its pixels is the one that counted, and they are as far from the clean ones as allowed."""
-    guide = models.load("mini:supervised", MINI) if condition.on_surrogate else None
-    found = evaluate(victim, condition, images, guide)
+    surrogate = models.load("mini:supervised", MINI) if condition.on_surrogate else None
+    found = evaluate(victim, condition, images, surrogate)
     predicted = dict(zip(found.ids, found.predictions.tolist(), strict=True))
     wrong = {i for i, right in zip(found.ids, found.correct, strict=True) if not right}
-    few = ImageSet(images.name, tuple([item for item in images.items if item.id in wrong][:3]))
-    pictures = list(evaluate.pictures(victim, condition, few, guide))
+    few = Dataset(images.name, tuple([sample for sample in images.samples if sample.id in wrong][:3]))
+    pictures = list(evaluate.pictures(victim, condition, few, surrogate))
     assert 1 <= len(pictures) == len(few)
     for picture in pictures:
-        assert picture.prediction != picture.item.label
+        assert picture.prediction != picture.sample.label
         moved = float((picture.changed - picture.clean).abs().max())
         if condition.is_sequence:  # the first frame may be the only one that is wrong
             assert 0 <= moved <= eps
         else:
-            assert picture.prediction == predicted[picture.item.id]
+            assert picture.prediction == predicted[picture.sample.id]
             assert 0 < moved <= eps + 1e-6
 
 
 def test_shifted_images_have_no_clean_counterpart(evaluate, victim):
-    sketches = sample(read_folder("imagenet-sketch", mini_folder("imagenet-sketch"), MINI), 4, seed=0)
+    sketches = subsample(read_folder("imagenet-sketch", mini_folder("imagenet-sketch"), MINI), 4, seed=0)
     pictures = list(evaluate.pictures(victim, natural("imagenet-sketch"), sketches))
     assert [(p.clean, p.clean_prediction) for p in pictures] == [(None, None)] * 4
 
@@ -107,7 +107,7 @@ def test_what_can_not_be_made_again_for_a_few_images_is_not_shown(evaluate, vict
 
 
 def test_an_image_that_went_missing_is_left_out(evaluate, victim, tmp_path):
-    gone = ImageSet("gone", (Item("gone.png", tmp_path / "gone.png", 0),))
+    gone = Dataset("gone", (Sample("gone.png", tmp_path / "gone.png", 0),))
     assert list(evaluate.pictures(victim, CLEAN, gone)) == []
 
 
@@ -115,32 +115,32 @@ def decoded(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))), int)
 
 
-def example(item, side=64, change=0.0, label=1):
+def example(sample, side=64, change=0.0, label=1):
     image = torch.full((3, side, side), 0.25)
-    picture = Picture(item, image, image + change, 0, label)
+    picture = Picture(sample, image, image + change, 0, label)
     return list(gallery.examples([picture], ["cup", "plate"], None))
 
 
 def test_differences_are_enlarged_ten_times_around_grey(tmp_path):
-    (made,) = example(Item("a", tmp_path, 0), change=4 / 255)
+    (made,) = example(Sample("a", tmp_path, 0), change=4 / 255)
     assert (made.label, made.before, made.after, made.supervised) == ("cup", "cup", "plate", "")
     assert abs(decoded(made.difference).mean() - (127.5 + 40)) < 1
     assert abs(decoded(made.changed).mean() - (63.75 + 4)) < 1
 
 
 def test_large_images_are_made_smaller_and_a_border_that_must_be_kept_is_red(tmp_path):
-    (made,) = example(Item("a", tmp_path, 0, border=2), side=224)
+    (made,) = example(Sample("a", tmp_path, 0, border=2), side=224)
     assert decoded(made.clean).shape == (132, 132, 3)
     red, green, blue = decoded(made.clean)[0, 60]
     assert red > 180 > 90 > max(green, blue)
 
 
 def test_what_is_right_when_made_again_is_left_out(tmp_path):
-    assert example(Item("a", tmp_path, 0), label=0) == []
+    assert example(Sample("a", tmp_path, 0), label=0) == []
 
 
 def test_damaged_pictures_are_left_out(tmp_path):
-    (made,) = example(Item("a", tmp_path, 0))
+    (made,) = example(Sample("a", tmp_path, 0))
     keep(tmp_path, "good", [made])
     (tmp_path / "bad.json").write_text("{")
     from tests.reports.test_reports import FAILED, PASSED, replace

@@ -13,8 +13,8 @@ from clip_robustness.conditions.condition import CLEAN, attack, perturbation
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation import memory
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import parse
 from clip_robustness.suites import load
@@ -70,8 +70,8 @@ def measured(tmp_path, spec, condition):
     (tmp_path / "suite.toml").write_text(SUITE)
     suite = load(str(tmp_path / "suite.toml"))
     run = tmp_path / spec.name.replace(":", "-") / "run"
-    bench = Bench(Settings(suite, (spec,), (), None, suite.settings.samples, 0, "cpu", 16, run, False))
-    return measure(bench, CellSpec(spec, condition), "test")[0]
+    session = Session(Settings(suite, (spec,), (), None, suite.settings.samples, 0, "cpu", 16, run, False))
+    return measure(session, Cell(spec, condition), "test")[0]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
@@ -125,7 +125,7 @@ from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.models.classifier import Classifier
-from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.conditions.condition import CLEAN
 
 class Net(torch.nn.Module):
@@ -140,9 +140,9 @@ classifier = Classifier(
 )
 peaks = []
 for count in counts:
-    items = tuple(Item(f"{i:06d}", folder / "0.png", 0) for i in range(count))
+    samples = tuple(Sample(f"{i:06d}", folder / "0.png", 0) for i in range(count))
     evaluate = Evaluator(Store(folder / f"store-{count}"), device=torch.device("cpu"), batch_size=32, limit_bytes=limit)
-    outcomes = evaluate(classifier, CLEAN, ImageSet("imagenet", items))
+    outcomes = evaluate(classifier, CLEAN, Dataset("imagenet", samples))
     assert len(outcomes.correct) == count
     status = Path("/proc/self/status").read_text()
     peaks.append(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from clip_robustness import models, suites
 from clip_robustness.conditions.condition import ATTACKS, CLEAN, CORRUPTIONS, Condition, attack, corruption, natural
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.costs import Costs, images, passes, read_costs
 from clip_robustness.evaluation.deadline import Deadline, parse_shard, parse_time
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.plan import dearest_first, informative_first, shard, units
-from clip_robustness.evaluation.settings import CellSpec, Settings, cells_of
+from clip_robustness.evaluation.settings import Cell, Settings, cells_of
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.evidence import rejected
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models.spec import parse
-from clip_robustness.results.results import Cell, Results
+from clip_robustness.results.results import Result, Results
 
 SUITE = suites.load("mini")
 
@@ -38,7 +38,7 @@ def settings(candidates=("mini:clip",), **changes):
 
 
 def cells_in(own):
-    return [CellSpec(m, c) for c in own.suite.conditions for m in own.candidates]
+    return [Cell(m, c) for c in own.suite.conditions for m in own.candidates]
 
 
 TWO = settings(("mini:clip", "mini:filter"))
@@ -77,7 +77,7 @@ class PassesAt(Deadline):
 def test_a_cell_ends_between_blocks_and_goes_on_there(tmp_path, monkeypatch):
     monkeypatch.setattr(PassesAt, "asked", 0)
     classes, store = class_list("mini"), Store(tmp_path / "store")
-    images = sample(read_folder("imagenet", mini_folder("imagenet"), classes), 48, seed=0)
+    images = subsample(read_folder("imagenet", mini_folder("imagenet"), classes), 48, seed=0)
     classifier = models.load("mini:clip", classes)
     cpu = torch.device("cpu")
     limited = Evaluator(store, device=cpu, batch_size=16, deadline=PassesAt(2, "2h"))
@@ -122,7 +122,7 @@ def test_a_mean_runs_where_its_cells_do_if_they_are_a_fair_share(count, together
     conditions = [corruption(name, severity) for name in CORRUPTIONS for severity in (1, 2, 3, 4, 5)]
     mean = Condition("synthetic", "imagenet-c-mce")
     attacks = [attack(name, "8/255") for name in ATTACKS if name != "typographic"]
-    cells = [CellSpec(m, c) for c in (*conditions, mean, *attacks) for m in TWO.candidates]
+    cells = [Cell(m, c) for c in (*conditions, mean, *attacks) for m in TWO.candidates]
     costs = Costs(replace(TWO, suite=replace(SUITE, conditions=(*conditions, mean, *attacks))))
     parts = [shard(cells, costs, i, count) for i in range(1, count + 1)]
     assert sum(map(len, parts)) == len(cells)
@@ -146,7 +146,7 @@ def test_candidates_that_share_images_go_together_and_so_do_cells_of_one_computa
 
 
 def test_one_condition_is_split_by_model_so_that_no_worker_is_idle():
-    cells = [CellSpec(m, attack("bim", "8/255")) for m in TWO.candidates]
+    cells = [Cell(m, attack("bim", "8/255")) for m in TWO.candidates]
     assert [len(unit.cells) for unit in units(cells, Costs(TWO), 2)] == [1, 1]
     assert [len(unit.cells) for unit in units(cells, Costs(TWO), 1)] == [2]
 
@@ -181,9 +181,9 @@ def test_measured_seconds_replace_estimates_and_scale_the_others(tmp_path):
     """Fog took ten times of what the table says for clean images; what is unknown is put into seconds."""
     params = {"corruption": "fog", "severity": 3}
     rows = [
-        Cell("synthetic", "imagenet-c", params, "mini:clip", "candidate", "pass", "", accuracy=1.0, seconds=40.0),
-        Cell("clean", "clean", {}, "mini:clip", "candidate", "pass", "", accuracy=1.0, seconds=2.0),
-        Cell("natural", "imagenet-v2", {}, "mini:clip", "candidate", "pass", "", accuracy=1.0, seconds=0.0),
+        Result("synthetic", "imagenet-c", params, "mini:clip", "candidate", "pass", "", accuracy=1.0, seconds=40.0),
+        Result("clean", "clean", {}, "mini:clip", "candidate", "pass", "", accuracy=1.0, seconds=2.0),
+        Result("natural", "imagenet-v2", {}, "mini:clip", "candidate", "pass", "", accuracy=1.0, seconds=0.0),
     ]
     file = tmp_path / "results.json"
     file.write_text(Results("mini", {}, [], rows).to_json())

@@ -18,7 +18,7 @@ from clip_robustness.conditions.attacks.loop import Task, run
 from clip_robustness.conditions.attacks.losses import ascent, cross_entropy
 from clip_robustness.conditions.attacks.turns import in_turn
 from clip_robustness.conditions.condition import attack
-from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
@@ -102,7 +102,7 @@ def test_what_stands_and_what_falls_is_the_float32_models(sure, name, precision)
         with torch.no_grad():
             assert int(at("fp32")(d.image[None]).argmax()) == d.prediction
         assert (d.image - images[d.task.key]).abs().max() <= eps + 1e-6
-        assert not d.flat
+        assert not d.zero_gradient
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -163,7 +163,7 @@ def test_no_attacked_image_is_judged_in_a_lower_precision(tmp_path, monkeypatch,
         "clip_robustness.evaluation.evaluator.bounded", lambda _, size: size
     )  # which measures what a pass takes
     monkeypatch.setattr(Classifier, "forward", lambda self, x: (passes.append(self.precision), forward(self, x))[1])
-    images = sample(read_folder("imagenet", mini_folder("imagenet"), small.MINI), 12, seed=0)
+    images = subsample(read_folder("imagenet", mini_folder("imagenet"), small.MINI), 12, seed=0)
     evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=32)
     evaluate(victim, attack(name, "" if name == "typographic" else "8/255"), images, victim)
     assert passes[-1] == "fp32"

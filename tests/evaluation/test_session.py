@@ -14,8 +14,8 @@ from torch import nn
 from clip_robustness.conditions.condition import CLEAN, SEVERITIES, mean_corruption, natural, reference
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError, ModelWarning
-from clip_robustness.evaluation.session import Bench, MissingDataError
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.session import MissingDataError, Session
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.metrics.corruption import alexnet_errors
 from clip_robustness.metrics.trend import published
 from clip_robustness.models.classifier import Classifier
@@ -59,37 +59,37 @@ def write(folder, label, number, name):
     Image.fromarray(pixels).save(folder / IMAGENET.keys[label] / f"{name}.png")
 
 
-def bench_of(tmp_path, toml):
+def session_of(tmp_path, toml):
     (tmp_path / "suite.toml").write_text(toml)
     suite = load(str(tmp_path / "suite.toml"))
     specs = tuple(parse(text) for text in suite.settings.candidate)
-    return Bench(Settings(suite, specs, specs, None, None, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+    return Session(Settings(suite, specs, specs, None, None, 0, "cpu", 16, tmp_path / "reports" / "run", False))
 
 
 @pytest.fixture
-def bench(tmp_path):
+def session(tmp_path):
     """Classes 6 and 11 are imagenet-a's, 0 and 7 are not. Predicted: 7 for every second image of 6, else the label."""
     for label in (0, 6, 7, 11):
         for i in range(20):
             write(tmp_path / "val", label, 7 if label == 6 and i % 2 else label, i)
     for i in range(20):
         write(tmp_path / "a", 6, 11 if i < 15 else 6, i)
-    return bench_of(tmp_path, SUITE)
+    return session_of(tmp_path, SUITE)
 
 
-def row(bench, condition):
-    return measure(bench, CellSpec(bench.settings.candidates[0], condition), "test")[0]
+def row(session, condition):
+    return measure(session, Cell(session.settings.candidates[0], condition), "test")[0]
 
 
-def test_the_reference_of_a_subset_predicts_among_its_classes_alone(bench):
+def test_the_reference_of_a_subset_predicts_among_its_classes_alone(session):
     """Class 7 wins over 6 in half of its images, but is not among the 200: 6 is next."""
-    assert row(bench, CLEAN).accuracy == 70 / 80
-    on_subset = row(bench, reference(natural("imagenet-a")))
+    assert row(session, CLEAN).accuracy == 70 / 80
+    on_subset = row(session, reference(natural("imagenet-a")))
     assert (on_subset.n, on_subset.accuracy) == (40, 1.0)
 
 
-def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_classes(bench):
-    cell = row(bench, natural("imagenet-a"))
+def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_classes(session):
+    cell = row(session, natural("imagenet-a"))
     assert cell.accuracy == 5 / 20
     expected = 5 / 20 - published("imagenet-a")(1.0)
     assert cell.metrics["effective_robustness"] == pytest.approx(expected)
@@ -100,26 +100,26 @@ def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_cl
     )
 
 
-def test_a_shift_without_data_says_what_to_add_and_so_does_its_reference(bench):
+def test_a_shift_without_data_says_what_to_add_and_so_does_its_reference(session):
     for condition in (natural("imagenet-r"), reference(natural("imagenet-r"))):
         with pytest.raises(MissingDataError, match='add imagenet-r = "/path/to/imagenet-r" under'):
-            row(bench, condition)
+            row(session, condition)
 
 
 def test_only_zero_shot_models_are_asked_for_names_that_imagenet_lacks(tmp_path):
     suite = load("mini")
     clip, supervised = parse("mini:clip"), parse("mini:supervised")
-    bench = Bench(
+    session = Session(
         Settings(suite, (clip, supervised), (supervised,), supervised, 52, 0, "cpu", 64, tmp_path / "run", False)
     )
     condition = natural("objectnet-all-names")
-    (cell,) = measure(bench, CellSpec(clip, condition), "test")
+    (cell,) = measure(session, Cell(clip, condition), "test")
     found = (cell.n, cell.supervised, cell.verdict)
     assert found == (52, None, "not gated")
     assert cell.accuracy > 2 / 13
     with pytest.raises(MissingDataError, match=r"only a zero-shot model has all the classes: .*mini:supervised"):
-        measure(bench, CellSpec(supervised, condition), "test")
-    bench.check()
+        measure(session, Cell(supervised, condition), "test")
+    session.check()
 
 
 def test_mce_is_a_cell_of_its_own_that_a_rule_can_limit(tmp_path):
@@ -137,8 +137,8 @@ def test_mce_is_a_cell_of_its_own_that_a_rule_can_limit(tmp_path):
     rule = '[[rules]]\nmatch = "synthetic/imagenet-c-disk-mce"\nmax_mce = {}\n'
     expected = np.mean([(5.0 if name == "fog" else 1.5) / sum(e) for name, e in alexnet_errors().items()])
     for most, verdict in ((expected + 1, "pass"), (0.0, "fail"), (expected + 0.01, "inconclusive")):
-        bench = bench_of(tmp_path, toml + rule.format(most))
-        cell = row(bench, mean_corruption(on_disk=True))
+        session = session_of(tmp_path, toml + rule.format(most))
+        cell = row(session, mean_corruption(on_disk=True))
         assert cell.verdict == verdict
     assert cell.metrics["mce"] == pytest.approx(expected)
     assert cell.metrics["mce_ci95_low"] < expected < cell.metrics["mce_ci95_high"]
@@ -146,7 +146,7 @@ def test_mce_is_a_cell_of_its_own_that_a_rule_can_limit(tmp_path):
     assert cell.difference.value == 0
     for label in (0, 1):  # what it is compared with is at chance
         write(tmp_path / "val", label, label + 1, 0)
-    cell = row(bench_of(tmp_path, toml + rule.format(expected + 1)), mean_corruption(on_disk=True))
+    cell = row(session_of(tmp_path, toml + rule.format(expected + 1)), mean_corruption(on_disk=True))
     assert (cell.verdict, cell.reason.partition(":")[0]) == ("error", "compared with clean")
 
 
@@ -165,10 +165,10 @@ def warned_and_broken(spec, classes, device):
 
 
 def test_what_was_warned_of_a_model_that_does_not_load_is_not_lost(tmp_path):
-    bench = bench_of(tmp_path, SUITE)
+    session = session_of(tmp_path, SUITE)
     spec = parse("python:tests.evaluation.test_session:warned_and_broken")
     with pytest.raises(InputError, match="logits are constant; the file does not say its activation"):
-        bench.classifier(spec)
+        session.classifier(spec)
 
 
 def test_a_shift_of_ones_own_and_a_clean_reference_of_ones_own(tmp_path):
@@ -189,25 +189,25 @@ natural = ["night"]
 match = "*"
 max_drop_vs_clean = 0.05
 """
-    bench = bench_of(tmp_path, own)
+    session = session_of(tmp_path, own)
     shift = natural("night")
-    candidate, baseline = measure(bench, CellSpec(bench.settings.candidates[0], shift), "test")
+    candidate, baseline = measure(session, Cell(session.settings.candidates[0], shift), "test")
     assert (candidate.condition, candidate.correct, candidate.n, baseline.correct) == ("night", 7, 10, 7)
     assert [(c.limit, round(c.value, 2)) for c in candidate.checks] == [("max_drop_vs_clean", -0.3)]
-    assert bench.images(CLEAN).name == "photos"
+    assert session.images(CLEAN).name == "photos"
 
 
-def test_a_recorded_run_is_compared_where_the_code_that_matters_is_the_same(bench, monkeypatch):
-    cell = CellSpec(bench.settings.candidates[0], CLEAN)
-    ours, images = bench.outcomes(cell.candidate, CLEAN), bench.images(CLEAN)
-    right = history.unpacked(json.loads(json.dumps(history.packed(bench.right(cell)))))
+def test_a_recorded_run_is_compared_where_the_code_that_matters_is_the_same(session, monkeypatch):
+    cell = Cell(session.settings.candidates[0], CLEAN)
+    ours, images = session.outcomes(cell.candidate, CLEAN), session.images(CLEAN)
+    right = history.unpacked(json.loads(json.dumps(history.packed(session.correct(cell)))))
 
     def compared_with(**code):
         then = replace(right, code={**right.code, **code})
         found = Results("s", {"seed": 0, "classes": "imagenet"}, [], [])
         run = history.Run("one", "", Path(), found, {(right.model, right.condition): then}, held=True)
-        monkeypatch.setitem(vars(bench), "before", run)
-        return compared(bench, cell, ours, images)
+        monkeypatch.setitem(vars(session), "before", run)
+        return compared(session, cell, ours, images)
 
     assert compared_with().difference.value == 0
     assert compared_with(timm="that of another kind of model").difference.value == 0

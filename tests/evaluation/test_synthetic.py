@@ -13,7 +13,7 @@ from clip_robustness.conditions.corruptions.corrupt import corrupt
 from clip_robustness.conditions.corruptions.frost import read_textures
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
 from clip_robustness.datasets.mp4 import write_video
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.kept import Kept, geometry_key
@@ -59,12 +59,12 @@ def evaluate(tmp_path):
 
 def sequence_set(tmp_path, *levels):
     """One mp4 of flat grey frames for each list of grey levels; all are labelled dark."""
-    items = []
+    samples = []
     for i, greys in enumerate(levels):
         frames = np.stack([np.full((32, 32, 3), grey, np.uint8) for grey in greys])
         write_video(tmp_path / f"{i}.mp4", frames)
-        items.append(Item(f"{i}.mp4", tmp_path / f"{i}.mp4", 0))
-    return ImageSet("imagenet-p", tuple(items))
+        samples.append(Sample(f"{i}.mp4", tmp_path / f"{i}.mp4", 0))
+    return Dataset("imagenet-p", tuple(samples))
 
 
 def test_flips_by_hand(evaluate, tmp_path):
@@ -110,7 +110,7 @@ def test_published_crops_are_not_cropped_again(name, evaluate, tmp_path):
     seen = []
     plain = replace(images, space=None)
     evaluate(brightness(seen), stylized(name) if name != "imagenet-c" else corruption("fog", 3, on_disk=True), plain)
-    evaluate(brightness(seen), CLEAN, replace(plain, items=tuple(replace(i, cropped=False) for i in images.items)))
+    evaluate(brightness(seen), CLEAN, replace(plain, samples=tuple(replace(i, cropped=False) for i in images.samples)))
     whole, middle = (images.mean() for images in seen)
     assert whole == pytest.approx(1 - 0.75**2, abs=0.02)
     assert middle == pytest.approx(0, abs=0.02)
@@ -118,11 +118,11 @@ def test_published_crops_are_not_cropped_again(name, evaluate, tmp_path):
 
 def test_the_sample_is_the_same_at_every_severity_and_of_the_clean_set():
     chosen = {
-        severity: sample(load.load("imagenet-c", str(mini_folder("imagenet-c")), MINI, f"fog/{severity}"), 48, 0)
+        severity: subsample(load.load("imagenet-c", str(mini_folder("imagenet-c")), MINI, f"fog/{severity}"), 48, 0)
         for severity in (1, 5)
     }
-    assert [i.id for i in chosen[1].items] == [i.id for i in chosen[5].items]
-    assert {i.path.parent.parent.name for i in chosen[5].items} == {"5"}
+    assert [i.id for i in chosen[1].samples] == [i.id for i in chosen[5].samples]
+    assert {i.path.parent.parent.name for i in chosen[5].samples} == {"5"}
 
 
 def test_a_missing_severity_is_named():
@@ -134,8 +134,8 @@ def test_the_drawn_sets_have_labels_rivals_and_frames():
     conflicts = load.load("cue-conflict", str(mini_folder("cue-conflict")), MINI)
     keys = conflicts.space.keys
     assert len(conflicts) == 120
-    assert all(item.id.startswith(f"{keys[item.label]}/{keys[item.label]}") for item in conflicts.items)
-    assert all(f"-{keys[item.rival]}" in item.id and item.rival != item.label for item in conflicts.items)
+    assert all(sample.id.startswith(f"{keys[sample.label]}/{keys[sample.label]}") for sample in conflicts.samples)
+    assert all(f"-{keys[sample.rival]}" in sample.id and sample.rival != sample.label for sample in conflicts.samples)
     sequences = load.load("imagenet-p", str(mini_folder("imagenet-p")), MINI, "rotate")
     assert len(sequences) == 48
 
@@ -191,8 +191,8 @@ def test_no_more_pixels_are_kept_than_allowed(image_folder):
     source = PixelSource(0, kept)
     for condition in (CLEAN, corruption("fog", 1), corruption("fog", 2)):
         of = source.of(condition, brightness())
-        for item in images.items:
-            of(item)
+        for sample in images.samples:
+            of(sample)
             assert sum(array.nbytes for array in (*kept._clean.values(), *kept._made.values())) <= kept.limit_bytes
 
 
@@ -207,8 +207,8 @@ def test_clean_pixels_make_room_for_corrupted_ones(monkeypatch, image_folder):
     for condition in (CLEAN, corruption("fog", 1), corruption("fog", 2)):
         for classifier in models:
             of = source.of(condition, classifier)
-            seen = [of(item) for item in images.items]
-            assert all(np.array_equal(of(item), pixels) for item, pixels in zip(images.items, seen, strict=True))
+            seen = [of(sample) for sample in images.samples]
+            assert all(np.array_equal(of(sample), pixels) for sample, pixels in zip(images.samples, seen, strict=True))
     assert len(made) == 12
 
 
@@ -230,13 +230,13 @@ def test_geometries_are_the_same_where_all_that_they_do_shows():
 
 
 def test_pixels_of_geometries_with_one_repr_are_kept_apart(image_folder):
-    (item,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
+    (sample,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).samples
     source, flips = PixelSource(0, Kept(1 << 20)), (Image.Transpose.ROTATE_180, Image.Transpose.FLIP_LEFT_RIGHT)
     models = [brightness(), brightness()]
     for classifier, flip in zip(models, flips, strict=True):
         classifier.geometry = Compose([crop, Lambda(lambda image, flip=flip: image.transpose(flip))])
     for condition in (CLEAN, corruption("fog", 1)):
-        one, other = (source.of(condition, classifier)(item) for classifier in models)
+        one, other = (source.of(condition, classifier)(sample) for classifier in models)
         assert not np.array_equal(one, other)
 
 
@@ -250,7 +250,7 @@ def test_frost_of_the_published_pictures_is_another_computation(tmp_path, image_
     condition = corruption("frost", 3)
     assert drawn.made_with(condition) != published.made_with(condition)
     assert drawn.made_with(corruption("fog", 3)) == published.made_with(corruption("fog", 3))
-    (item,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).items
-    clean = drawn.of(CLEAN, brightness())(item)
-    expected = corrupt(clean, "frost", 3, image_rng(0, "imagenet-c frost", item.id), textures)
-    assert np.array_equal(published.of(condition, brightness())(item), expected)
+    (sample,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).samples
+    clean = drawn.of(CLEAN, brightness())(sample)
+    expected = corrupt(clean, "frost", 3, image_rng(0, "imagenet-c frost", sample.id), textures)
+    assert np.array_equal(published.of(condition, brightness())(sample), expected)

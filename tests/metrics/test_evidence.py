@@ -61,8 +61,8 @@ def test_an_accuracy_raises_no_more_false_alarms_than_alpha(n, p):
     likely = counts[weights > 1e-12]
     tails = [evidence.share(correct(right, n), p) for right in likely]
     for alpha in ALPHAS:
-        assert weights[likely] @ [tail.worse <= alpha for tail in tails] <= alpha
-        assert weights[likely] @ [tail.holds <= alpha for tail in tails] <= alpha
+        assert weights[likely] @ [tail.p_violation <= alpha for tail in tails] <= alpha
+        assert weights[likely] @ [tail.p_compliance <= alpha for tail in tails] <= alpha
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -76,7 +76,7 @@ def test_a_drop_raises_no_more_false_alarms_and_passes_no_more_than_alpha(n, p, 
     found, times = tables(p, q, n)
     tails = [evidence.paired(*pair(won, lost, both, n), -drop) for both, won, lost, _ in found]
     for alpha in ALPHAS:
-        for side in ("worse", "holds"):
+        for side in ("p_violation", "p_compliance"):
             rate = times @ [getattr(tail, side) <= alpha for tail in tails] / times.sum()
             assert rate <= allowed(alpha, times.sum()), side
 
@@ -88,7 +88,7 @@ def test_a_drop_on_other_images_raises_no_more_false_alarms_than_alpha(n, p, dro
     draws = np.stack([rng.binomial(n, p - drop, 300), rng.binomial(2 * n, p, 300)], 1)
     tails = [evidence.unpaired(correct(one, n), correct(other, 2 * n), -drop) for one, other in draws]
     for alpha in ALPHAS:
-        for side in ("worse", "holds"):
+        for side in ("p_violation", "p_compliance"):
             assert np.mean([getattr(tail, side) <= alpha for tail in tails]) <= allowed(alpha, 300)
 
 
@@ -119,7 +119,7 @@ def test_effective_robustness_covers_and_raises_no_more_false_alarms_than_alpha(
         shifted, clean = correct(rng.binomial(n, trend(p)), n), correct(rng.binomial(n, p), n)
         estimate = effective_robustness(trend, shifted, clean)
         covered.append(estimate.low <= 0 <= estimate.high)
-        alarms.append(evidence.effective_robustness(trend, shifted, clean, 0.0).worse <= 0.025)
+        alarms.append(evidence.effective_robustness(trend, shifted, clean, 0.0).p_violation <= 0.025)
     assert np.mean(covered) >= 0.94 - noise(200)
     assert np.mean(alarms) <= allowed(0.025, 200)
 
@@ -129,7 +129,7 @@ def test_a_mean_raises_no_more_false_alarms_than_alpha(true, most):
     """Flips along sequences of thirty frames: skewed, and often none."""
     rng = np.random.default_rng(0)
     alarms = [
-        evidence.mean_at_most(rng.binomial(30, rng.beta(1, 1 / true - 1, 500)) / 30, most).worse <= 0.025
+        evidence.mean_at_most(rng.binomial(30, rng.beta(1, 1 / true - 1, 500)) / 30, most).p_violation <= 0.025
         for _ in range(1000)
     ]
     assert np.mean(alarms) <= allowed(0.025, 1000)
@@ -139,7 +139,7 @@ def test_a_mean_raises_no_more_false_alarms_than_alpha(true, most):
 def test_a_median_raises_no_more_false_alarms_than_alpha(n):
     rng = np.random.default_rng(0)
     tails = [evidence.median_at_least(rng.exponential(size=n), np.log(2)) for _ in range(2000)]
-    for side in ("worse", "holds"):
+    for side in ("p_violation", "p_compliance"):
         assert np.mean([getattr(tail, side) <= 0.025 for tail in tails]) <= allowed(0.025, 2000)
 
 
@@ -148,7 +148,7 @@ def test_a_whole_gate_raises_no_more_false_alarms_than_alpha():
 
     @cache
     def worse(won, lost):
-        return evidence.paired(*pair(won, lost, 100, 240), -0.05).worse
+        return evidence.paired(*pair(won, lost, 100, 240), -0.05).p_violation
 
     rng, alarms = np.random.default_rng(0), 0
     for _ in range(300):
@@ -159,13 +159,13 @@ def test_a_whole_gate_raises_no_more_false_alarms_than_alpha():
 
 def test_what_is_clearly_worse_is_found():
     counts = np.random.default_rng(0).multinomial(480, shares_of(0.72, 0.9), 200)
-    tails = [evidence.paired(*pair(won, lost, both, 480), -0.05).worse for both, won, lost, _ in counts]
+    tails = [evidence.paired(*pair(won, lost, both, 480), -0.05).p_violation for both, won, lost, _ in counts]
     assert np.mean(np.array(tails) <= 0.025 / 58) >= 0.8
 
 
 def test_as_others_compute_it():
     table = [[300, 9], [21, 150]]
-    assert evidence.paired(*pair(9, 21, 300, 480), 0.0).worse == pytest.approx(mcnemar(table).pvalue / 2)
+    assert evidence.paired(*pair(9, 21, 300, 480), 0.0).p_violation == pytest.approx(mcnemar(table).pvalue / 2)
     interval = accuracy(correct(81, 263))
     assert (interval.low, interval.high) == pytest.approx(proportion_confint(81, 263, method="beta"))
     p_values = list(np.random.default_rng(0).beta(0.3, 3, 40))
@@ -176,7 +176,7 @@ def test_the_images_that_would_decide():
     """90% +- 2.7 points at 480 images, a bound 2 points below: about 1800 images, of which 80% of such samples pass."""
     needed = evidence.images_to_decide(accuracy(correct(432, 480)), 480, 0.88, 0.025)
     passes = [
-        evidence.share(correct(right, needed), 0.88).holds <= 0.025
+        evidence.share(correct(right, needed), 0.88).p_compliance <= 0.025
         for right in np.random.default_rng(0).binomial(needed, 0.9, 1000)
     ]
     assert 0.7 <= np.mean(passes) <= 0.9
@@ -194,7 +194,7 @@ def test_stopping_early_raises_no_more_false_alarms_and_passes_no_more_than_alph
     """The candidate, p, is worse by just what is allowed, and is looked at several times."""
     drop, times = (0.05 if p > 0.05 else 0.005), 400
     sizes = sequential.looks(n)
-    rng, wrong = np.random.default_rng(0), {"worse": 0, "holds": 0}
+    rng, wrong = np.random.default_rng(0), {"p_violation": 0, "p_compliance": 0}
     for _ in range(times):
         images = rng.choice(4, n, p=shares_of(p - drop, p))
         tails = [tail_of(int((images[:s] == 1).sum()), int((images[:s] == 2).sum()), s, drop) for s in sizes]
@@ -202,14 +202,17 @@ def test_stopping_early_raises_no_more_false_alarms_and_passes_no_more_than_alph
             # as soon as one look is convinced, the cell ends
             looks = [sequential.over_looks(tails[: k + 1], sizes) for k in range(len(sizes))]
             wrong[side] += any(getattr(look, side) <= 0.025 for look in looks)
-    assert wrong["worse"] / times <= allowed(0.025, times)
-    assert wrong["holds"] / times <= allowed(0.025, times)
+    assert wrong["p_violation"] / times <= allowed(0.025, times)
+    assert wrong["p_compliance"] / times <= allowed(0.025, times)
 
 
 def test_stopping_early_spares_images_and_hardly_any_decision():
     """A candidate that is much worse, and one that is as good: at least half of the images are spared."""
     sizes = sequential.looks(4800)
-    for shares, side, alpha in ((shares_of(0.7, 0.9), "worse", 0.025 / 58), (shares_of(0.9, 0.9), "holds", 0.025)):
+    for shares, side, alpha in (
+        (shares_of(0.7, 0.9), "p_violation", 0.025 / 58),
+        (shares_of(0.9, 0.9), "p_compliance", 0.025),
+    ):
         used, decided, decided_by_all = [], 0, 0
         for seed in range(40):
             images = np.random.default_rng(seed).choice(4, 4800, p=shares)

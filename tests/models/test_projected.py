@@ -9,7 +9,7 @@ from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.label_space import ClassSpace, class_space, facts
 from clip_robustness.models import InputError
 from clip_robustness.models.classifier import predictions_of
-from clip_robustness.models.projected import seen_through
+from clip_robustness.models.projected import restrict_logits
 from tests.attacking import attack
 
 IMAGENET, MINI = class_list("imagenet"), class_list("mini")
@@ -70,13 +70,13 @@ def test_projection_by_hand():
 
 
 def test_the_model_s_own_list_projects_nothing(classifier):
-    assert seen_through(classifier, None) is classifier
-    assert seen_through(classifier, class_space("imagenet", MINI)) is classifier
+    assert restrict_logits(classifier, None) is classifier
+    assert restrict_logits(classifier, class_space("imagenet", MINI)) is classifier
 
 
 def test_a_projected_classifier_is_the_model_with_other_classes(classifier, images):
     space = class_space("objectnet", MINI)
-    projected = seen_through(classifier, space)
+    projected = restrict_logits(classifier, space)
     assert torch.equal(projected.logits(images), space.project(classifier.logits(images)))
     assert (projected.name, projected.image_size) == (classifier.name, classifier.image_size)
     assert len(projected.classes) == 12
@@ -86,7 +86,7 @@ def test_a_projected_classifier_is_the_model_with_other_classes(classifier, imag
 def test_an_attack_succeeds_only_across_classes_of_the_data_set(classifier, images):
     """Inside an attack, too, a prediction that moves within one class of the data set is still right."""
     halves = ClassSpace("halves", ("first", "second"), (tuple(range(12)), tuple(range(12, 24))))
-    projected = seen_through(classifier, halves)
+    projected = restrict_logits(classifier, halves)
     labels = predictions_of(projected, projected.logits(images))
     moved, predictions, _ = attack(projected, images, labels, BIM, 8 / 255)
     assert torch.equal(predictions, projected.logits(moved).argmax(1))

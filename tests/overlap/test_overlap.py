@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from clip_robustness import models
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import Anchor, ImageSet, Item, without
+from clip_robustness.datasets.dataset import Anchor, Dataset, Sample, without
 from clip_robustness.errors import InputError
 from clip_robustness.metrics.overlap import familiarity, split
 from clip_robustness.mini.sets import near_duplicate, picture
@@ -379,8 +379,8 @@ def test_what_is_no_result_is_refused(tmp_path, text):
 
 
 def test_an_anchor_goes_with_any_of_its_frames(tmp_path):
-    items = tuple(Item(name, tmp_path, 0) for name in "abcdef")
-    images = ImageSet("vid", items, anchors=(Anchor("a", (("b", 1), ("c", 2))), Anchor("d", (("e", 1), ("c", 3)))))
+    samples = tuple(Sample(name, tmp_path, 0) for name in "abcdef")
+    images = Dataset("vid", samples, anchors=(Anchor("a", (("b", 1), ("c", 2))), Anchor("d", (("e", 1), ("c", 3)))))
     left = without(images, frozenset({"b"}))
     assert [anchor.id for anchor in left.anchors] == ["d"]
-    assert [item.id for item in left.items] == ["c", "d", "e"]
+    assert [sample.id for sample in left.samples] == ["c", "d", "e"]

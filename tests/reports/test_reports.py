@@ -23,11 +23,11 @@ from clip_robustness.results.gallery import Example
 from clip_robustness.results.headline import headline
 from clip_robustness.results.results import (
     Baseline,
-    Cell,
     Check,
     Confusion,
     Figure,
     Regression,
+    Result,
     Results,
     from_json,
     in_order,
@@ -36,7 +36,7 @@ from clip_robustness.results.results import (
 from tests import DATA, ROOT
 
 EVIL = '<script>alert("x")</script> | & \x00'
-PASSED = Cell(
+PASSED = Result(
     family="adversarial",
     condition="bim",
     params={"eps": "8/255"},
@@ -61,7 +61,7 @@ VIDEO = replace(
     | {"effective_robustness": 0.1, "effective_robustness_ci95_low": 0.05, "effective_robustness_ci95_high": 0.15},
     warnings=("data set 'ytbb-robust': 7 anchors, 2169 were published", EVIL),
 )
-NOT_RUN = Cell("natural", "imagenet-v2", {}, "mini:clip", "candidate", "not run", "no data")
+NOT_RUN = Result("natural", "imagenet-v2", {}, "mini:clip", "candidate", "not run", "no data")
 FAILED = replace(PASSED, verdict="fail", condition="fgsm", model=EVIL, reason=EVIL, unreadable=(EVIL,))
 WEAK = replace(PASSED, verdict="known weakness", params={"eps": "1/255"}, limits=0)
 BASELINE = replace(PASSED, role="supervised", verdict="baseline", supervised=None, difference=None)

@@ -5,14 +5,14 @@ import pytest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors
 from clip_robustness.reports import table
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 from clip_robustness.results.summary import of_imagenet_c, of_imagenet_p
 
 
 def row(condition, accuracy, half_width=0.0, **params):
     interval = (accuracy - half_width, accuracy + half_width)
     family = "clean" if condition == "clean" else "synthetic"
-    return Cell(family, condition, params, "m", "candidate", "pass", "", accuracy=accuracy, ci95=interval)
+    return Result(family, condition, params, "m", "candidate", "pass", "", accuracy=accuracy, ci95=interval)
 
 
 def like_alexnet(offset=0.0, half_width=0.0):
@@ -69,7 +69,7 @@ def sequence(flips, perturbation, model="m", role="candidate", half_width=0.0):
     metrics = {f"flip_probability{end}": flips + by for end, by in ends.items()}
     metrics |= {f"top5_distance{end}": 10 * (flips + by) for end, by in ends.items()}
     params = {"perturbation": perturbation, "difficulty": 1}
-    return Cell("synthetic", "imagenet-p", params, model, role, "pass", "", accuracy=0.5, metrics=metrics)
+    return Result("synthetic", "imagenet-p", params, model, role, "pass", "", accuracy=0.5, metrics=metrics)
 
 
 def sequences(flips, **cell):

@@ -24,7 +24,7 @@ from clip_robustness.conditions.attacks.typographic import typed, wrong_word
 from clip_robustness.conditions.condition import CLEAN, EXTENDED, attack, perturbation
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, read_folder, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, read_folder, subsample
 from clip_robustness.evaluation import attacking
 from clip_robustness.evaluation.attacking import crafted_on
 from clip_robustness.evaluation.evaluator import Evaluator
@@ -54,7 +54,7 @@ def surrogate():
 
 @pytest.fixture(scope="module")
 def images():
-    return sample(read_folder("imagenet-sketch", mini_folder("imagenet-sketch"), MINI), 24, seed=0)
+    return subsample(read_folder("imagenet-sketch", mini_folder("imagenet-sketch"), MINI), 24, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ CONDITIONS = [
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.id)
 def test_batch_size_and_order_change_at_most_one_image(tmp_path, evaluate, victim, surrogate, images, condition):
     whole = evaluate(victim, condition, images, surrogate)
-    backwards = ImageSet(images.name, images.items[::-1])
+    backwards = Dataset(images.name, images.samples[::-1])
     small = Evaluator(Store(tmp_path), device=CPU, batch_size=5)(victim, condition, backwards, surrogate)
     assert whole.ids == small.ids[::-1]
     assert (whole.correct != small.correct[::-1]).sum() <= 1
@@ -112,8 +112,10 @@ def test_the_smallest_eps_agrees_with_the_security_curve(evaluate, victim, image
 
 def test_a_search_gives_score_based_attacks_twenty_steps(evaluate, images):
     """Of an image that stands at every eps: three trials, each a look and 20 steps of two queries a pair."""
-    first = next(item for item in images.items if item.label == 0)
-    found = evaluate(_Unmoved(), attack("nes", "min", pairs=2), replace(images, items=(first, replace(first, id="b"))))
+    first = next(sample for sample in images.samples if sample.label == 0)
+    found = evaluate(
+        _Unmoved(), attack("nes", "min", pairs=2), replace(images, samples=(first, replace(first, id="b")))
+    )
     assert (found.measures["smallest_eps"] == NEVER).all()
     assert found.measures["passes"].tolist() == [4 * (1 + 20 * (2 * 2 + 1))] * 2
 
@@ -136,11 +138,11 @@ class _Unmoved(Classifier):
 def test_two_percent_more_than_the_smallest_eps_fools_and_two_percent_less_does_not(evaluate, victim, images):
     """But for single images, as BIM is not quite monotone in eps."""
     found = evaluate(victim, attack("bim", "min"), images).measures["smallest_eps"]
-    pixels = to_tensor(np.stack([np.asarray(item.image()) for item in images.items]), CPU)
+    pixels = to_tensor(np.stack([np.asarray(sample.image()) for sample in images.samples]), CPU)
     moved = ((found > 0) & (found < NEVER)).nonzero()[0].tolist()
     fooled = {}
     for factor in (0.98, 1.02):
-        tasks = [Task(i, pixels[i], images.items[i].label, factor * found[i]) for i in moved]
+        tasks = [Task(i, pixels[i], images.samples[i].label, factor * found[i]) for i in moved]
         fooled[factor] = np.mean([done.fooled for done in run_in_order(victim, BIM, tasks, size=64)])
     assert fooled[0.98] < 0.1
     assert fooled[1.02] > 0.9
@@ -223,8 +225,8 @@ RELABELLED = [*CONDITIONS, attack("pgd", "4/255"), attack("universal", "8/255"),
 @pytest.mark.parametrize("condition", RELABELLED, ids=lambda c: c.id)
 def test_corrected_labels_are_answered_as_by_a_fresh_store(tmp_path, victim, surrogate, images, condition):
     """Labels off by one, then right: what is stored of the wrong ones is no answer, and is one where they return."""
-    few = replace(images, items=images.items[:8])
-    wrong = replace(few, items=tuple(replace(i, label=(i.label + 1) % 24) for i in few.items))
+    few = replace(images, samples=images.samples[:8])
+    wrong = replace(few, samples=tuple(replace(i, label=(i.label + 1) % 24) for i in few.samples))
     evaluate = Evaluator(Store(tmp_path / "one"), device=CPU, batch_size=16)
     before = evaluate(victim, condition, wrong, surrogate)
     corrected = evaluate(victim, condition, few, surrogate)
@@ -296,8 +298,10 @@ def test_what_an_attack_can_not_do_is_not_ignored(name, eps, option):
 def test_images_are_moved_to_a_caption(evaluate, victim, images):
     """The more room, the more of them fit the caption; what is wrong when clean stays so."""
     texts = ("a photo of an apple", "a photo")
-    guide = models.load("mini:clip?prompts=as-is", ClassList("caption", texts, texts))
-    found = [evaluate(victim, attack("caption:a photo of an apple", eps), images, guide) for eps in ("1/510", "16/255")]
+    surrogate = models.load("mini:clip?prompts=as-is", ClassList("caption", texts, texts))
+    found = [
+        evaluate(victim, attack("caption:a photo of an apple", eps), images, surrogate) for eps in ("1/510", "16/255")
+    ]
     taken = [outcomes.measures["caption"].mean() for outcomes in found]
     assert found[1].measures["caption_when_clean"].mean() <= taken[0] < 0.5 < taken[1]
     clean = evaluate(victim, CLEAN, images)
@@ -331,14 +335,14 @@ attacks = [{ names = ["caption:a photo of an apple", "universal"], eps = ["8/255
 
 def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victim, monkeypatch):
     """It fools more images that it was not made of than random signs do; a resumed run goes on with the same one."""
-    images = sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 96, seed=0)
+    images = subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 96, seed=0)
     condition = attack("universal", "8/255")
     store = Store(tmp_path)
     whole = Evaluator(store, device=CPU, batch_size=32)(victim, condition, images)
     signs = torch.randint(0, 2, (3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    pixels = to_tensor(np.stack([np.asarray(item.image()) for item in images.items]), CPU)
+    pixels = to_tensor(np.stack([np.asarray(sample.image()) for sample in images.samples]), CPU)
     noisy = predict(victim, (pixels + 8 / 255 * signs).clamp(0, 1))
-    by_chance = sum(p != item.label for p, item in zip(noisy, images.items, strict=True))
+    by_chance = sum(p != sample.label for p, sample in zip(noisy, images.samples, strict=True))
     assert (~whole.correct).sum() > by_chance + 10
     (cell,) = store.cells()
     _, blocks, _ = store.read(cell)
@@ -352,10 +356,10 @@ def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victi
 
 def test_one_perturbation_is_crafted_on_images_of_all_classes():
     """Of more than it looks at, which are in the order of their classes."""
-    items = tuple(Item(f"{label:04}/{i}", Path("x"), label) for label in range(200) for i in range(10))
-    chosen = crafted_on(ImageSet("imagenet", items), seed=0)
+    samples = tuple(Sample(f"{label:04}/{i}", Path("x"), label) for label in range(200) for i in range(10))
+    chosen = crafted_on(Dataset("imagenet", samples), seed=0)
     assert len(chosen) == 2 * 256
-    assert len({item.label for item in chosen}) == 200
+    assert len({sample.label for sample in chosen}) == 200
 
 
 def test_captions_are_ids_that_can_be_selected():
@@ -385,7 +389,7 @@ def test_a_model_with_nan_logits_is_named(tmp_path, victim, images):
 @pytest.mark.parametrize("name", ["torchattacks:PGD?steps=5", "torchattacks:CW?steps=5"])
 def test_attacks_of_torchattacks_by_name(evaluate, victim, images, name):
     """Only what is right when clean is attacked, inside the ball."""
-    few = sample(images, 8, seed=0)
+    few = subsample(images, 8, seed=0)
     clean = evaluate(victim, CLEAN, few)
     found = evaluate(victim, attack(name, "none" if "CW" in name else "8/255"), few)
     assert np.array_equal(found.predictions[~clean.correct], clean.predictions[~clean.correct])
@@ -445,12 +449,12 @@ def test_typographic_images_from_disk(tmp_path, evaluate, victim, images):
     """Written as ImageNet-T is, a folder a class: what was drawn on the fly counts the same, read back."""
     on_the_fly = evaluate(victim, attack("typographic"), images)
     clean = evaluate(victim, CLEAN, images)
-    for item in images.items:
-        rng = image_rng(0, "typographic", item.id)
-        word = MINI.names[wrong_word(MINI.names, item.label, rng)]
-        file = tmp_path / item.id
+    for sample in images.samples:
+        rng = image_rng(0, "typographic", sample.id)
+        word = MINI.names[wrong_word(MINI.names, sample.label, rng)]
+        file = tmp_path / sample.id
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(typed(np.asarray(item.image().convert("RGB")), word, rng)).save(file)
+        Image.fromarray(typed(np.asarray(sample.image().convert("RGB")), word, rng)).save(file)
     found = evaluate(victim, attack("typographic-disk"), load.load("typographic", str(tmp_path), MINI))
     assert np.array_equal(found.correct & clean.correct, on_the_fly.correct)
 
@@ -470,8 +474,8 @@ def test_cifar_from_its_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
     monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
     found = load.load("imagenet", str(tmp_path), class_list("cifar10"))
-    assert (len(found), found.items[0].id, found.items[0].label) == (20, "airplane/00000", 0)
-    assert np.array_equal(np.asarray(found.items[3].image()), pixels[int(found.items[3].id[-5:])])
+    assert (len(found), found.samples[0].id, found.samples[0].label) == (20, "airplane/00000", 0)
+    assert np.array_equal(np.asarray(found.samples[3].image()), pixels[int(found.samples[3].id[-5:])])
     (folder / "test_batch").write_bytes(b"something else")
     with pytest.raises(InputError, match="unpack the archive anew"):
         load.load("imagenet", str(folder), class_list("cifar10"))
@@ -487,11 +491,11 @@ def test_cifar_has_a_name_of_its_own_in_a_suite(toml):
 def test_passes_do_not_depend_on_what_becomes_of_other_images(surrogate, images, method):
     """In double precision, where batches do not round in other ways. Some fall at once, some stand to the end."""
     model = copy.deepcopy(surrogate).double()
-    pixels = np.stack([np.asarray(surrogate.geometry(item.image())) for item in images.items])
+    pixels = np.stack([np.asarray(surrogate.geometry(sample.image())) for sample in images.samples])
     tasks = [
-        Task(n, image, item.label, eps, np.random.default_rng(n))
-        for n, (image, item, eps) in enumerate(
-            zip(to_tensor(pixels, CPU).double(), images.items, (0.001, 0.03) * 12, strict=True)
+        Task(n, image, sample.label, eps, np.random.default_rng(n))
+        for n, (image, sample, eps) in enumerate(
+            zip(to_tensor(pixels, CPU).double(), images.samples, (0.001, 0.03) * 12, strict=True)
         )
     ]
 
@@ -507,7 +511,7 @@ def test_passes_do_not_depend_on_what_becomes_of_other_images(surrogate, images,
 
 
 def test_what_the_loop_yields_does_not_hold_its_batches(surrogate, images):
-    pixels = np.stack([np.asarray(surrogate.geometry(item.image())) for item in images.items])
+    pixels = np.stack([np.asarray(surrogate.geometry(sample.image())) for sample in images.samples])
     tasks = [Task(n, image, 0, 0.01) for n, image in enumerate(to_tensor(pixels, CPU))]
     done = list(run(surrogate, BIM, tasks, size=16))
     assert all(d.image.untyped_storage().nbytes() == d.image.nbytes for d in done)

@@ -11,10 +11,10 @@ from torch import nn
 
 from clip_robustness.conditions.condition import CLEAN, attack, corruption, natural
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.datasets.label_space import class_space
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import parse
 from clip_robustness.suites import load
@@ -73,7 +73,7 @@ def measured(tmp_path):
         settings = Settings(
             load(str(tmp_path / "suite.toml")), (specs[0],), (specs[1],), specs[2], None, 0, "cpu", 64, file, False
         )
-        return measure(Bench(replace(settings, **changes)), CellSpec(specs[0], condition), "test")[0]
+        return measure(Session(replace(settings, **changes)), Cell(specs[0], condition), "test")[0]
 
     return row
 
@@ -129,7 +129,7 @@ def test_neither_a_known_weakness_nor_report_only_nor_no_rule_excuse_it(write, m
     weak = '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.05\nknown_weakness = "old"\n[gate]\nreport_only = true\n'
     for rules in (weak, '[[rules]]\nmatch = "natural/*"\nmin_accuracy = 0.5\n'):
         row = measured(CLEAN, rules)
-        assert (row.verdict, row.allowed, row.holds) == ("error", False, False)
+        assert (row.verdict, row.allowed, row.passed) == ("error", False, False)
 
 
 def test_a_broken_candidate_is_an_error_that_says_it_is_the_only_one(write, measured):
@@ -224,8 +224,8 @@ def test_a_part_that_settled_a_cell_early_is_not_at_chance_where_the_whole_is_no
     write("imagenet-v2", [(i % 6, f"k{i % 6}") for i in range(480)])
     keys = tuple(f"k{i}" for i in range(6))
     images = read_folder("imagenet-v2", tmp_path / "imagenet-v2", ClassList("own", keys, keys))
-    for item in sample(images, 60, 0).items:
-        Image.new("RGB", (32, 32), (6, 0, 0)).save(item.path)
+    for sample in subsample(images, 60, 0).samples:
+        Image.new("RGB", (32, 32), (6, 0, 0)).save(sample.path)
     row = measured(
         natural("imagenet-v2"), '[[rules]]\nmatch = "*"\nmin_accuracy = 0.5\n', classes="classes.txt", stop_early=True
     )

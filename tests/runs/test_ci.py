@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from clip_robustness.mini import train
 from clip_robustness.reports.command import github_lines, github_warnings
-from clip_robustness.results.results import Cell, Results, read
+from clip_robustness.results.results import Result, Results, read
 from tests import ROOT
 
 SUITE = """
@@ -85,13 +85,13 @@ def test_exit_codes_and_what_is_left_behind(workspace, kind):
 
 
 def test_an_annotation_can_not_be_closed_by_a_name():
-    cell = Cell("clean", "clean", {}, "evil,%\n::warning::x", "candidate", "fail", "two\nlines")
+    cell = Result("clean", "clean", {}, "evil,%\n::warning::x", "candidate", "fail", "two\nlines")
     failing = Results("mini", {}, [], [replace(cell, accuracy=0.5)])
     assert github_lines(failing) == ["::error title=evil%2C%25%0A%3A%3Awarning%3A%3Ax clean%3A fail::two%0Alines"]
 
 
 def test_an_undecided_run_and_its_warnings_are_annotated():
-    cell = Cell("clean", "clean", {}, "m", "candidate", "inconclusive", "", accuracy=0.5, limits=1, allowed=True)
+    cell = Result("clean", "clean", {}, "m", "candidate", "inconclusive", "", accuracy=0.5, limits=1, allowed=True)
     run = Results("mini", {}, [], [cell], warnings=["nothing to\ncompare"])
     assert github_warnings(run) == [
         "::warning title=robustness mini::nothing to%0Acompare",

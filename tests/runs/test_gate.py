@@ -134,12 +134,12 @@ def test_stopping_early_gives_the_same_verdicts_on_fewer_images(gate, checkpoint
     _, whole = gate(checkpoint(0.35), samples=480)
     run, early = gate(checkpoint(0.35), "--stop-early", samples=480)
     assert {label: cell.verdict for label, cell in early.items()} == {label: c.verdict for label, c in whole.items()}
-    assert (early["clean"].n, early["clean"].spared) == (480, 0)
+    assert (early["clean"].n, early["clean"].n_skipped) == (480, 0)
     shift = early["imagenet-v2"]
     assert shift.verdict == "fail"
-    assert 0 < shift.n < 480 == shift.n + shift.spared
+    assert 0 < shift.n < 480 == shift.n + shift.n_skipped
     assert "were settled early" in run.output
-    assert f"settled early, {shift.spared} images spared" in (run.report_dir / "report.html").read_text()
+    assert f"settled early, {shift.n_skipped} images spared" in (run.report_dir / "report.html").read_text()
 
 
 def test_a_weakness_that_is_gone_is_written_into_the_suite(gate, tmp_path):
@@ -187,10 +187,10 @@ def test_a_candidate_that_is_its_own_baseline_is_noticed_by_the_quiet(gate):
 
 
 def a_run(tmp_path, name="one", verdict="pass", **more):
-    right = history.Right(
+    right = history.CorrectImages(
         "m", "clean/clean", ("a/1.png", "a/2.png", "b/1.png"), torch.tensor([True, False, True]).numpy(), (7, 8, 9), "s"
     )
-    cell = results.Cell("clean", "clean", {}, "m", "candidate", verdict, "", accuracy=0.5, limits=1)
+    cell = results.Result("clean", "clean", {}, "m", "candidate", verdict, "", accuracy=0.5, limits=1)
     found = results.Results("mini", {"seed": 0}, [], [cell], **more)
     return history.append(tmp_path, name, found, [history.packed(right)])
 
@@ -291,7 +291,7 @@ def test_models_that_are_the_same_are_named(tmp_path):
 
 
 def test_merging_where_nothing_is_gated_exits_as_a_run_does():
-    cell = results.Cell("clean", "clean", {}, "m", "candidate", "not gated", "", accuracy=0.5)
+    cell = results.Result("clean", "clean", {}, "m", "candidate", "not gated", "", accuracy=0.5)
     run = results.Results("mini", {"require_limits": True}, [], [cell])
     assert exit_code(run) == 5
     assert exit_code(replace(run, environment={})) == 0

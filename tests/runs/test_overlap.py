@@ -13,14 +13,14 @@ from PIL import Image
 from clip_robustness.conditions.condition import CLEAN, natural, overlap
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation.session import Bench, MissingDataError
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.session import MissingDataError, Session
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.mini.sets import OVERLAPPING, near_duplicate, overlapping_indices, picture, pretraining_pair
 from clip_robustness.models.features import load_encoder
 from clip_robustness.models.spec import parse
 from clip_robustness.overlap.command import main
 from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, read, write
-from clip_robustness.results.results import Cell, Check
+from clip_robustness.results.results import Check, Result
 from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
 from clip_robustness.verdicts.overlap import compare
@@ -52,29 +52,29 @@ def settings(folder, suite=None, **changes):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    return Bench(settings(tmp_path_factory.mktemp("bench")))
+def session(tmp_path_factory):
+    return Session(settings(tmp_path_factory.mktemp("session")))
 
 
 @pytest.mark.parametrize("name", OVERLAPPING)
-def test_the_planted_near_duplicates_are_found(bench, name):
-    found = {number(id) for id in bench.overlapping(name)}
+def test_the_planted_near_duplicates_are_found(session, name):
+    found = {number(id) for id in session.overlapping(name)}
     true = {i for i in overlapping_indices(name) if i < 480}
     assert len(true) == 120
     assert len(found & true) / len(found) >= 0.95
     assert len(found & true) / len(true) >= 0.95
 
 
-def test_hardly_anything_is_found_where_nothing_was_planted(bench):
-    counts = {name: (len(one.pairs), one.n) for name, one in bench.overlap.data.items() if name not in OVERLAPPING}
+def test_hardly_anything_is_found_where_nothing_was_planted(session):
+    counts = {name: (len(one.pairs), one.n) for name, one in session.overlap.data.items() if name not in OVERLAPPING}
     assert set(counts) == {"imagenet", "imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust"}
     assert all(found <= 0.01 * n for found, n in counts.values()), counts
 
 
 @pytest.mark.parametrize("name", OVERLAPPING)
-def test_corrected_accuracies_agree_with_the_truth(bench, name):
-    cell, baseline = measure(bench, CellSpec(CLIP, overlap(natural(name))), "test", 60)
-    everything = bench.without({}).right(CellSpec(CLIP, natural(name)))
+def test_corrected_accuracies_agree_with_the_truth(session, name):
+    cell, baseline = measure(session, Cell(CLIP, overlap(natural(name))), "test", 60)
+    everything = session.without({}).correct(Cell(CLIP, natural(name)))
     truly = np.array([number(id) in overlapping_indices(name) for id in everything.ids])
     assert cell.accuracy == pytest.approx(everything.correct[~truly].mean(), abs=0.005)
     assert cell.metrics["accuracy_overlapping"] == pytest.approx(everything.correct[truly].mean(), abs=0.015)
@@ -87,7 +87,7 @@ def test_corrected_accuracies_agree_with_the_truth(bench, name):
 def test_a_flip_of_the_verdict_fails_and_doubt_is_inconclusive():
     def row(status):
         check = Check("max_drop_vs_supervised", -0.05, 0.0, (-0.1, 0.1), 0.5, 0.5, status, "")
-        return Cell("natural", "imagenet-v2", {}, "mini:clip", "candidate", status, "because", checks=(check,))
+        return Result("natural", "imagenet-v2", {}, "mini:clip", "candidate", status, "because", checks=(check,))
 
     verdicts = {(a, b): compare(row(a), row(b))[0] for a in ("pass", "fail", "inconclusive") for b in ("pass", "fail")}
     assert verdicts == {
@@ -103,47 +103,46 @@ def test_a_flip_of_the_verdict_fails_and_doubt_is_inconclusive():
     assert compare(weak, row("fail"))[0] == "pass"
 
 
-def made_up(bench, ids, file):
+def made_up(session, ids, file):
     """A result that says these images overlap."""
     limits = Calibration(0.5, 0.9, 10, 10, 10, 0)
     pairs = tuple(Pair(id, "web/0", 0.9, 0.95) for id in sorted(ids))
     write(Found("mini:filter", "x", 1, "exact", {"imagenet-v2": Overlap(480, limits, pairs)}, ("a shard",)), file)
 
 
-def test_a_verdict_that_rests_on_remembered_images_fails(bench, tmp_path):
+def test_a_verdict_that_rests_on_remembered_images_fails(session, tmp_path):
     """Said to overlap is nearly everything that the candidate gets right and the baseline does not need."""
-    everything = bench.without({}).right(CellSpec(CLIP, natural("imagenet-v2")))
+    everything = session.without({}).correct(Cell(CLIP, natural("imagenet-v2")))
     right = [id for id, correct in zip(everything.ids, everything.correct, strict=True) if correct]
-    made_up(bench, right[:400], tmp_path / "overlap.json")
+    made_up(session, right[:400], tmp_path / "overlap.json")
     suite = load("mini")
     conditions = suite.settings.conditions.model_copy(update={"overlap": str(tmp_path / "overlap.json")})
     suite = replace(suite, settings=suite.settings.model_copy(update={"conditions": conditions}))
-    forged = Bench(settings(tmp_path, suite))
-    cell, _ = measure(forged, CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
+    forged = Session(settings(tmp_path, suite))
+    cell, _ = measure(forged, Cell(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
     assert cell.verdict == "fail"
-    assert not cell.holds
+    assert not cell.passed
     assert "the verdict is 'pass' on all images and 'fail' on the clean ones" in cell.reason
     assert cell.metrics["removed_p"] < 1e-6
     assert "pre-training images: a shard" in cell.warnings
     with pytest.raises(MissingDataError, match="run clip-robustness overlap with --data imagenet-sketch"):
-        measure(forged, CellSpec(CLIP, overlap(natural("imagenet-sketch"))), "test", 1)
+        measure(forged, Cell(CLIP, overlap(natural("imagenet-sketch"))), "test", 1)
 
 
-def test_other_tests_run_on_the_clean_part(bench, tmp_path):
-    ids = bench.overlapping("imagenet-v2")
+def test_other_tests_run_on_the_clean_part(session, tmp_path):
+    ids = session.overlapping("imagenet-v2")
     file = tmp_path / "own.json"
     file.write_text(json.dumps({"imagenet-v2": sorted(ids)}))
-    clean = Bench(settings(tmp_path, exclude_overlap=file))
+    clean = Session(settings(tmp_path, exclude_overlap=file))
     assert len(clean.images(natural("imagenet-v2"))) == 480 - len(ids)
     assert len(clean.images(CLEAN)) == 480
     assert clean.images(CLEAN).warnings[-1].startswith("data set 'imagenet': --exclude-overlap does not name it")
-    cell, _ = measure(clean, CellSpec(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
-    assert (
-        cell.metrics["accuracy_all"] == bench.without({}).right(CellSpec(CLIP, natural("imagenet-v2"))).correct.mean()
-    )
+    cell, _ = measure(clean, Cell(CLIP, overlap(natural("imagenet-v2"))), "test", 1)
+    everything = session.without({}).correct(Cell(CLIP, natural("imagenet-v2")))
+    assert cell.metrics["accuracy_all"] == everything.correct.mean()
     file.write_text('{"imagenet-v2": ["of another copy.png"]}')
     with pytest.raises(InputError, match="none of the 1 overlapping images is in it"):
-        Bench(settings(tmp_path, exclude_overlap=file)).images(natural("imagenet-v2"))
+        Session(settings(tmp_path, exclude_overlap=file)).images(natural("imagenet-v2"))
 
 
 def test_the_command_writes_what_the_suite_takes(tmp_path, capsys):

@@ -12,7 +12,7 @@ from clip_robustness.conditions.attacks.promises import check_attack
 from clip_robustness.conditions.condition import CLEAN, any_corruption, attack, corruption
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import read_folder, sample
+from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
@@ -100,7 +100,7 @@ def test_a_plugin_file_of_a_suite(toml, plugin):
 
 def test_a_plugins_outcomes_are_kept_under_its_code(tmp_path, plugin):
     registry.load_file(plugin())
-    images = sample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
+    images = subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
     victim, store = models.load("mini:clip", MINI), Store(tmp_path / "store")
     conditions = [CLEAN, any_corruption("posterize", 5), attack("random-signs", "16/255")]
     clean, *changed = (Evaluator(store, device=CPU)(victim, c, images) for c in conditions)

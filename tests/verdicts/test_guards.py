@@ -10,26 +10,26 @@ from torch.autograd import grad as slope
 
 from clip_robustness import models
 from clip_robustness.conditions.condition import attack
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.spec import parse
 from clip_robustness.results.guards import doubts, of_cells
-from clip_robustness.results.results import Cell, Check, PerImage
+from clip_robustness.results.results import Check, PerImage, Result
 from clip_robustness.suites import load
 from clip_robustness.verdicts.judge import Verdict, doubted
 from clip_robustness.verdicts.measure import measure
 
 
 def row(name, eps, accuracy, n=400, flat=0.0, **params):
-    metrics = {"flat_gradients": flat}
-    return Cell(
+    metrics = {"zero_gradients": flat}
+    return Result(
         "adversarial", name, {"eps": eps, **params}, "m", "candidate", "pass", "", n=n, accuracy=accuracy,
         metrics=metrics,
     )  # fmt: skip
 
 
 def broken(*rows):
-    return [guard.name for guard in of_cells(rows) if not guard.holds]
+    return [guard.name for guard in of_cells(rows) if not guard.passed]
 
 
 SOUND = (
@@ -112,7 +112,7 @@ def test_gradients_that_vanish():
 
 
 def test_what_is_up_takes_the_verdict_back():
-    for figure, allowed in (("randomised", 0), ("flat_gradients", 0.01), ("fooled_by_square_alone", 0.002)):
+    for figure, allowed in (("randomised", 0), ("zero_gradients", 0.01), ("fooled_by_square_alone", 0.002)):
         assert doubts(replace(row("autoattack", "8/255", 0.6), metrics={figure: allowed})) == []
         flagged = replace(row("autoattack", "8/255", 0.6), metrics={figure: allowed + 0.001})
         assert len(doubts(flagged)) == len(broken(flagged)) == 1
@@ -191,9 +191,9 @@ def test_no_flagged_model_is_called_robust(tmp_path, factory, doubt):
     )
     suite = load(str(tmp_path / "suite.toml"))
     spec = parse(suite.settings.candidate[0])
-    bench = Bench(Settings(suite, (spec,), (), None, 48, 0, "cpu", 16, tmp_path / "reports" / "run", False))
-    (cell,) = measure(bench, CellSpec(spec, attack("fgsm", "1/25500")), "test")
+    session = Session(Settings(suite, (spec,), (), None, 48, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+    (cell,) = measure(session, Cell(spec, attack("fgsm", "1/25500")), "test")
     assert cell.accuracy > 0.5
     assert cell.verdict == ("pass" if doubt is None else "inconclusive")
     assert (doubt or "") in cell.reason
-    assert [g.holds for g in of_cells([cell])].count(False) == (doubt is not None)
+    assert [g.passed for g in of_cells([cell])].count(False) == (doubt is not None)

@@ -3,7 +3,7 @@ import pytest
 
 from clip_robustness.metrics.evidence import share
 from clip_robustness.metrics.intervals import accuracy, median, paired_difference
-from clip_robustness.results.results import Cell, Check
+from clip_robustness.results.results import Check, Result
 from clip_robustness.suites import Gate
 from clip_robustness.suites.rules import Limit, Rule
 from clip_robustness.verdicts.judge import Evidence, corrected, judge
@@ -160,7 +160,7 @@ def test_further_failures_follow_where_others_fail():
 
     def cell(verdict, p, **more):
         check = Check("min_accuracy", 0.85, 0.8, (0.7, 0.9), p, 1 - p, verdict, "below; more would decide", **more)
-        return Cell("clean", "clean", {}, "m", "candidate", verdict, "", checks=(check,), allowed=True)
+        return Result("clean", "clean", {}, "m", "candidate", verdict, "", checks=(check,), allowed=True)
 
     first, second = corrected([cell("fail", 0.001), cell("inconclusive", 0.02)], 0.05)
     assert (first.verdict, second.verdict) == ("fail", "fail")

@@ -55,7 +55,7 @@ CAPTION = "caption:"
 """What stands before the text that images are moved to, in a zero-shot model's embedding."""
 UNIVERSAL = "universal"
 """One perturbation for all images."""
-PEERS = "torchattacks:"
+TORCHATTACKS = "torchattacks:"
 """What stands before the name of any attack of that library, with its options: 'torchattacks:CW?c=1'."""
 OF_PLUGINS = "corruption"
 """The name of the conditions that corruptions of plugins are."""
@@ -187,7 +187,7 @@ class Condition:
     @property
     def of_peer(self) -> bool:
         """Whether another library attacks."""
-        return self.name.startswith(PEERS)
+        return self.name.startswith(TORCHATTACKS)
 
     @property
     def on_surrogate(self) -> str:
@@ -352,7 +352,7 @@ def attack(
     params: list[tuple[str, str | int]] = []
     if name == CAPTION:
         raise InputError(f"attack '{name}' needs a text, such as '{CAPTION}a photo of a dog'")
-    if not name.startswith((PEERS, CAPTION)) and not registry.knows("attack", name):
+    if not name.startswith((TORCHATTACKS, CAPTION)) and not registry.knows("attack", name):
         _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL, *registry.names("attack")), "attack")
     if eps == NO_EPS and registry.knows("attack", name):
         raise InputError(f"attack '{name}' is given an eps; write one, such as '8/255'")
@@ -397,7 +397,7 @@ def condition_of(text: str) -> Condition:
             return make(name, int(level) if level.isdecimal() else 0)
     name, _, eps = text.rpartition("-")
     attacks = (*ATTACKS, *EXTENDED, UNIVERSAL, *registry.names("attack"))
-    if name in attacks or text.startswith((PEERS, CAPTION)):
+    if name in attacks or text.startswith((TORCHATTACKS, CAPTION)):
         return attack(name, eps)
     if text in (TYPOGRAPHIC, TYPOGRAPHIC_DISK):
         return attack(text)

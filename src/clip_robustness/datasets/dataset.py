@@ -25,7 +25,7 @@ from clip_robustness.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
-class Item:
+class Sample:
     """One image. `id` is its path inside the data set, stable across machines; `label` indexes the class list.
 
     `path` is the file that holds it: the image itself, or what `content` takes the bytes of an image file from. Any
@@ -70,31 +70,31 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """A labelled image set, items in the order of their ids.
+class Dataset:
+    """A labelled image set, samples in the order of their ids.
 
-    Labels are those of `space`, without one the model's. With `anchors` the items are frames, and what counts is an
+    Labels are those of `space`, without one the model's. With `anchors` the samples are frames, and what counts is an
     anchor with its neighbours. `warnings` are sentences on what was left out or is not as published.
     """
 
     name: str
-    items: tuple[Item, ...]
+    samples: tuple[Sample, ...]
     space: ClassSpace | None = None
     anchors: tuple[Anchor, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.samples)
 
     @property
     def counted(self) -> int:
         """How many outcomes count: images, or anchors of videos."""
-        return len(self.anchors) or len(self.items)
+        return len(self.anchors) or len(self.samples)
 
 
 def read_folder(
     name: str, folder: Path, classes: ClassList, space: ClassSpace | None = None, endings: tuple[str, ...] = IMAGES
-) -> ImageSet:
+) -> Dataset:
     """An image set with one folder a class of `space`, or of the models: called by its key (wnid), by a name of it, or
     by its number.
 
@@ -138,17 +138,17 @@ def read_folder(
     except InputError as error:
         raise InputError(f"data set '{name}': {error}") from None
     inside = [(file, labels.get(file.partition("/")[0])) for file in found.files]
-    items = [Item(file, folder / file, label) for file, label in inside if label is not None]
+    samples = [Sample(file, folder / file, label) for file, label in inside if label is not None]
     if others := [file for file in found.others if file.partition("/")[0] in labels]:
         warnings.append(f"data set '{name}': {by_ending(others)}")
     if beside := [file for file in found.files if "/" not in file]:
         warnings.append(
             f"data set '{name}': {len(beside)} images beside the class folders are not read (first: {beside[0]})"
         )
-    if not items:
+    if not samples:
         none = f"data set '{name}': {folder} contains no images ({', '.join(endings)})"
         raise InputError("; ".join([none, *warnings]))
-    return ImageSet(name, tuple(items), space, warnings=tuple(warnings))
+    return Dataset(name, tuple(samples), space, warnings=tuple(warnings))
 
 
 def check_folder(name: str, folder: Path) -> None:
@@ -157,36 +157,36 @@ def check_folder(name: str, folder: Path) -> None:
         raise InputError(f"data set '{name}': there is no folder {folder}; correct '{name}' under [data] in the suite")
 
 
-def sample(images: ImageSet, count: int | None, seed: int) -> ImageSet:
+def subsample(images: Dataset, count: int | None, seed: int) -> Dataset:
     """A class-balanced subset of `count` images: the same for every model, and stable when other images come or go.
 
     Within each class images are ordered by a hash of seed and id; classes take turns. A smaller sample is part of a
     larger one. `None` takes all. Of a video set anchors are sampled, and come with their neighbours.
     """
     anchors = {anchor.id: anchor for anchor in images.anchors}
-    candidates = [item for item in images.items if item.id in anchors or not anchors]
+    candidates = [sample for sample in images.samples if sample.id in anchors or not anchors]
     if count is None or count >= len(candidates):
         return images
-    by_class: dict[int, list[tuple[str, Item]]] = defaultdict(list)
-    for item in candidates:
-        by_class[item.label].append((hashlib.sha256(f"{seed} {item.id}".encode()).hexdigest(), item))
+    by_class: dict[int, list[tuple[str, Sample]]] = defaultdict(list)
+    for sample in candidates:
+        by_class[sample.label].append((hashlib.sha256(f"{seed} {sample.id}".encode()).hexdigest(), sample))
     turns = []
     for members in by_class.values():
-        for turn, (key, item) in enumerate(sorted(members, key=lambda member: member[0])):
-            turns.append((turn, key, item))
-    chosen = {item.id for _, _, item in sorted(turns, key=lambda t: t[:2])[:count]}
+        for turn, (key, sample) in enumerate(sorted(members, key=lambda member: member[0])):
+            turns.append((turn, key, sample))
+    chosen = {sample.id for _, _, sample in sorted(turns, key=lambda t: t[:2])[:count]}
     kept = tuple(anchor for anchor in images.anchors if anchor.id in chosen)
     chosen.update(frame for anchor in kept for frame, _ in anchor.near)
-    items = sorted((item for item in images.items if item.id in chosen), key=lambda item: item.id)
-    return replace(images, items=tuple(items), anchors=kept)
+    samples = sorted((sample for sample in images.samples if sample.id in chosen), key=lambda sample: sample.id)
+    return replace(images, samples=tuple(samples), anchors=kept)
 
 
-def without(images: ImageSet, ids: frozenset[str]) -> ImageSet:
+def without(images: Dataset, ids: frozenset[str]) -> Dataset:
     """Without the images of these ids; an anchor goes with any of its frames."""
     kept = tuple(a for a in images.anchors if not ids & {a.id, *(frame for frame, _ in a.near)})
     needed = {frame for anchor in kept for frame in (anchor.id, *(near for near, _ in anchor.near))}
-    items = tuple(i for i in images.items if i.id not in ids and (i.id in needed or not images.anchors))
-    return replace(images, items=items, anchors=kept)
+    samples = tuple(i for i in images.samples if i.id not in ids and (i.id in needed or not images.anchors))
+    return replace(images, samples=samples, anchors=kept)
 
 
 def image_rng(seed: int, purpose: str, image_id: str) -> np.random.Generator:

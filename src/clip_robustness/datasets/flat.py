@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from clip_robustness.datasets.classes import ClassList
-from clip_robustness.datasets.dataset import ImageSet, Item, check_folder
+from clip_robustness.datasets.dataset import Dataset, Sample, check_folder
 from clip_robustness.datasets.label_space import ClassSpace
 from clip_robustness.datasets.labels import Label
 from clip_robustness.datasets.listing import by_ending, list_files
@@ -33,7 +33,7 @@ _IMAGENET = 1000
 _SYNSETS = ("meta.mat", "map_clsloc.txt")
 
 
-def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> ImageSet:
+def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> Dataset:
     """All images that the table names, under the ids that they have in class folders.
 
     Raises `InputError` for a table that is missing, no such table or of other classes.
@@ -66,10 +66,10 @@ def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> ImageS
             f"{where}: {table} has numbers, which are taken for places in the list of classes from 0, in ImageNet's of "
             "its sorted wnids, as timm and Caffe count them"
         )
-    items = tuple(Item(file, folder / file, UNKNOWN) for file in there)
-    images = labelled(data, Records(str(table), items, found, warnings=tuple(warnings)), space, classes)
-    named = [replace(item, id=f"{space.keys[item.label]}/{item.id}") for item in images.items]
-    return replace(images, items=tuple(sorted(named, key=lambda item: item.id)))
+    samples = tuple(Sample(file, folder / file, UNKNOWN) for file in there)
+    images = labelled(data, Records(str(table), samples, found, warnings=tuple(warnings)), space, classes)
+    named = [replace(sample, id=f"{space.keys[sample.label]}/{sample.id}") for sample in images.samples]
+    return replace(images, samples=tuple(sorted(named, key=lambda sample: sample.id)))
 
 
 def _labels(table: Path, files: Sequence[str]) -> Mapping[str, Label]:

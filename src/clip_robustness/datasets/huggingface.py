@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clip_robustness.datasets.dataset import Item
+from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.labels import Label
 from clip_robustness.datasets.records import UNKNOWN, Records, optional
 from clip_robustness.errors import InputError, nearest
@@ -51,11 +51,11 @@ def read(data: str, source: str) -> Records:
     # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
     parts = [part for part in (split if not split.isidentifier() else "", options.get("image", "")) if part]
     before = "".join(f"{part}/" for part in parts)
-    items = tuple(
-        Item(f"{before}{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image))
+    samples = tuple(
+        Sample(f"{before}{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image))
         for row in range(len(table))
     )
-    return Records(f"hf:{source}", items, labels, tuple(names))
+    return Records(f"hf:{source}", samples, labels, tuple(names))
 
 
 def _load(datasets: Any, name: str, split: str, config: str | None) -> Any:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from clip_robustness.datasets import flat, huggingface, video, webdataset
 from clip_robustness.datasets.classes import ClassList
-from clip_robustness.datasets.dataset import ImageSet, Item, check_folder, read_folder
+from clip_robustness.datasets.dataset import Dataset, Sample, check_folder, read_folder
 from clip_robustness.datasets.label_space import ClassSpace, class_space, facts, own_space
 from clip_robustness.datasets.labels import naming, understood
 from clip_robustness.datasets.layouts import images_of, part_of
@@ -34,7 +34,7 @@ _CROPPED = ("imagenet-c", "stylized-imagenet", "cue-conflict")
 _OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
 
 
-def load(data: str, source: str, classes: ClassList, part: str = "") -> ImageSet:
+def load(data: str, source: str, classes: ClassList, part: str = "") -> Dataset:
     """All images of a data set for models over `classes`, with warnings about what is not as published.
 
     `part` is the folder of a condition inside a data set that holds many. Raises `InputError` naming file or option
@@ -85,7 +85,7 @@ def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
     return class_space(data, classes, members)
 
 
-def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, ImageSet]:
+def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Dataset]:
     """All names of ObjectNet, shared with ImageNet or not, and all images, labelled with them.
 
     Raises `InputError` where the source is no folder in the published layout.
@@ -100,35 +100,35 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Image
     names = tuple(labels.get(key, key.replace("_", " ")) for key in keys)
     known = ClassList("objectnet", keys, names, classes.prompts)
     images = read_folder("objectnet", images_of("objectnet", folder), known)
-    items = tuple(replace(item, id=f"images/{item.id}", border=_OBJECTNET_BORDER) for item in images.items)
-    return known, replace(images, items=items)
+    samples = tuple(replace(sample, id=f"images/{sample.id}", border=_OBJECTNET_BORDER) for sample in images.samples)
+    return known, replace(images, samples=samples)
 
 
-def _each(images: ImageSet, **changes: Any) -> ImageSet:
+def _each(images: Dataset, **changes: Any) -> Dataset:
     """The same images, each with these changes."""
-    return replace(images, items=tuple(replace(item, **changes) for item in images.items))
+    return replace(images, samples=tuple(replace(sample, **changes) for sample in images.samples))
 
 
-def only_classes_of(space: ClassSpace, images: ImageSet) -> ImageSet:
+def only_classes_of(space: ClassSpace, images: Dataset) -> Dataset:
     """The images of a set over the models' classes that belong to a class of `space`; labels are still the models'."""
-    return replace(images, items=tuple(item for item in images.items if item.label in space.label_of))
+    return replace(images, samples=tuple(sample for sample in images.samples if sample.label in space.label_of))
 
 
-def relabelled(space: ClassSpace, images: ImageSet) -> ImageSet:
+def relabelled(space: ClassSpace, images: Dataset) -> Dataset:
     """The same images with the labels of `space`."""
-    items = tuple(replace(item, label=space.label_of[item.label]) for item in images.items)
-    return replace(images, items=items, space=space)
+    samples = tuple(replace(sample, label=space.label_of[sample.label]) for sample in images.samples)
+    return replace(images, samples=samples, space=space)
 
 
-def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
+def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> Dataset:
     """Images of the shared classes; the folders of the others are known, and left alone."""
     check_folder(name, folder)
     images = images_of(name, folder)
     others = facts(name, classes).get("other folders", [])
     every = replace(space, keys=(*space.keys, *others), members=(*space.members, *((),) * len(others)))
     found = read_folder(name, images, classes, every)
-    shared = tuple(replace(item, id=f"images/{item.id}") for item in found.items if item.label < len(space))
-    return replace(found, items=shared, space=space)
+    shared = tuple(replace(sample, id=f"images/{sample.id}") for sample in found.samples if sample.label < len(space))
+    return replace(found, samples=shared, space=space)
 
 
 def _cifar_archive(folder: Path) -> Path | None:
@@ -137,7 +137,7 @@ def _cifar_archive(folder: Path) -> Path | None:
     return folder.parent if folder.name == inner else folder if (folder / inner).is_dir() else None
 
 
-def _read_cifar(name: str, root: Path, space: ClassSpace) -> ImageSet:
+def _read_cifar(name: str, root: Path, space: ClassSpace) -> Dataset:
     """CIFAR-10's test images from the unpacked archive, whose checksums torchvision compares before it opens the file.
 
     Raises `InputError` where they differ.
@@ -150,10 +150,11 @@ def _read_cifar(name: str, root: Path, space: ClassSpace) -> ImageSet:
         raise InputError(f"data set '{name}': {root}: {error}; unpack the archive anew") from None
     file = root / CIFAR10.base_folder / "test_batch"
     pairs = enumerate(zip(images.data, images.targets, strict=True))
-    items = [
-        Item(f"{space.keys[label]}/{i:05d}", file, label, content=partial(_png, pixels)) for i, (pixels, label) in pairs
+    samples = [
+        Sample(f"{space.keys[label]}/{i:05d}", file, label, content=partial(_png, pixels))
+        for i, (pixels, label) in pairs
     ]
-    return ImageSet(name, tuple(sorted(items, key=lambda item: item.id)), space)
+    return Dataset(name, tuple(sorted(samples, key=lambda sample: sample.id)), space)
 
 
 def _png(pixels: Pixels) -> bytes:
@@ -162,27 +163,27 @@ def _png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _read_cue_conflict(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> ImageSet:
+def _read_cue_conflict(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> Dataset:
     """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture."""
     images, label_of = read_folder(name, folder, classes, space), {key: i for i, key in enumerate(space.keys)}
-    items = []
-    for item in images.items:
-        named = re.fullmatch(r"(.+?)\d+-(.+?)\d+", item.path.stem)
-        if not named or label_of.get(named[1]) != item.label or named[2] not in label_of:
+    samples = []
+    for sample in images.samples:
+        named = re.fullmatch(r"(.+?)\d+-(.+?)\d+", sample.path.stem)
+        if not named or label_of.get(named[1]) != sample.label or named[2] not in label_of:
             raise InputError(
-                f"data set '{name}': {item.path} should be called <shape><number>-<texture><number>, with the shape of "
-                f"its folder and a texture among {', '.join(space.keys[:3])}, ..."
+                f"data set '{name}': {sample.path} should be called <shape><number>-<texture><number>, with the shape "
+                f"of its folder and a texture among {', '.join(space.keys[:3])}, ..."
             )
-        items.append(replace(item, rival=label_of[named[2]]))
-    return replace(images, items=tuple(items))
+        samples.append(replace(sample, rival=label_of[named[2]]))
+    return replace(images, samples=tuple(samples))
 
 
-def _not_as_published(data: str, images: ImageSet, space: ClassSpace, classes: ClassList) -> Sequence[str]:
+def _not_as_published(data: str, images: Dataset, space: ClassSpace, classes: ClassList) -> Sequence[str]:
     """A sentence for each number that differs: users work on subsets, and should know it."""
     counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
     published = facts(data, classes).get("images", counted)
     with_members = {label for label, members in enumerate(space.members) if members}
-    found = with_members & {item.label for item in images.items}
+    found = with_members & {sample.label for sample in images.samples}
     warnings = []
     if counted != published:
         warnings.append(f"data set '{data}': {counted} {what}, {published} were published")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clip_robustness.datasets.dataset import Anchor, ImageSet, Item, check_folder
+from clip_robustness.datasets.dataset import Anchor, Dataset, Sample, check_folder
 from clip_robustness.datasets.label_space import ClassSpace
 from clip_robustness.datasets.records import read_json
 from clip_robustness.errors import InputError
@@ -21,13 +21,13 @@ _PROBLEMS = {
 _REACH = 10
 
 
-def read_vid(name: str, folder: Path, space: ClassSpace) -> ImageSet:
+def read_vid(name: str, folder: Path, space: ClassSpace) -> Dataset:
     """`pmsets.json` (anchor -> frames near it), `labels.json` (frame -> classes), and the frames that these name."""
     sets, labels = (read_json(_metadata(name, folder, file)) for file in ("pmsets.json", "labels.json"))
     return _assembled(name, folder, space, sets, labels)
 
 
-def read_ytbb(name: str, folder: Path, space: ClassSpace) -> ImageSet:
+def read_ytbb(name: str, folder: Path, space: ClassSpace) -> Dataset:
     """The anchors that reviewers marked good, with the class of the csv and those that reviewers added.
 
     Neighbours are judged by the labels of their anchor. They are the reviewed ones of `pmk_labels.json`; where that
@@ -69,7 +69,7 @@ def _assembled(
     sets: Mapping[str, Sequence[str]],
     labels: Mapping[str, Sequence[int]],
     warnings: Sequence[str] = (),
-) -> ImageSet:
+) -> Dataset:
     """Each frame once, however many anchors share it. An anchor is left out, counted and named, if a frame of its set
     is missing or has no label of the space."""
     frames = {frame for anchor, near in sets.items() for frame in (anchor, *near)}
@@ -92,8 +92,8 @@ def _assembled(
         if not broken[anchor]
     ]
     kept = sorted({frame for a in anchors for frame in (a.id, *(near for near, _ in a.near))})
-    items = [Item(frame, folder / frame, labels[frame][0], tuple(labels[frame][1:])) for frame in kept]
-    return ImageSet(name, tuple(items), space, tuple(anchors), tuple(warnings))
+    samples = [Sample(frame, folder / frame, labels[frame][0], tuple(labels[frame][1:])) for frame in kept]
+    return Dataset(name, tuple(samples), space, tuple(anchors), tuple(warnings))
 
 
 def _inside(labels: Sequence[int], space: ClassSpace) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clip_robustness.cache import cache_folder, kept
-from clip_robustness.datasets.dataset import Item
+from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.listing import IMAGES, is_hidden
 from clip_robustness.datasets.records import UNKNOWN, Records, optional, read_json
 from clip_robustness.datasets.vocabulary import is_number
@@ -49,20 +49,20 @@ def read(data: str, urls: str) -> Records:
         )
     if repeated := [shard for shard, times in Counter(shards).items() if times > 1]:
         raise InputError(f"data set '{data}': wds:{urls} names the shard {repeated[0]} more than once")
-    items, labels, warnings = [], [], []
+    samples, labels, warnings = [], [], []
     for shard, name in zip(shards, _names(shards), strict=True):
         folder, index = _unpacked(wds, shard)
-        items += [Item(f"{name}/{key}", folder / file, UNKNOWN) for key, file, _ in index["samples"]]
+        samples += [Sample(f"{name}/{key}", folder / file, UNKNOWN) for key, file, _ in index["samples"]]
         labels += [label for _, _, label in index["samples"]]
         warnings += [f"data set '{data}': shard {shard} {fault}" for fault in index["faults"]]
-    if not items:
+    if not samples:
         raise InputError("; ".join([*warnings, f"data set '{data}': {urls} holds no image with a .cls file"]))
     files = {file for shard in shards if (file := _classnames(shard))}
     if len(names := {_lines(file) for file in files}) > 1:
         raise InputError(
             f"data set '{data}': {' and '.join(map(str, sorted(files)))} differ; read them as two data sets"
         )
-    return Records(urls, tuple(items), tuple(labels), next(iter(names), ()), tuple(warnings))
+    return Records(urls, tuple(samples), tuple(labels), next(iter(names), ()), tuple(warnings))
 
 
 def _names(shards: Sequence[str]) -> list[str]:

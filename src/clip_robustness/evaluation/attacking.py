@@ -27,16 +27,16 @@ from clip_robustness.conditions.attacks.turns import in_turn
 from clip_robustness.conditions.attacks.universal import universal
 from clip_robustness.conditions.condition import TYPOGRAPHIC, UNIVERSAL, Condition
 from clip_robustness.conditions.registry import Registered
-from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.kept import Kept, geometry_key
 from clip_robustness.evaluation.pixels import pixels_key, to_tensor
-from clip_robustness.metrics.outcomes import NEVER, Answer
+from clip_robustness.metrics.outcomes import NEVER, Prediction
 from clip_robustness.models.classifier import Classifier, predict, predictions_of
 
-Prepared = Iterable[list[tuple[Item, Pixels]]]
-Answers = list[tuple[Item, Answer]]
+Prepared = Iterable[list[tuple[Sample, Pixels]]]
+Answers = list[tuple[Sample, Prediction]]
 
 _METHODS: dict[str, tuple[Method, ...]] = {
     "fgsm": (FGSM,),
@@ -62,7 +62,7 @@ _PAPERS_RANGE = (-1.8, 2.15)
 
 
 @dataclass
-class Attacker:
+class AttackRunner:
     """Runs an attack on images `size` at a time. Crafted perturbations are `kept` for the other victims that see the
     same pixels."""
 
@@ -78,12 +78,12 @@ class Attacker:
         victim: Classifier,
         condition: Condition,
         batches: Prepared,
-        guide: Classifier | None,
+        surrogate: Classifier | None,
         craft_set: Prepared,
     ) -> Iterator[Answers]:
         """Answers in blocks. The prediction for an image that is wrong when clean is the clean one.
 
-        `guide` is the model that attacks by transfer are crafted on, or, for a caption, the victim's view of it.
+        `surrogate` is the model that attacks by transfer are crafted on, or, for a caption, the victim's view of it.
         `craft_set` are the batches that a universal perturbation is crafted on.
 
         A search, and DeepFool, gives the prediction at the smallest eps that it found, and `smallest_eps` itself: 0
@@ -97,33 +97,33 @@ class Attacker:
             moves = cache(lambda: self._universal(victim, condition, craft_set))  # not crafted where nothing is missing
             return (self._moved(victim, batch, moves()) for batch in batches if batch)
         if condition.caption:
-            assert guide is not None
-            return (self._captioned(victim, condition, batch, guide) for batch in batches if batch)
+            assert surrogate is not None
+            return (self._captioned(victim, condition, batch, surrogate) for batch in batches if batch)
         if plugin := condition.registered:
             return (self._by_plugin(victim, condition, batch, plugin) for batch in batches if batch)
         if condition.of_peer:
             return (self._by_peer(victim, condition, batch) for batch in batches if batch)
         if condition.on_surrogate:
-            assert guide is not None
+            assert surrogate is not None
             if condition.eps is not None:
-                return (self._transferred(victim, condition, batch, guide) for batch in batches if batch)
+                return (self._transferred(victim, condition, batch, surrogate) for batch in batches if batch)
             exact = victim.in_fp32()
-            return (self._searched_by_transfer(exact, condition, batch, guide) for batch in batches if batch)
+            return (self._searched_by_transfer(exact, condition, batch, surrogate) for batch in batches if batch)
         if condition.name != "deepfool" and condition.eps is None:
             return (self._searched(victim.in_fp32(), condition, batch) for batch in batches if batch)
         return self._streamed(victim, condition, batches)
 
     def _streamed(self, victim: Classifier, condition: Condition, batches: Prepared) -> Iterator[Answers]:
         """One attack over all images; the batches flow into each other."""
-        minimal, waiting = condition.name == "deepfool", dict[str, Item]()
+        minimal, waiting = condition.name == "deepfool", dict[str, Sample]()
         exact, methods = victim.in_fp32(), self._methods(condition)
         eps, bounds = (1.0, (0.0, 1.0)) if minimal else _ball(victim, condition)
 
         def tasks() -> Iterator[Task]:
             for batch in batches:
-                for item, pixels in batch:
-                    waiting[item.id] = item
-                    yield Task(item.id, self._tensor(pixels), item.label, eps, self._rng(condition, item))
+                for sample, pixels in batch:
+                    waiting[sample.id] = sample
+                    yield Task(sample.id, self._tensor(pixels), sample.label, eps, self._rng(condition, sample))
 
         def answered(block: Sequence[Attacked]) -> Answers:
             predictions, perturbed = [done.prediction for done in block], [done.image for done in block]
@@ -133,12 +133,12 @@ class Attacker:
             self._note([waiting[str(done.task.key)] for done in block], perturbed)
             found = []
             for done, prediction in zip(block, predictions, strict=True):
-                measures = {"passes": float(done.passes), "flat": float(done.flat)}
+                measures = {"passes": float(done.passes), "zero_gradient": float(done.zero_gradient)}
                 if minimal:
                     measures["smallest_eps"] = _size(done) if done.fooled else NEVER
                 if SQUARE in methods[1:]:
                     measures["square_alone"] = float(done.fooled and done.method is SQUARE)
-                found.append((waiting.pop(str(done.task.key)), Answer(prediction, measures)))
+                found.append((waiting.pop(str(done.task.key)), Prediction(prediction, measures)))
             return found
 
         # a lower precision finds larger perturbations than are needed
@@ -146,7 +146,7 @@ class Attacker:
         while block := list(islice(attacked, self.size)):
             yield answered(block)
 
-    def _searched(self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Item, Pixels]]) -> Answers:
+    def _searched(self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Sample, Pixels]]) -> Answers:
         images = self._images(batch)
         (method,) = self._methods(condition)
         if isinstance(method, Estimated):
@@ -167,34 +167,34 @@ class Attacker:
 
         return best.answers(batch, smallest_eps(trial, len(batch)))
 
-    def _typed(self, victim: Classifier, batch: Sequence[tuple[Item, Pixels]]) -> Answers:
+    def _typed(self, victim: Classifier, batch: Sequence[tuple[Sample, Pixels]]) -> Answers:
         """`word`: whether the prediction is what is written."""
         names, written, words = victim.classes.names, [], []
-        for item, pixels in batch:
-            rng = image_rng(self.seed, TYPOGRAPHIC, item.id)
-            words.append(typographic.wrong_word(names, item.label, rng))
+        for sample, pixels in batch:
+            rng = image_rng(self.seed, TYPOGRAPHIC, sample.id)
+            words.append(typographic.wrong_word(names, sample.label, rng))
             written.append(typographic.typed(pixels, names[words[-1]], rng))
         typed = self._tensor(np.stack(written))
-        self._note([item for item, _ in batch], typed)
+        self._note([sample for sample, _ in batch], typed)
         clean, attacked = predict(victim, self._images(batch)), predict(victim.in_fp32(), typed)
         return _after(batch, clean, attacked, [{"word": float(a == w)} for a, w in zip(attacked, words, strict=True)])
 
     def _captioned(
-        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Item, Pixels]], guide: Classifier
+        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Sample, Pixels]], surrogate: Classifier
     ) -> Answers:
         """All images are moved to the caption; measured is whether it fits better than any class, before and after."""
         assert condition.eps is not None
-        victim, guide = victim.in_fp32(), guide.in_fp32()
+        victim, surrogate = victim.in_fp32(), surrogate.in_fp32()
         images = self._images(batch)
         tasks = [Task(i, image, 0, condition.eps) for i, image in enumerate(images)]
-        done = run_in_order(guide, TOWARDS_FIRST, tasks, size=self.size, stop_early=False)
+        done = run_in_order(surrogate, TOWARDS_FIRST, tasks, size=self.size, stop_early=False)
         moved = torch.stack([d.image for d in done])
-        self._note([item for item, _ in batch], moved)
+        self._note([sample for sample, _ in batch], moved)
 
         @torch.inference_mode()
         def seen(images: Tensor) -> tuple[list[int], list[bool]]:
             logits = victim.logits(images)
-            fits: list[bool] = (guide.logits(images)[:, 0] > logits.amax(1)).tolist()
+            fits: list[bool] = (surrogate.logits(images)[:, 0] > logits.amax(1)).tolist()
             return predictions_of(victim, logits).tolist(), fits
 
         (clean, before), (attacked, after) = seen(images), seen(moved)
@@ -206,9 +206,9 @@ class Attacker:
 
         Each is crafted on the other half: none is tested by what it helped to find.
         """
-        halves: tuple[list[tuple[Item, Pixels]], ...] = ([], [])
-        for item, pixels in chain.from_iterable(batches):
-            halves[_half(item)].append((item, pixels))
+        halves: tuple[list[tuple[Sample, Pixels]], ...] = ([], [])
+        for sample, pixels in chain.from_iterable(batches):
+            halves[_half(sample)].append((sample, pixels))
         if not all(halves):
             raise InputError(f"{condition.id}: needs more images, one half to craft on and the other to attack")
         assert condition.eps is not None
@@ -216,14 +216,14 @@ class Attacker:
             universal(
                 victim.in_fp32(),
                 self._images(halves[other]),
-                torch.tensor([item.label for item, _ in halves[other]], device=self.device),
+                torch.tensor([sample.label for sample, _ in halves[other]], device=self.device),
                 condition.eps,
                 image_rng(self.seed, UNIVERSAL, str(other)),
             )
             for other in (1, 0)
         ]
 
-    def _moved(self, victim: Classifier, batch: Sequence[tuple[Item, Pixels]], moves: Sequence[Tensor]) -> Answers:
+    def _moved(self, victim: Classifier, batch: Sequence[tuple[Sample, Pixels]], moves: Sequence[Tensor]) -> Answers:
         def attacked(right: list[int], images: Tensor) -> list[int]:
             perturbed = (images + torch.stack([moves[_half(batch[i][0])] for i in right])).clamp(0, 1)
             return predict(victim.in_fp32(), perturbed)
@@ -231,17 +231,17 @@ class Attacker:
         return self._where_right(victim, batch, attacked)
 
     def _transferred(
-        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Item, Pixels]], surrogate: Classifier
+        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Sample, Pixels]], surrogate: Classifier
     ) -> Answers:
         def attacked(right: list[int], images: Tensor) -> list[int]:
-            items = [batch[i][0] for i in right]
-            perturbed = self._perturbed(condition, surrogate, items, images, geometry_key(victim.geometry))
-            self._note(items, perturbed)
+            samples = [batch[i][0] for i in right]
+            perturbed = self._perturbed(condition, surrogate, samples, images, geometry_key(victim.geometry))
+            self._note(samples, perturbed)
             return predict(victim.in_fp32(), perturbed)
 
         return self._where_right(victim, batch, attacked)
 
-    def _by_peer(self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Item, Pixels]]) -> Answers:
+    def _by_peer(self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Sample, Pixels]]) -> Answers:
         def attacked(right: list[int], images: Tensor) -> list[int]:
             labels = torch.tensor([batch[i][0].label for i in right], device=self.device)
             seed = int(self._rng(condition, batch[0][0]).integers(2**31))
@@ -250,15 +250,15 @@ class Attacker:
         return self._where_right(victim, batch, attacked)
 
     def _by_plugin(
-        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Item, Pixels]], plugin: Registered
+        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Sample, Pixels]], plugin: Registered
     ) -> Answers:
         def attacked(right: list[int], images: Tensor) -> list[int]:
-            items = [batch[i][0] for i in right]
-            labels = torch.tensor([item.label for item in items], device=self.device)
+            samples = [batch[i][0] for i in right]
+            labels = torch.tensor([sample.label for sample in samples], device=self.device)
             assert condition.eps is not None
-            rngs = [self._rng(condition, item) for item in items]
+            rngs = [self._rng(condition, sample) for sample in samples]
             perturbed = perturbed_by(plugin, victim.in_fp32(), images, labels, condition.eps, rngs)
-            self._note(items, perturbed)
+            self._note(samples, perturbed)
             return predict(victim.in_fp32(), perturbed)
 
         return self._where_right(victim, batch, attacked)
@@ -266,29 +266,29 @@ class Attacker:
     def _where_right(
         self,
         victim: Classifier,
-        batch: Sequence[tuple[Item, Pixels]],
+        batch: Sequence[tuple[Sample, Pixels]],
         attacked: Callable[[list[int], Tensor], list[int]],
     ) -> Answers:
         """Clean predictions where they are wrong; else those of `attacked`, which gets places and images."""
         images = self._images(batch)
         predictions = predict(victim, images)
-        right = [i for i, (item, _) in enumerate(batch) if predictions[i] == item.label]
+        right = [i for i, (sample, _) in enumerate(batch) if predictions[i] == sample.label]
         if right:
             for i, prediction in zip(right, attacked(right, images[right]), strict=True):
                 predictions[i] = prediction
-        return [(item, Answer(prediction)) for (item, _), prediction in zip(batch, predictions, strict=True)]
+        return [(sample, Prediction(prediction)) for (sample, _), prediction in zip(batch, predictions, strict=True)]
 
     def _perturbed(
-        self, condition: Condition, surrogate: Classifier, items: Sequence[Item], images: Tensor, geometry: Hashable
+        self, condition: Condition, surrogate: Classifier, samples: Sequence[Sample], images: Tensor, geometry: Hashable
     ) -> Tensor:
         """Images with the perturbations that are known, and others that are crafted now."""
         eps = condition.eps
         assert eps is not None
         of = condition, surrogate.fingerprint, surrogate.classes.keys, self.seed, geometry, images.shape[-1]
-        keys = [(*pixels_key(item), item.label, *of) for item in items]
+        keys = [(*pixels_key(sample), sample.label, *of) for sample in samples]
         changes = [self.kept.get(key) for key in keys]
         if missing := [i for i, change in enumerate(changes) if change is None]:
-            chosen = [items[i] for i in missing]
+            chosen = [samples[i] for i in missing]
             crafted = self._craft(condition, surrogate, chosen, images[missing], [eps] * len(missing))
             made = (crafted - images[missing]).cpu().numpy().astype(np.float16)
             for i, change in zip(missing, made, strict=True):
@@ -298,22 +298,22 @@ class Attacker:
         return (images + moved.clamp(-eps, eps)).clamp(0, 1)
 
     def _searched_by_transfer(
-        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Item, Pixels]], surrogate: Classifier
+        self, victim: Classifier, condition: Condition, batch: Sequence[tuple[Sample, Pixels]], surrogate: Classifier
     ) -> Answers:
         images = self._images(batch)
         clean = predict(victim, images)
-        labels = np.array([item.label for item, _ in batch])
+        labels = np.array([sample.label for sample, _ in batch])
         right = np.array(clean) == labels
         best = _Best(len(batch))
         best.note(np.arange(len(batch)), clean, ~right, [1] * len(batch))
 
         def trial(chosen: NDArray[np.int64], eps: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-            items = [batch[i][0] for i in chosen]
-            crafted = self._craft(condition, surrogate, items, images[chosen], eps.tolist())
+            samples = [batch[i][0] for i in chosen]
+            crafted = self._craft(condition, surrogate, samples, images[chosen], eps.tolist())
             predictions = predict(victim, crafted)
             fooled = np.array(predictions) != labels[chosen]
             lost = fooled.nonzero()[0]
-            self._note([items[i] for i in lost], crafted[lost])
+            self._note([samples[i] for i in lost], crafted[lost])
             best.note(chosen, predictions, fooled, [1] * len(chosen))
             return fooled, np.where(right[chosen], eps, 0)
 
@@ -323,16 +323,16 @@ class Attacker:
         self,
         condition: Condition,
         surrogate: Classifier,
-        items: Sequence[Item],
+        samples: Sequence[Sample],
         images: Tensor,
         eps: Sequence[float],
     ) -> Tensor:
-        labels, rngs = [item.label for item in items], [self._rng(condition, item) for item in items]
+        labels, rngs = [sample.label for sample in samples], [self._rng(condition, sample) for sample in samples]
         return transfer.craft(surrogate, condition.on_surrogate, images, labels, eps, rngs)
 
-    def _note(self, items: Sequence[Item], images: Iterable[Tensor]) -> None:
+    def _note(self, samples: Sequence[Sample], images: Iterable[Tensor]) -> None:
         if self.seen is not None:
-            self.seen |= {item.id: image for item, image in zip(items, images, strict=True)}
+            self.seen |= {sample.id: image for sample, image in zip(samples, images, strict=True)}
 
     def _methods(self, condition: Condition) -> Sequence[Method]:
         return [
@@ -340,36 +340,36 @@ class Attacker:
             for method in _METHODS[condition.name]
         ]
 
-    def _rng(self, condition: Condition, item: Item) -> np.random.Generator:
-        return image_rng(self.seed, condition.name, item.id)
+    def _rng(self, condition: Condition, sample: Sample) -> np.random.Generator:
+        return image_rng(self.seed, condition.name, sample.id)
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         return to_tensor(pixels, self.device)
 
-    def _images(self, batch: Sequence[tuple[Item, Pixels]]) -> Tensor:
+    def _images(self, batch: Sequence[tuple[Sample, Pixels]]) -> Tensor:
         return self._tensor(np.stack([pixels for _, pixels in batch]))
 
 
-def crafted_on(images: ImageSet, seed: int) -> list[Item]:
+def crafted_on(images: Dataset, seed: int) -> list[Sample]:
     """What a universal perturbation is crafted on: of each half so many images, class by class."""
-    halves = (replace(images, items=tuple(i for i in images.items if _half(i) == half)) for half in (0, 1))
-    return [item for half in halves for item in sample(half, _CRAFTED_ON, seed).items]
+    halves = (replace(images, samples=tuple(i for i in images.samples if _half(i) == half)) for half in (0, 1))
+    return [sample for half in halves for sample in subsample(half, _CRAFTED_ON, seed).samples]
 
 
-def _half(item: Item) -> int:
-    return int(image_rng(0, UNIVERSAL, item.id).integers(2))
+def _half(sample: Sample) -> int:
+    return int(image_rng(0, UNIVERSAL, sample.id).integers(2))
 
 
 def _after(
-    batch: Sequence[tuple[Item, Pixels]],
+    batch: Sequence[tuple[Sample, Pixels]],
     clean: Sequence[int],
     attacked: Sequence[int],
     measures: Sequence[Mapping[str, float]],
 ) -> Answers:
     """Of an image that is wrong when clean the clean prediction, of others the one under attack."""
     return [
-        (item, Answer(a if c == item.label else c, m))
-        for (item, _), c, a, m in zip(batch, clean, attacked, measures, strict=True)
+        (sample, Prediction(a if c == sample.label else c, m))
+        for (sample, _), c, a, m in zip(batch, clean, attacked, measures, strict=True)
     ]
 
 
@@ -387,10 +387,12 @@ class _Best:
             if lost:
                 self._predictions[i] = prediction
 
-    def answers(self, batch: Sequence[tuple[Item, Pixels]], smallest: NDArray[np.float64]) -> Answers:
+    def answers(self, batch: Sequence[tuple[Sample, Pixels]], smallest: NDArray[np.float64]) -> Answers:
         return [
-            (item, Answer(prediction, {"smallest_eps": float(eps), "passes": float(passes)}))
-            for (item, _), prediction, passes, eps in zip(batch, self._predictions, self._passes, smallest, strict=True)
+            (sample, Prediction(prediction, {"smallest_eps": float(eps), "passes": float(passes)}))
+            for (sample, _), prediction, passes, eps in zip(
+                batch, self._predictions, self._passes, smallest, strict=True
+            )
         ]
 
 

@@ -24,19 +24,19 @@ import torch
 
 from clip_robustness.conditions.condition import FROST, UNIVERSAL, Condition
 from clip_robustness.conditions.registry import load_file
-from clip_robustness.datasets.dataset import ImageSet
+from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.costs import Costs
-from clip_robustness.evaluation.evaluator import Evaluator, Told
+from clip_robustness.evaluation.evaluator import BatchResult, Evaluator
 from clip_robustness.evaluation.kept import memory_limit
 from clip_robustness.evaluation.needs import needs
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
 from clip_robustness.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from clip_robustness.evaluation.session import Bench
+    from clip_robustness.evaluation.session import Session
 
 _BATCHES = 4
 """In a block."""
@@ -50,31 +50,31 @@ _ROOT = Path(__file__).parents[2]
 
 Key = tuple[str, str]
 """A model and a condition."""
-Found = tuple[list[Told] | Exception, float]
+Found = tuple[list[BatchResult] | Exception, float]
 """The answers to a block, batch by batch, or what went wrong; and seconds."""
 
 
 class Cluster:
     """The tasks of a run, from their submission until the last answer is stored."""
 
-    def __init__(self, bench: Bench, cells: Sequence[CellSpec], costs: Costs) -> None:
+    def __init__(self, session: Session, cells: Sequence[Cell], costs: Costs) -> None:
         """Submits what the cells need and the store lacks: the dearest first, or, under a time limit, in the order of
         the cells. Raises `InputError` as `connect` does.
         """
-        self._bench, self._ray = bench, connect()
+        self._bench, self._ray = session, connect()
         self._put: dict[int, Any] = {}
         self._tasks: dict[Any, tuple[Condition, list[ModelSpec]]] = {}
         self._open: dict[Key, int] = defaultdict(int)
         self._failed: dict[Key, Exception] = {}
         self._seconds: dict[Key, float] = {}
         gpus, cpus = (int(self._ray.cluster_resources().get(name, 0)) for name in ("GPU", "CPU"))
-        if gpus and bench.settings.device == "auto":  # here there may be none
-            bench.evaluate.device_type = "cuda"
+        if gpus and session.settings.device == "auto":  # here there may be none
+            session.evaluate.device_type = "cuda"
         shares = {"num_gpus": 1, "num_cpus": max(1, cpus // gpus)} if gpus else {"num_cpus": 1}
         # max_calls: else a GPU's worker would end after each task, and its models with it
         self._remote = self._ray.remote(max_retries=_RETRIES, max_calls=0, **shares)(_block)
-        wanted = list(needs(bench.settings, cells).items())
-        if not bench.settings.deadline:
+        wanted = list(needs(session.settings, cells).items())
+        if not session.settings.deadline:
             wanted.sort(key=lambda need: -sum(costs.of(spec, need[0]) for spec in need[1]))
         for condition, specs in wanted:
             with suppress(InputError):  # its test will say so
@@ -111,14 +111,14 @@ class Cluster:
     def _submit(self, specs: Sequence[ModelSpec], condition: Condition) -> None:
         questions = {spec: self._bench.question(spec, condition) for spec in specs}
         images = self._bench.images(condition)
-        missing = {spec: {item.id for item in self._bench.evaluate.missing(*q)} for spec, q in questions.items()}
+        missing = {spec: {sample.id for sample in self._bench.evaluate.missing(*q)} for spec, q in questions.items()}
         settings = self._bench.settings
         size = len(images) if condition.name == UNIVERSAL else _BATCHES * settings.batch_size
         for spec in specs:
             self._seconds.setdefault((spec.text, condition.computation), 0.0)
         for start in range(0, len(images), size):
             places = range(start, min(start + size, len(images)))
-            ids = {item.id for item in images.items[places.start : places.stop]}
+            ids = {sample.id for sample in images.samples[places.start : places.stop]}
             needing = [spec for spec in specs if ids & missing[spec]]
             if not needing:
                 continue
@@ -128,7 +128,7 @@ class Cluster:
             for spec in needing:
                 self._open[spec.text, condition.computation] += 1
 
-    def _ref(self, value: Classifier | ImageSet | None) -> Any:
+    def _ref(self, value: Classifier | Dataset | None) -> Any:
         """Where the object store has it; tasks fetch it once a worker."""
         if value is None:
             return None
@@ -208,12 +208,12 @@ def _block(
     evaluator = _evaluator(device, settings.seed, settings.batch_size, settings.suite.source(FROST))
     images = _fetched(images_ref[0], device)
     node, found = socket.gethostname(), list[Found]()
-    absent = list(dict.fromkeys(i.path for i in images.items[places.start : places.stop] if not i.path.exists()))
-    for classifier, guide in models:
+    absent = list(dict.fromkeys(i.path for i in images.samples[places.start : places.stop] if not i.path.exists()))
+    for classifier, surrogate in models:
         began = time.perf_counter()
-        answers: list[Told] | Exception
+        answers: list[BatchResult] | Exception
         try:
-            own, other = (ref and _fetched(ref, device) for ref in (classifier, guide))
+            own, other = (ref and _fetched(ref, device) for ref in (classifier, surrogate))
             answers = evaluator.answers(own, condition, images, other, places)
         except Exception as error:  # of this model alone
             answers = error

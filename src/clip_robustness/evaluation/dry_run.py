@@ -16,14 +16,14 @@ from torch import Tensor
 
 from clip_robustness.conditions.condition import FROST, Condition
 from clip_robustness.conditions.corruptions.frost import read_textures
-from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.errors import NotRunError
 from clip_robustness.evaluation.costs import plain_and_traced, read_costs
 from clip_robustness.evaluation.kept import Kept, memory_limit
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import ModelSpec
 
@@ -46,9 +46,9 @@ class Line:
     seconds: float
 
 
-def planned(settings: Settings, cells: Sequence[CellSpec], workers: int) -> Iterator[str]:
+def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator[str]:
     """The plan, a line a condition and then its sum. Raises `InputError` for what would stop the run."""
-    bench = Bench(settings)
+    session = Session(settings)
     speeds: dict[str, Speed] = {}
     lines: list[Line] = []
     wanted = needs(settings, cells)
@@ -62,7 +62,7 @@ def planned(settings: Settings, cells: Sequence[CellSpec], workers: int) -> Iter
             yield f"{condition.path:46} {how}"
             continue
         try:
-            line = _line(bench, wanted[condition], condition, speeds)
+            line = _line(session, wanted[condition], condition, speeds)
         except NotRunError as error:
             yield f"{condition.path:46} not run: {error}"
             continue
@@ -71,45 +71,45 @@ def planned(settings: Settings, cells: Sequence[CellSpec], workers: int) -> Iter
             f"{condition.path:46} {line.models:6} {line.images:7} {line.stored:7} {line.passes:11.0f} "
             f"{duration(line.seconds):>11}" + ("" if condition in selected else "  to compare with")
         )
-    devices = max(1, min(workers, torch.cuda.device_count())) if bench.device.type == "cuda" else 1
+    devices = max(1, min(workers, torch.cuda.device_count())) if session.device.type == "cuda" else 1
     seconds = sum(line.seconds for line in lines) / devices
     yield ""
     yield (
         f"{len(cells)} cells of candidates, outcomes of {sum(line.models for line in lines)} (model, condition): "
         f"{sum(line.images for line in lines)} images, {sum(line.stored for line in lines)} of them stored, "
         f"{sum(line.passes for line in lines):.0f} forward passes; about {duration(seconds)} on {devices} x "
-        f"{bench.device}"
+        f"{session.device}"
     )
     for model, speed in speeds.items():
         plain, traced = (f"{1 / each:.0f}" for each in (speed.plain, speed.traced))
         yield f"{model}: {plain} images/s in batches of {settings.batch_size}, {traced} with gradients"
-    yield _memory(bench.device, workers)
+    yield _memory(session.device, workers)
     yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
 
 
-def _line(bench: Bench, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]) -> Line:
+def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]) -> Line:
     """Raises `NotRunError` for a condition without data."""
-    settings = bench.settings
-    images = bench.images(condition)
+    settings = session.settings
+    images = session.images(condition)
     measured = read_costs(settings).measured
     plain, traced = plain_and_traced(condition)
     computed = most = 0
     seconds, known = 0.0, settings.store_dir.exists()
     for spec in specs:
-        question = bench.question(spec, condition)
-        missing = len(bench.evaluate.missing(*question) if known else images.items)
+        question = session.question(spec, condition)
+        missing = len(session.evaluate.missing(*question) if known else images.samples)
         computed += missing
         if whole := measured.get((condition.path, spec.text)):
             seconds += missing * whole / len(images)
         elif missing:
             if spec.text not in speeds:
-                speeds[spec.text] = measured_speed(bench.classifier(spec), settings.batch_size)
+                speeds[spec.text] = measured_speed(session.classifier(spec), settings.batch_size)
             speed = speeds[spec.text]
             seconds += missing * (plain * speed.plain + traced * speed.traced)
             most = max(most, missing)
-    drawing = most * _drawing(bench, question[0], condition, images) if most else 0.0
+    drawing = most * _drawing(session, question[0], condition, images) if most else 0.0
     # a GPU works while the next images are prepared; a CPU has to do both
-    seconds = seconds + drawing if bench.device.type == "cpu" else max(seconds, drawing)
+    seconds = seconds + drawing if session.device.type == "cpu" else max(seconds, drawing)
     total = len(images) * len(specs)
     return Line(condition, len(specs), total, total - computed, computed * (plain + traced), seconds)
 
@@ -147,19 +147,19 @@ def _seconds(run: Callable[[], Tensor]) -> float:
     return (time.perf_counter() - began) / calls
 
 
-def _drawing(bench: Bench, classifier: Classifier, condition: Condition, images: ImageSet) -> float:
+def _drawing(session: Session, classifier: Classifier, condition: Condition, images: Dataset) -> float:
     """Seconds an image to read it and change it, by as many threads as a run has."""
-    frost = bench.settings.suite.source(FROST)
+    frost = session.settings.suite.source(FROST)
     textures = read_textures(Path(frost)) if frost else None
-    pixels_of = PixelSource(bench.settings.seed, Kept(0), textures).of(condition, classifier)
+    pixels_of = PixelSource(session.settings.seed, Kept(0), textures).of(condition, classifier)
 
-    def draw(item: Item) -> None:
+    def draw(sample: Sample) -> None:
         with suppress(OSError):
-            pixels_of(item)
+            pixels_of(sample)
 
     threads = max(2, torch.get_num_threads())
-    few = images.items[1 : 1 + _DRAWN * threads] or images.items
-    draw(images.items[0])  # pays for what is made once
+    few = images.samples[1 : 1 + _DRAWN * threads] or images.samples
+    draw(images.samples[0])  # pays for what is made once
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
         list(pool.map(draw, few))

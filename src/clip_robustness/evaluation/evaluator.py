@@ -17,12 +17,12 @@ from torch import Tensor
 
 from clip_robustness.conditions.condition import CLEAN, DIFFICULTIES, TYPOGRAPHIC, UNIVERSAL, Condition
 from clip_robustness.conditions.corruptions.frost import read_textures
-from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation.attacking import Attacker, crafted_on
+from clip_robustness.evaluation.attacking import AttackRunner, crafted_on
 from clip_robustness.evaluation.deadline import Deadline
-from clip_robustness.evaluation.file_stamps import Watch
+from clip_robustness.evaluation.file_stamps import FileStamps
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.kept import Kept, memory_limit
 from clip_robustness.evaluation.memory import bounded, is_out_of_memory, release
@@ -31,9 +31,9 @@ from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.store import About, Known, Store, block
 from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 from clip_robustness.metrics.flips import flip_probabilities, top5_distances
-from clip_robustness.metrics.outcomes import Answer, Outcomes
+from clip_robustness.metrics.outcomes import Outcomes, Prediction
 from clip_robustness.models.classifier import Classifier, predict, predictions_of
-from clip_robustness.models.projected import seen_through
+from clip_robustness.models.projected import restrict_logits
 
 _READ_AT = 8 / 255
 _TOP = 5
@@ -42,7 +42,7 @@ _FRAMES = 31
 
 
 def cell_key(
-    classifier: Classifier, condition: Condition, images: ImageSet, seed: int, device: str, made_with: str = ""
+    classifier: Classifier, condition: Condition, images: Dataset, seed: int, device: str, made_with: str = ""
 ) -> str:
     """The name under which the outcomes of a cell are stored."""
     of_model = classifier.fingerprint, classifier.code, device
@@ -52,14 +52,14 @@ def cell_key(
 
 
 @dataclass(frozen=True)
-class Question:
-    """A model under a condition on images, as it sees them; `guide` is as in `Evaluator`. `cell` is its name in the
+class EvalRequest:
+    """A model under a condition on images, as it sees them; `surrogate` is as in `Evaluator`. `cell` is its name in the
     store, `stamps` are those of the image files by id, as they were at first sight; who has none is left out."""
 
     classifier: Classifier
     condition: Condition
-    images: ImageSet
-    guide: Classifier | None
+    images: Dataset
+    surrogate: Classifier | None
     cell: str
     stamps: Mapping[str, str]
 
@@ -69,14 +69,14 @@ class Picture:
     """An image as a model sees it, float (3, side, side) in [0, 1], without and with what a condition does to it, and
     the predictions for both; None where the condition has images of its own."""
 
-    item: Item
+    sample: Sample
     clean: Tensor | None
     changed: Tensor
     clean_prediction: int | None
     prediction: int | None
 
 
-Told = tuple[list[tuple[str, Answer, str]], str]
+BatchResult = tuple[list[tuple[str, Prediction, str]], str]
 """A batch: ids of images, answers, and digests of the files that were read; and what is to be said of it."""
 
 
@@ -108,8 +108,8 @@ class Evaluator:
         textures = read_textures(Path(frost)) if frost else None
         kept = Kept(memory_limit() if limit_bytes is None else limit_bytes)
         self._source = PixelSource(seed, kept, textures)
-        self._attacker = Attacker(device, batch_size, seed, kept)
-        self._watch = Watch()
+        self._attacker = AttackRunner(device, batch_size, seed, kept)
+        self._watch = FileStamps()
         self._faults: dict[tuple[Path, str], str] = {}
         """(file, image id) -> why it could not be decoded."""
         self._fitting: dict[tuple[str, str], int] = {}
@@ -120,100 +120,102 @@ class Evaluator:
         return self._source.made_with(condition)
 
     def __call__(
-        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None = None
+        self, classifier: Classifier, condition: Condition, images: Dataset, surrogate: Classifier | None = None
     ) -> Outcomes:
-        """Outcomes for every image, in the order of the items, in the classes of the data set.
+        """Outcomes for every image, in the order of the samples, in the classes of the data set.
 
-        Attacks by transfer need a `guide`, a surrogate over the same classes; so do captions: the model itself over the
-        caption and something else. Raises `NotRunError` once the time is up.
+        Attacks by transfer need a `surrogate` over the same classes; so do captions: the model itself over the caption
+        and something else. Raises `NotRunError` once the time is up.
         """
         began = time.perf_counter()
-        asked = self._question(classifier, condition, images, guide)
-        stored = self._known(asked)
+        request = self._question(classifier, condition, images, surrogate)
+        stored = self._known(request)
         known, notes, computed = stored.answers, list(stored.notes), False
         lacking = stored.damaged > 0 or len(known) < len(images)
         if lacking:
-            with self._store.claimed(asked.cell):
-                stored = self._known(asked)  # somebody may have computed it in the meantime
+            with self._store.claimed(request.cell):
+                stored = self._known(request)  # somebody may have computed it in the meantime
                 known = stored.answers
                 notes = list(stored.notes)
                 if stored.damaged:
-                    notes += self._store.mend(asked.cell)
-                missing = [item for item in images.items if item.id not in known]
-                right = sum(_is_right(condition, item, known[item.id]) for item in images.items if item.id in known)
+                    notes += self._store.mend(request.cell)
+                missing = [sample for sample in images.samples if sample.id not in known]
+                right = sum(
+                    _is_correct(condition, sample, known[sample.id]) for sample in images.samples if sample.id in known
+                )
                 self._check_time(known, images)
-                for answers, note in self._blocks(asked, missing):
+                for answers, note in self._blocks(request, missing):
                     computed = True
-                    known.update((item.id, answer) for item, answer in answers)
-                    digests = [self._digest(asked, item) for item, _ in answers]
-                    notes += [n for n in (note, self._keep(asked, answers, digests, note)) if n and n not in notes]
+                    known.update((sample.id, answer) for sample, answer in answers)
+                    digests = [self._digest(request, sample) for sample, _ in answers]
+                    notes += [n for n in (note, self._keep(request, answers, digests, note)) if n and n not in notes]
                     if self._told:
-                        right += sum(_is_right(condition, item, answer) for item, answer in answers)
+                        right += sum(_is_correct(condition, sample, answer) for sample, answer in answers)
                         done = len(known), len(images), right, len(known) - len(images) + len(missing)
                         self._told(Progress(classifier.name, condition.id, *done, time.perf_counter() - began))
                     self._check_time(known, images)
-        if lacking and (changed := self._watch.changed(images.items)):
+        if lacking and (changed := self._watch.changed(images.samples)):
             notes.append(
                 f"data set '{images.name}': {len(changed)} images were replaced or removed during the run (first: "
                 f"{changed[0]}) and are left out; run again for figures of one state of the data"
             )
         # Unreadable is not kept: the next run may find the file mended, mounted or permitted.
-        readable = [item for item in images.items if item.id in known]
-        unreadable = [item for item in images.items if item.id not in known]
-        answers_to = [_read_at(condition, item, known[item.id]) for item in readable]
+        readable = [sample for sample in images.samples if sample.id in known]
+        unreadable = [sample for sample in images.samples if sample.id not in known]
+        answers_to = [_read_at(condition, sample, known[sample.id]) for sample in readable]
         predictions = np.array([answer.prediction for answer in answers_to], np.int64)
         return Outcomes(
-            ids=tuple(item.id for item in readable),
-            labels=np.array([item.label for item in readable], np.int64),
+            ids=tuple(sample.id for sample in readable),
+            labels=np.array([sample.label for sample in readable], np.int64),
             predictions=predictions,
-            correct=np.array([_is_right(condition, item, known[item.id]) for item in readable], bool),
-            unreadable=tuple(item.id for item in unreadable),
+            correct=np.array([_is_correct(condition, sample, known[sample.id]) for sample in readable], bool),
+            unreadable=tuple(sample.id for sample in unreadable),
             fault=self._faults.get((unreadable[0].path, unreadable[0].id), "") if unreadable else "",
             seconds=time.perf_counter() - began if computed else 0.0,
             measures={name: np.array([a.measures[name] for a in answers_to]) for name in _names(answers_to)},
-            rivals=np.array([item.rival for item in readable], np.int64),
+            rivals=np.array([sample.rival for sample in readable], np.int64),
             notes=tuple(notes),
         )
 
     def missing(
-        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None = None
-    ) -> list[Item]:
+        self, classifier: Classifier, condition: Condition, images: Dataset, surrogate: Classifier | None = None
+    ) -> list[Sample]:
         """Those of the images whose outcome is not stored."""
-        known = self._known(self._question(classifier, condition, images, guide)).answers
-        return [item for item in images.items if item.id not in known]
+        known = self._known(self._question(classifier, condition, images, surrogate)).answers
+        return [sample for sample in images.samples if sample.id not in known]
 
     def answers(
-        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None, places: range
-    ) -> list[Told]:
+        self, classifier: Classifier, condition: Condition, images: Dataset, surrogate: Classifier | None, places: range
+    ) -> list[BatchResult]:
         """To the images at these places, whatever is stored; nothing is kept."""
-        asked = self._question(classifier, condition, images, guide)
-        items = images.items[places.start : places.stop]
+        request = self._question(classifier, condition, images, surrogate)
+        samples = images.samples[places.start : places.stop]
         return [
-            ([(item.id, answer, self._digest(asked, item)) for item, answer in block], note)
-            for block, note in self._blocks(asked, items)
+            ([(sample.id, answer, self._digest(request, sample)) for sample, answer in block], note)
+            for block, note in self._blocks(request, samples)
         ]
 
     def keep(
         self,
         classifier: Classifier,
         condition: Condition,
-        images: ImageSet,
-        guide: Classifier | None,
-        told: Told,
+        images: Dataset,
+        surrogate: Classifier | None,
+        told: BatchResult,
     ) -> None:
         """Store a batch of `answers` from elsewhere. Raises `InputError` where an image has another content there."""
-        asked = self._question(classifier, condition, images, guide)
-        by_id = {item.id: item for item in images.items}
+        request = self._question(classifier, condition, images, surrogate)
+        by_id = {sample.id: sample for sample in images.samples}
         batch, note = told
-        here = [(by_id[id], answer, digest) for id, answer, digest in batch if id in asked.stamps]
-        if other := [item for item, _, digest in here if self._digest(asked, item) != digest]:
+        here = [(by_id[id], answer, digest) for id, answer, digest in batch if id in request.stamps]
+        if other := [sample for sample, _, digest in here if self._digest(request, sample) != digest]:
             raise InputError(
                 f"data set '{images.name}': {other[0].path} has another content on a node; copy the images there anew"
             )
-        self._keep(asked, [(item, answer) for item, answer, _ in here], [digest for *_, digest in here], note)
+        self._keep(request, [(sample, answer) for sample, answer, _ in here], [digest for *_, digest in here], note)
 
     def pictures(
-        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None = None
+        self, classifier: Classifier, condition: Condition, images: Dataset, surrogate: Classifier | None = None
     ) -> Iterator[Picture]:
         """What the model sees of a few images, made anew; nothing of attacks that need all images, that run elsewhere,
         or that take hundreds of passes an image, and of images that can't be decoded.
@@ -223,39 +225,39 @@ class Evaluator:
         """
         if condition.name == UNIVERSAL or (condition.extended and not condition.caption and not condition.registered):
             return
-        asked = self._question(classifier, condition, images, guide)
-        there = [item for item in images.items if item.id in asked.stamps]
-        size = self._fitting.get(_where(asked), self._batch_size)
-        for batch in self._prepared(asked, there, size):
-            seen = self._seen(asked, batch, size)
-            batch = [(item, pixels) for item, pixels in batch if item.id in seen]
+        request = self._question(classifier, condition, images, surrogate)
+        there = [sample for sample in images.samples if sample.id in request.stamps]
+        size = self._fitting.get(_where(request), self._batch_size)
+        for batch in self._prepared(request, there, size):
+            seen = self._seen(request, batch, size)
+            batch = [(sample, pixels) for sample, pixels in batch if sample.id in seen]
             if not batch:
                 continue
-            changed = torch.stack([seen[item.id] for item, _ in batch])
-            predictions = predict(asked.classifier, changed)
+            changed = torch.stack([seen[sample.id] for sample, _ in batch])
+            predictions = predict(request.classifier, changed)
             clean: Sequence[Tensor | None] = [None] * len(batch)
             before: Sequence[int | None] = [None] * len(batch)
             if condition.is_sequence or (condition.data == CLEAN.data and condition.family != "clean"):
-                clean_of = self._source.clean(asked.classifier)
-                as_is = [pixels[0] if condition.is_sequence else clean_of(item) for item, pixels in batch]
+                clean_of = self._source.clean(request.classifier)
+                as_is = [pixels[0] if condition.is_sequence else clean_of(sample) for sample, pixels in batch]
                 originals = to_tensor(np.stack(as_is), self._device)
-                clean, before = list(originals), predict(asked.classifier, originals)
-            items = [item for item, _ in batch]
-            yield from map(Picture, items, clean, changed, before, predictions)
+                clean, before = list(originals), predict(request.classifier, originals)
+            samples = [sample for sample, _ in batch]
+            yield from map(Picture, samples, clean, changed, before, predictions)
 
-    def _seen(self, asked: Question, batch: Sequence[tuple[Item, Pixels]], size: int) -> dict[str, Tensor]:
+    def _seen(self, request: EvalRequest, batch: Sequence[tuple[Sample, Pixels]], size: int) -> dict[str, Tensor]:
         """Image id -> what the model sees: float (3, side, side), of a sequence the first frame that is wrong."""
-        if asked.condition.attacked:
+        if request.condition.attacked:
             attacker = replace(self._attacker, size=size, seen={})  # knows what is crafted already
-            for _ in attacker.answers(asked.classifier, asked.condition, [list(batch)], asked.guide, []):
+            for _ in attacker.answers(request.classifier, request.condition, [list(batch)], request.surrogate, []):
                 pass
             return attacker.seen or {}
-        seen = {item.id: to_tensor(pixels, self._device) for item, pixels in batch}
-        if asked.condition.is_sequence:
-            for item, _ in batch:
-                predictions = predict(asked.classifier, seen[item.id])
-                wrong = (i for i, prediction in enumerate(predictions) if prediction != item.label)
-                seen[item.id] = seen[item.id][next(wrong, 0)]
+        seen = {sample.id: to_tensor(pixels, self._device) for sample, pixels in batch}
+        if request.condition.is_sequence:
+            for sample, _ in batch:
+                predictions = predict(request.classifier, seen[sample.id])
+                wrong = (i for i, prediction in enumerate(predictions) if prediction != sample.label)
+                seen[sample.id] = seen[sample.id][next(wrong, 0)]
         return seen
 
     @property
@@ -264,50 +266,54 @@ class Evaluator:
         return self._own_store
 
     def _question(
-        self, classifier: Classifier, condition: Condition, images: ImageSet, guide: Classifier | None
-    ) -> Question:
-        classifier, stamps = seen_through(classifier, images.space), self._watch.stamps(images.items)
+        self, classifier: Classifier, condition: Condition, images: Dataset, surrogate: Classifier | None
+    ) -> EvalRequest:
+        classifier, stamps = restrict_logits(classifier, images.space), self._watch.stamps(images.samples)
         made_with = self._source.made_with(condition)
-        if guide is not None:
-            guide = seen_through(guide, images.space) if condition.on_surrogate else guide
-            made_with = f"{guide.fingerprint} {guide.code}"
+        if surrogate is not None:
+            surrogate = restrict_logits(surrogate, images.space) if condition.on_surrogate else surrogate
+            made_with = f"{surrogate.fingerprint} {surrogate.code}"
         if condition.name == UNIVERSAL:
             some = crafted_on(images, self._seed)
             made_with = repr([(i.id, self._content(i, stamps), _asked(condition, i)) for i in some])
         if condition.name == TYPOGRAPHIC:
             made_with = repr(classifier.classes.names)
         cell = cell_key(classifier, condition, images, self._seed, self.device_type, made_with)
-        return Question(classifier, condition, images, guide, cell, stamps)
+        return EvalRequest(classifier, condition, images, surrogate, cell, stamps)
 
-    def _known(self, asked: Question) -> Known:
-        by_id = {item.id: item for item in asked.images.items}
-        what = {id: _asked(asked.condition, by_id[id]) for id in asked.stamps}
-        return self._store.known(asked.cell, asked.stamps, lambda id: self._content(by_id[id], asked.stamps), what)
+    def _known(self, request: EvalRequest) -> Known:
+        by_id = {sample.id: sample for sample in request.images.samples}
+        what = {id: _asked(request.condition, by_id[id]) for id in request.stamps}
+        return self._store.known(
+            request.cell, request.stamps, lambda id: self._content(by_id[id], request.stamps), what
+        )
 
-    def _content(self, item: Item, stamps: Mapping[str, str]) -> str:
+    def _content(self, sample: Sample, stamps: Mapping[str, str]) -> str:
         """The digest of an image's file, '' where it can't be read."""
         with suppress(OSError, KeyError):
-            return self._watch.digest(item, stamps[item.id])
+            return self._watch.digest(sample, stamps[sample.id])
         return ""
 
-    def _digest(self, asked: Question, item: Item) -> str:
-        return self._watch.digest(item, asked.stamps[item.id])
+    def _digest(self, request: EvalRequest, sample: Sample) -> str:
+        return self._watch.digest(sample, request.stamps[sample.id])
 
-    def _check_time(self, known: Mapping[str, Answer], images: ImageSet) -> None:
+    def _check_time(self, known: Mapping[str, Prediction], images: Dataset) -> None:
         if self._deadline and len(known) < len(images):
             self._deadline.check(len(known), len(images))
 
-    def _blocks(self, asked: Question, items: Sequence[Item]) -> Iterator[tuple[list[tuple[Item, Answer]], str]]:
+    def _blocks(
+        self, request: EvalRequest, samples: Sequence[Sample]
+    ) -> Iterator[tuple[list[tuple[Sample, Prediction]], str]]:
         """The answers to those that can be decoded, block by block, with what is to be said of each.
 
         A batch for which the memory does not suffice is tried again at half its size, and so are all that follow.
         Raises `InputError` where it does not suffice for a single image.
         """
-        name, condition = asked.classifier.name, asked.condition
-        where, done = _where(asked), set[str]()
-        while left := [item for item in items if item.id in asked.stamps and item.id not in done]:
+        name, condition = request.classifier.name, request.condition
+        where, done = _where(request), set[str]()
+        while left := [sample for sample in samples if sample.id in request.stamps and sample.id not in done]:
             if where not in self._fitting and condition.attacked:
-                models = [model for model in (asked.classifier, asked.guide) if model is not None]
+                models = [model for model in (request.classifier, request.surrogate) if model is not None]
                 self._fitting[where] = min(bounded(model, self._batch_size) for model in models)
             size = self._fitting.get(where, self._batch_size)
             note = ""
@@ -317,8 +323,8 @@ class Evaluator:
                     "into memory"
                 )
             try:
-                for answers in self._answers(asked, left, size):
-                    done.update(item.id for item, _ in answers)
+                for answers in self._answers(request, left, size):
+                    done.update(sample.id for sample, _ in answers)
                     yield answers, note
                 return
             except Exception as error:
@@ -331,67 +337,73 @@ class Evaluator:
             self._fitting[where] = size // 2
             release()
 
-    def _keep(self, asked: Question, answers: Sequence[tuple[Item, Answer]], digests: Sequence[str], note: str) -> str:
+    def _keep(
+        self, request: EvalRequest, answers: Sequence[tuple[Sample, Prediction]], digests: Sequence[str], note: str
+    ) -> str:
         """Store a block; where that fails the figures are as good, and what is lost is said."""
         if not answers:
             return ""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        data = asked.images.name
-        condition, code = asked.condition, f"{code_version(asked.condition)}-{asked.classifier.code}"
+        data = request.images.name
+        condition, code = request.condition, f"{code_version(request.condition)}-{request.classifier.code}"
         about = About(
-            asked.classifier.name, condition.path, data, self._seed, code, now, note, condition.name, condition.params
+            request.classifier.name, condition.path, data, self._seed, code, now, note, condition.name, condition.params
         )
         given = {
-            item.id: (asked.stamps[item.id], digest, _asked(asked.condition, item))
-            for (item, _), digest in zip(answers, digests, strict=True)
+            sample.id: (request.stamps[sample.id], digest, _asked(request.condition, sample))
+            for (sample, _), digest in zip(answers, digests, strict=True)
         }
         try:
-            self._store.add(asked.cell, block(about, answers, given))
+            self._store.add(request.cell, block(about, answers, given))
         except OSError as error:
             return f"outcomes could not be stored, another run computes them anew: {error.strerror or error}"
         return ""
 
-    def _answers(self, asked: Question, items: Sequence[Item], size: int) -> Iterator[list[tuple[Item, Answer]]]:
+    def _answers(
+        self, request: EvalRequest, samples: Sequence[Sample], size: int
+    ) -> Iterator[list[tuple[Sample, Prediction]]]:
         """The answers to those that can be decoded, block by block; `size` images, or frames, pass at a time."""
-        classifier, condition = asked.classifier, asked.condition
-        batches = self._prepared(asked, items, size)
+        classifier, condition = request.classifier, request.condition
+        batches = self._prepared(request, samples, size)
         if condition.attacked:
-            some = crafted_on(asked.images, self._seed) if condition.name == UNIVERSAL else []
-            craft_set = self._prepared(asked, [item for item in some if item.id in asked.stamps], size)
+            some = crafted_on(request.images, self._seed) if condition.name == UNIVERSAL else []
+            craft_set = self._prepared(request, [sample for sample in some if sample.id in request.stamps], size)
             self._attacker.size = size
-            yield from self._attacker.answers(classifier, condition, batches, asked.guide, craft_set)
+            yield from self._attacker.answers(classifier, condition, batches, request.surrogate, craft_set)
             return
         for batch in batches:
             if not batch:
                 continue
             pixels = [pixels for _, pixels in batch]
             if condition.is_sequence:
-                answers = self._on_sequences(classifier, condition, pixels, [item.label for item, _ in batch], size)
+                answers = self._on_sequences(classifier, condition, pixels, [sample.label for sample, _ in batch], size)
             else:
                 tensor = to_tensor(np.stack(pixels), self._device)
-                answers = [Answer(prediction) for prediction in predict(classifier, tensor)]
-            yield [(item, answer) for (item, _), answer in zip(batch, answers, strict=True)]
+                answers = [Prediction(prediction) for prediction in predict(classifier, tensor)]
+            yield [(sample, answer) for (sample, _), answer in zip(batch, answers, strict=True)]
 
-    def _prepared(self, asked: Question, items: Sequence[Item], size: int) -> Iterator[list[tuple[Item, Pixels]]]:
+    def _prepared(
+        self, request: EvalRequest, samples: Sequence[Sample], size: int
+    ) -> Iterator[list[tuple[Sample, Pixels]]]:
         """Batches of decoded images, without those that can't be, or that are no longer the files of `stamps`; the next
         one is prepared while the model works."""
-        pixels_of = self._source.of(asked.condition, asked.classifier)
+        pixels_of = self._source.of(request.condition, request.classifier)
 
-        def prepare(item: Item) -> tuple[Item, Pixels] | None:
+        def prepare(sample: Sample) -> tuple[Sample, Pixels] | None:
             try:
-                pixels = pixels_of(item)
-                self._digest(asked, item)
-                return (item, pixels) if item.stamp == asked.stamps[item.id] else None
+                pixels = pixels_of(sample)
+                self._digest(request, sample)
+                return (sample, pixels) if sample.stamp == request.stamps[sample.id] else None
             except OSError as error:
-                self._faults[item.path, item.id] = str(error)
+                self._faults[sample.path, sample.id] = str(error)
                 return None
 
-        count = max(1, size // _FRAMES) if asked.condition.is_sequence else size
-        blocks = [items[start : start + count] for start in range(0, len(items), count)]
+        count = max(1, size // _FRAMES) if request.condition.is_sequence else size
+        blocks = [samples[start : start + count] for start in range(0, len(samples), count)]
         with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
-            pending: list[Future[tuple[Item, Pixels] | None]] = []
+            pending: list[Future[tuple[Sample, Pixels] | None]] = []
             for block in [*blocks, []]:
-                following = [pool.submit(prepare, item) for item in block]
+                following = [pool.submit(prepare, sample) for sample in block]
                 yield [pair for future in pending if (pair := future.result()) is not None]
                 pending = following
 
@@ -402,7 +414,7 @@ class Evaluator:
         sequences: Sequence[Pixels],
         labels: Sequence[int],
         size: int,
-    ) -> list[Answer]:
+    ) -> list[Prediction]:
         """An image whose frames are not all right has the class that they are mistaken for most often."""
         tops = []
         frames = np.concatenate(sequences)
@@ -420,35 +432,35 @@ class Evaluator:
             for step in DIFFICULTIES:
                 measures[f"flips-{step}"] = float(flip_probabilities(top[None, :, 0], noise=noise, step=step)[0])
                 measures[f"top5-{step}"] = float(top5_distances(top[None], noise=noise, step=step)[0])
-            answers.append(Answer(int(np.bincount(wrong).argmax()) if len(wrong) else label, measures))
+            answers.append(Prediction(int(np.bincount(wrong).argmax()) if len(wrong) else label, measures))
         return answers
 
 
-def _asked(condition: Condition, item: Item) -> str:
+def _asked(condition: Condition, sample: Sample) -> str:
     """What an outcome depends on of an image beside its file: how it is cut, and, under attack and in sequences, its
     labels. Everywhere else corrected labels need no other prediction."""
-    cut = f"{item.border}{'w' if item.cropped else ''}"
+    cut = f"{sample.border}{'w' if sample.cropped else ''}"
     if condition.attacked or condition.is_sequence:
-        return " ".join(map(str, [cut, item.label, *sorted(item.also)]))
+        return " ".join(map(str, [cut, sample.label, *sorted(sample.also)]))
     return cut
 
 
-def _where(asked: Question) -> tuple[str, str]:
+def _where(request: EvalRequest) -> tuple[str, str]:
     """What the batch size that fits into memory depends on."""
-    return asked.classifier.fingerprint, asked.condition.name
+    return request.classifier.fingerprint, request.condition.name
 
 
-def _read_at(condition: Condition, item: Item, answer: Answer) -> Answer:
+def _read_at(condition: Condition, sample: Sample, answer: Prediction) -> Prediction:
     """Of an image's smallest eps, what is predicted at the eps of the condition; a search is read at 8/255."""
     smallest = answer.measures.get("smallest_eps")
     if smallest is None or smallest <= (condition.eps or _READ_AT):
         return answer
-    return Answer(item.label, answer.measures)
+    return Prediction(sample.label, answer.measures)
 
 
-def _is_right(condition: Condition, item: Item, answer: Answer) -> bool:
-    return _read_at(condition, item, answer).prediction in (item.label, *item.also)
+def _is_correct(condition: Condition, sample: Sample, answer: Prediction) -> bool:
+    return _read_at(condition, sample, answer).prediction in (sample.label, *sample.also)
 
 
-def _names(answers: Sequence[Answer]) -> Sequence[str]:
+def _names(answers: Sequence[Prediction]) -> Sequence[str]:
     return list(answers[0].measures) if answers else []

@@ -7,42 +7,42 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clip_robustness.datasets.dataset import Item
+from clip_robustness.datasets.dataset import Sample
 
 
 @dataclass
-class Watch:
+class FileStamps:
     """Stamps of files at their first sight, and digests of contents, each read once. Threads may ask."""
 
     _first: dict[Path, str] = field(default_factory=dict)
     _digests: dict[tuple[Path, str, str], str] = field(default_factory=dict)
 
-    def stamps(self, items: Iterable[Item]) -> dict[str, str]:
+    def stamps(self, samples: Iterable[Sample]) -> dict[str, str]:
         """Image id -> stamp at first sight, for the files that were there: stored outcomes are of that state, and who
         computes looks again."""
         found = {}
-        for item in items:
-            if item.path not in self._first and (stamp := _stamp(item)):
-                self._first[item.path] = stamp
-            if item.path in self._first:
-                found[item.id] = self._first[item.path]
+        for sample in samples:
+            if sample.path not in self._first and (stamp := _stamp(sample)):
+                self._first[sample.path] = stamp
+            if sample.path in self._first:
+                found[sample.id] = self._first[sample.path]
         return found
 
-    def changed(self, items: Iterable[Item]) -> list[str]:
+    def changed(self, samples: Iterable[Sample]) -> list[str]:
         """Ids of those whose files were replaced or removed since."""
-        return [i.id for i in items if (first := self._first.get(i.path)) is not None and _stamp(i) != first]
+        return [i.id for i in samples if (first := self._first.get(i.path)) is not None and _stamp(i) != first]
 
-    def digest(self, item: Item, stamp: str) -> str:
+    def digest(self, sample: Sample, stamp: str) -> str:
         """Of the content of a file of this stamp. Raises `OSError` where it can't be read."""
-        key = (item.path, item.id, stamp)
+        key = (sample.path, sample.id, stamp)
         if key not in self._digests:
-            content = item.content() if item.content else item.path.read_bytes()
+            content = sample.content() if sample.content else sample.path.read_bytes()
             self._digests[key] = hashlib.blake2b(content, digest_size=8).hexdigest()
         return self._digests[key]
 
 
-def _stamp(item: Item) -> str:
+def _stamp(sample: Sample) -> str:
     try:
-        return item.stamp
+        return sample.stamp
     except OSError:
         return ""

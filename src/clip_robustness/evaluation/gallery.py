@@ -16,8 +16,8 @@ from torch import Tensor
 from clip_robustness.conditions.condition import reference
 from clip_robustness.evaluation.evaluator import Picture
 from clip_robustness.evaluation.fingerprint import code_version
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.results.gallery import Example, keep
 
@@ -25,26 +25,26 @@ _SIDE = 128
 _ENLARGED = 10
 
 
-def pictures(bench: Bench, cell: CellSpec, count: int) -> str:
+def pictures(session: Session, cell: Cell, count: int) -> str:
     """Keep pictures of at most `count` failures of a measured cell in the store; returns their key, '' for none."""
-    if cell not in bench.measured:
+    if cell not in session.measured:
         return ""
     condition, candidate, start = cell.condition, cell.candidate, reference(cell.condition)
-    ours, theirs, images = bench.measured[cell]
-    clean = bench.on_reference(candidate, condition) if start.data == condition.data and condition != start else None
-    baseline = bench.reference_of(candidate) if theirs else None
+    ours, theirs, images = session.measured[cell]
+    clean = session.on_reference(candidate, condition) if start.data == condition.data and condition != start else None
+    baseline = session.reference_of(candidate) if theirs else None
     chosen = telling(ours, clean, theirs, count)
     if not chosen:
         return ""
-    model = bench.asked(candidate, condition)
-    parts = (model.fingerprint, condition.path, images.name, bench.settings.seed, chosen, baseline)
+    model = session.asked(candidate, condition)
+    parts = (model.fingerprint, condition.path, images.name, session.settings.seed, chosen, baseline)
     key = f"{code_version()}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
-    if not (bench.settings.gallery_dir / f"{key}.json").exists():
-        few = replace(images, items=tuple(item for item in images.items if item.id in chosen), anchors=())
-        made = bench.evaluate.pictures(model, condition, few, bench.guide(candidate, condition))
-        kept = examples(made, bench.names(condition), theirs)
+    if not (session.settings.gallery_dir / f"{key}.json").exists():
+        few = replace(images, samples=tuple(sample for sample in images.samples if sample.id in chosen), anchors=())
+        made = session.evaluate.pictures(model, condition, few, session.surrogate(candidate, condition))
+        kept = examples(made, session.names(condition), theirs)
         with suppress(OSError):  # no room for pictures is no reason to lose the figures
-            keep(bench.settings.gallery_dir, key, sorted(kept, key=lambda example: chosen.index(example.image)))
+            keep(session.settings.gallery_dir, key, sorted(kept, key=lambda example: chosen.index(example.image)))
     return key
 
 
@@ -67,17 +67,17 @@ def examples(pictures: Iterable[Picture], names: Sequence[str], theirs: Outcomes
     """As they stand in a report. What is right when it is made again, by floating point, is left out."""
     predicted = dict(zip(theirs.ids, theirs.predictions.tolist(), strict=True)) if theirs else {}
     for p in pictures:
-        if p.prediction in (p.item.label, *p.item.also):
+        if p.prediction in (p.sample.label, *p.sample.also):
             continue
         name: Callable[[int | None], str] = lambda label: "" if label is None else names[label]  # noqa: E731
         yield Example(
-            image=p.item.id,
-            label=name(p.item.label),
+            image=p.sample.id,
+            label=name(p.sample.label),
             before=name(p.clean_prediction),
             after=name(p.prediction),
-            supervised=name(predicted.get(p.item.id)),
-            clean=_jpeg(p.clean, p.item.border) if p.clean is not None else "",
-            changed=_jpeg(p.changed, p.item.border),
+            supervised=name(predicted.get(p.sample.id)),
+            clean=_jpeg(p.clean, p.sample.border) if p.clean is not None else "",
+            changed=_jpeg(p.changed, p.sample.border),
             difference="" if p.clean is None else _jpeg(0.5 + _ENLARGED * (p.changed - p.clean), nearest=True),
         )
 

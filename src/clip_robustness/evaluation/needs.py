@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from clip_robustness.conditions.condition import CLEAN, Condition, averaged_by, largest, reference
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.spec import ModelSpec
 
 Need = tuple[Condition, Sequence[ModelSpec]]
 
 
-def needs(settings: Settings, cells: Iterable[CellSpec]) -> Mapping[Condition, list[ModelSpec]]:
+def needs(settings: Settings, cells: Iterable[Cell]) -> Mapping[Condition, list[ModelSpec]]:
     """Condition -> models, in the order in which they are needed. Of conditions of one computation the largest is
     there."""
     found: dict[str, dict[ModelSpec, None]] = defaultdict(dict)
@@ -25,7 +25,7 @@ def needs(settings: Settings, cells: Iterable[CellSpec]) -> Mapping[Condition, l
     return {conditions[computation]: list(models) for computation, models in found.items()}
 
 
-def _of(settings: Settings, cell: CellSpec) -> Iterator[Need]:
+def _of(settings: Settings, cell: Cell) -> Iterator[Need]:
     """What measuring one cell asks for; without the data for it the cell is not run."""
     condition, suite = cell.condition.compared, settings.suite
     baselines = () if condition.zero_shot_only else settings.supervised

@@ -17,7 +17,7 @@ from clip_robustness.conditions.corruptions.frost import Texture
 from clip_robustness.conditions.corruptions.promises import corrupted
 from clip_robustness.conditions.perturbations import perturb
 from clip_robustness.conditions.stylized import stylize
-from clip_robustness.datasets.dataset import Item, image_rng
+from clip_robustness.datasets.dataset import Sample, image_rng
 from clip_robustness.datasets.mp4 import read_video
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.evaluation.kept import Kept, geometry_key
@@ -47,8 +47,8 @@ class PixelSource:
             digest.update(texture.pixels.tobytes())
         return digest.hexdigest()[:16]
 
-    def of(self, condition: Condition, classifier: Classifier) -> Callable[[Item], Pixels]:
-        """A function from an item to uint8 RGB (side, side, 3), or (frames, side, side, 3) for a sequence.
+    def of(self, condition: Condition, classifier: Classifier) -> Callable[[Sample], Pixels]:
+        """A function from an sample to uint8 RGB (side, side, 3), or (frames, side, side, 3) for a sequence.
 
         It raises `OSError` for an image that can't be decoded. Threads may call it.
         """
@@ -56,42 +56,45 @@ class PixelSource:
         side = classifier.image_size
         known = self.clean(classifier)
 
-        def changed(item: Item) -> Pixels:
+        def changed(sample: Sample) -> Pixels:
             if condition.name == "imagenet-p-disk":
-                return np.stack([_whole(Image.fromarray(frame), side) for frame in read_video(item.path)])
+                return np.stack([_whole(Image.fromarray(frame), side) for frame in read_video(sample.path)])
             if condition.name == "imagenet-p":
-                return self._sequence(condition, item, side)
-            return self._changed_image(condition, item, known(item))
+                return self._sequence(condition, sample, side)
+            return self._changed_image(condition, sample, known(sample))
 
         if condition.is_sequence or condition.name in ("imagenet-c", "stylized-local", OF_PLUGINS):
             key = condition, geometry_key(classifier.geometry), side
-            return lambda item: self._once((*pixels_key(item), *key), lambda: changed(item))
+            return lambda sample: self._once((*pixels_key(sample), *key), lambda: changed(sample))
         return known
 
-    def clean(self, classifier: Classifier) -> Callable[[Item], Pixels]:
+    def clean(self, classifier: Classifier) -> Callable[[Sample], Pixels]:
         """The same for images as they are."""
         key = geometry_key(classifier.geometry), classifier.image_size
 
-        def clean(item: Item) -> Pixels:
-            image = item.image()
-            if item.cropped and image.width == image.height:
+        def clean(sample: Sample) -> Pixels:
+            image = sample.image()
+            if sample.cropped and image.width == image.height:
                 return _whole(image, classifier.image_size)
             return np.asarray(classifier.geometry(image))
 
-        return lambda item: self._once((*pixels_key(item), *key), lambda: clean(item), clean=True)
+        return lambda sample: self._once((*pixels_key(sample), *key), lambda: clean(sample), clean=True)
 
-    def _sequence(self, condition: Condition, item: Item, side: int) -> Pixels:
+    def _sequence(self, condition: Condition, sample: Sample, side: int) -> Pixels:
         name, difficulty = str(condition["perturbation"]), int(condition["difficulty"])
-        image, rng = larger(item.image(), round(side * _LARGER)), image_rng(self.seed, f"imagenet-p {name}", item.id)
+        image, rng = (
+            larger(sample.image(), round(side * _LARGER)),
+            image_rng(self.seed, f"imagenet-p {name}", sample.id),
+        )
         return perturb(image, name, rng, side=side, difficulty=difficulty)
 
-    def _changed_image(self, condition: Condition, item: Item, pixels: Pixels) -> Pixels:
+    def _changed_image(self, condition: Condition, sample: Sample, pixels: Pixels) -> Pixels:
         if condition.name == "stylized-local":
-            return stylize(pixels, image_rng(self.seed, condition.name, item.id))
+            return stylize(pixels, image_rng(self.seed, condition.name, sample.id))
         name, severity = str(condition["corruption"]), int(condition["severity"])
         if plugin := condition.registered:
-            return corrupted(plugin, pixels, severity, image_rng(self.seed, f"corruption {name}", item.id))
-        rng = image_rng(self.seed, f"imagenet-c {name}", item.id)
+            return corrupted(plugin, pixels, severity, image_rng(self.seed, f"corruption {name}", sample.id))
+        rng = image_rng(self.seed, f"imagenet-c {name}", sample.id)
         return corrupt(pixels, name, severity, rng, self.frost_textures)
 
     def _once(self, key: Hashable, make: Callable[[], Pixels], *, clean: bool = False) -> Pixels:
@@ -106,9 +109,9 @@ def _whole(image: Image.Image, side: int) -> Pixels:
     return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
 
 
-def pixels_key(item: Item) -> tuple[Hashable, ...]:
+def pixels_key(sample: Sample) -> tuple[Hashable, ...]:
     """What the pixels of an image depend on, beside the geometry."""
-    return (item.path, item.stamp, item.id, item.border, item.cropped)
+    return (sample.path, sample.stamp, sample.id, sample.border, sample.cropped)
 
 
 def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:

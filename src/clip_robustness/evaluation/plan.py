@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from clip_robustness.conditions.condition import largest
 from clip_robustness.evaluation.costs import Costs
-from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.evaluation.settings import Cell
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,14 @@ class Unit:
     """Cells that belong together: their images are changed once, their baselines and what is crafted on a surrogate
     are computed once, if one process has them all."""
 
-    cells: tuple[CellSpec, ...]
+    cells: tuple[Cell, ...]
     cost: float
 
 
-def units(cells: Sequence[CellSpec], costs: Costs, parts: int) -> list[Unit]:
+def units(cells: Sequence[Cell], costs: Costs, parts: int) -> list[Unit]:
     """The cells of each computation, in their order; one that is more than a fair share of `parts` model by model. A
     mean over cells that are there costs nothing: it reads them."""
-    groups: dict[str, list[CellSpec]] = defaultdict(list)
+    groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[cell.condition.computation].append(cell)
     names = {cell.condition.name for cell in cells}
@@ -37,13 +37,13 @@ def units(cells: Sequence[CellSpec], costs: Costs, parts: int) -> list[Unit]:
 
 
 def _by_model(unit: Unit, costs: Costs) -> list[Unit]:
-    groups: dict[str, list[CellSpec]] = defaultdict(list)
+    groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in unit.cells:
         groups[cell.candidate.text].append(cell)
     return [_unit(group, costs) for group in groups.values()]
 
 
-def _unit(cells: Sequence[CellSpec], costs: Costs) -> Unit:
+def _unit(cells: Sequence[Cell], costs: Costs) -> Unit:
     """What cells of one computation cost: the baselines', and each candidate's, once."""
     condition = largest(cell.condition for cell in cells)
     baselines = () if condition.zero_shot_only else costs.settings.supervised
@@ -55,11 +55,11 @@ def dearest_first(found: Iterable[Unit]) -> list[Unit]:
     return sorted(found, key=lambda unit: (-unit.cost, unit.cells[0].id))
 
 
-def shard(cells: Sequence[CellSpec], costs: Costs, index: int, count: int) -> set[CellSpec]:
+def shard(cells: Sequence[Cell], costs: Costs, index: int, count: int) -> set[Cell]:
     """Those of `cells` that shard `index` of 1 ... `count` runs: the dearest units first, each to the shard with the
     least to do. The shards are disjoint and together complete, and depend on nothing but the arguments."""
     loads = [0.0] * count
-    mine: set[CellSpec] = set()
+    mine: set[Cell] = set()
     found = units(cells, costs, count)
     for name in sorted({cell.condition.averaged for cell in cells} - {""}):
         found = _with_its_mean(found, name, count, costs)
@@ -83,7 +83,7 @@ def _with_its_mean(found: list[Unit], name: str, count: int, costs: Costs) -> li
     return [*others, Unit(tuple(cell for unit in (*own, *means) for cell in unit.cells), cost)]
 
 
-def informative_first(cells: Sequence[CellSpec], costs: Costs) -> list[CellSpec]:
+def informative_first(cells: Sequence[Cell], costs: Costs) -> list[Cell]:
     """For a run that may end early: the clean references, which comparisons stand on, then what the gate decides, then
     what is a known weakness or not gated. Among equals the families take turns, each with its cheapest condition, and
     the candidates under a condition stay together; means come after what they are the mean of."""
@@ -95,7 +95,7 @@ def informative_first(cells: Sequence[CellSpec], costs: Costs) -> list[CellSpec]
             return 0
         return 1 if any(map(settings.firm, conditions)) else 2
 
-    ordered: list[CellSpec] = []
+    ordered: list[Cell] = []
     found = sorted(units(cells, costs, 1), key=lambda unit: (bool(unit.cells[0].condition.averaged), unit.cost))
     for wanted in (0, 1, 2):
         turns: dict[str, list[Unit]] = defaultdict(list)

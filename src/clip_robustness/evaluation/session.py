@@ -17,12 +17,12 @@ from clip_robustness.conditions.condition import CLEAN, FROST, Condition, refere
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import ImageSet, sample, without
+from clip_robustness.datasets.dataset import Dataset, subsample, without
 from clip_robustness.errors import InputError, ModelWarning, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.progress import Progress
-from clip_robustness.evaluation.settings import CellSpec, Settings
+from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.video import over_anchors
@@ -52,11 +52,11 @@ class Measured(NamedTuple):
 
     ours: Outcomes
     theirs: Outcomes | None
-    images: ImageSet
+    images: Dataset
 
 
 @dataclass
-class Bench:
+class Session:
     """Loads each model and reads each data set once."""
 
     settings: Settings
@@ -66,9 +66,9 @@ class Bench:
         self.device = set_up_device(self.settings.device)
         self._classifiers: dict[tuple[str, str], Classifier] = {}
         self._warnings: dict[tuple[str, str], list[str]] = {}
-        self._data: dict[tuple[str, str], ImageSet] = {}
-        self._images: dict[tuple[object, ...], ImageSet] = {}
-        self.measured: dict[CellSpec, Measured] = {}
+        self._data: dict[tuple[str, str], Dataset] = {}
+        self._images: dict[tuple[object, ...], Dataset] = {}
+        self.measured: dict[Cell, Measured] = {}
         self._flags: dict[ModelSpec, dict[str, float]] = {}
         self._on_clean: dict[tuple[ModelSpec, Condition], Outcomes] = {}
         self.doubts: dict[tuple[ModelSpec, Condition], Doubt] = {}
@@ -113,7 +113,7 @@ class Bench:
         return class_list(self.settings.suite.classes)
 
     @cached_property
-    def _objectnet(self) -> tuple[ClassList, ImageSet]:
+    def _objectnet(self) -> tuple[ClassList, Dataset]:
         return load.objectnet_in_full(self._source("objectnet"), self._classes)
 
     def flags(self, spec: ModelSpec) -> dict[str, float]:
@@ -133,7 +133,7 @@ class Bench:
         except InputError as error:
             raise MissingDataError(f"only a zero-shot model has all the classes: {error}") from None
 
-    def guide(self, spec: ModelSpec, condition: Condition) -> Classifier | None:
+    def surrogate(self, spec: ModelSpec, condition: Condition) -> Classifier | None:
         """What attacks by transfer are crafted on; for a caption, the model over it and a text that says nothing.
 
         Raises `MissingDataError` for a caption that a model can't read.
@@ -150,7 +150,7 @@ class Bench:
             raise InputError(f"{condition.id}: no model to craft on; give --surrogate SPEC, or a supervised baseline")
         return self.classifier(self.settings.surrogate)
 
-    def images(self, condition: Condition) -> ImageSet:
+    def images(self, condition: Condition) -> Dataset:
         """The sampled images of a condition, labelled in its classes.
 
         Raises `MissingDataError` where the suite does not say where they are.
@@ -159,7 +159,7 @@ class Bench:
         data = self.settings.suite.data_of(condition)
         key = (data, condition.part, condition.classes_of, condition.all_names, *counts)
         if key not in self._images:
-            chosen = partial(sample, count=min(counts, default=None), seed=self.settings.seed)
+            chosen = partial(subsample, count=min(counts, default=None), seed=self.settings.seed)
             images = self._objectnet[1] if condition.all_names else self._all_images(data, condition.part)
             if condition.data == condition.classes_of:
                 self._images[key] = chosen(images)
@@ -183,7 +183,7 @@ class Bench:
             return names
         return [names[m[0]] if len(m) == 1 else key for key, m in zip(space.keys, space.members, strict=True)]
 
-    def without(self, ids: Ids) -> Bench:
+    def without(self, ids: Ids) -> Session:
         """The same with the images of these ids, and no others, left out; what is loaded is shared."""
         other = copy.copy(self)
         other._excluded, other._images, other._all_should_be_named = ids, {}, False
@@ -211,22 +211,22 @@ class Bench:
             )
         return self.overlap.ids[data]
 
-    def _clean(self, data: str, images: ImageSet) -> ImageSet:
+    def _clean(self, data: str, images: Dataset) -> Dataset:
         """Raises `InputError` where the ids are those of another copy of the data set, or of all of the images."""
         ids = self._excluded[data]
-        every = {item.id for known, found in self._data.items() if known[0] == data for item in found.items}
-        every |= {item.id for item in images.items}
+        every = {sample.id for known, found in self._data.items() if known[0] == data for sample in found.samples}
+        every |= {sample.id for sample in images.samples}
         if ids and not ids & every:
             raise InputError(
                 f"data set '{data}': none of the {len(ids)} overlapping images is in it (first: {min(ids)}); "
                 "look for overlap in this copy of it"
             )
         clean = without(images, ids)
-        if not clean.items:
+        if not clean.samples:
             raise InputError(f"data set '{data}': all {len(images)} images overlap with the pre-training set")
         return clean
 
-    def _all_images(self, name: str, part: str) -> ImageSet:
+    def _all_images(self, name: str, part: str) -> Dataset:
         if (name, part) not in self._data:
             self._data[name, part] = load.load(name, self._source(name), self._classes, part)
         return self._data[name, part]
@@ -252,7 +252,7 @@ class Bench:
             for spec in self.settings.candidates:
                 with suppress(MissingDataError):
                     self.asked(spec, condition)
-                    self.guide(spec, condition)
+                    self.surrogate(spec, condition)
         if (place := self.settings.suite.overlap) is not None and not place.startswith("mini:"):
             _ = self.overlap
         for spec in (*self.settings.candidates, *self.settings.supervised):
@@ -291,28 +291,30 @@ class Bench:
             return None
         return history.find(settings.history_dir, settings.compare, settings.suite.name)
 
-    def right(self, cell: CellSpec) -> history.Right:
+    def correct(self, cell: Cell) -> history.CorrectImages:
         """What a model gets right of a cell, no mean over cells, as far as it was looked at."""
         known = self.measured.get(cell)
         ours = known.ours if known else self.outcomes(cell.candidate, cell.condition)
         images = known.images if known else self.images(cell.condition)
         made_with, files = self.made_with(cell), sizes(ours, images)
         code = self.code(cell)
-        return history.Right(cell.candidate.text, cell.condition.path, ours.ids, ours.correct, files, made_with, code)
+        return history.CorrectImages(
+            cell.candidate.text, cell.condition.path, ours.ids, ours.correct, files, made_with, code
+        )
 
-    def code(self, cell: CellSpec) -> dict[str, str]:
+    def code(self, cell: Cell) -> dict[str, str]:
         """The versions of the code that a cell's outcomes depend on, ours and the libraries': of the condition, and of
         what builds models of the candidate's kind. A user's own factory is part of the candidate."""
         version, _, kind = self.asked(cell.candidate, cell.condition).code.partition("@")
         of_kind = {} if kind.startswith("python:") else {kind: version}
         return {"condition": code_version(cell.condition), **of_kind}
 
-    def made_with(self, cell: CellSpec) -> str:
+    def made_with(self, cell: Cell) -> str:
         """What the pixels of a cell depend on beside images, condition, seed, code and the model itself."""
-        guide = self.guide(cell.candidate, cell.condition) if cell.condition.on_surrogate else None
-        return guide.fingerprint if guide else self.evaluate.made_with(cell.condition)
+        surrogate = self.surrogate(cell.candidate, cell.condition) if cell.condition.on_surrogate else None
+        return surrogate.fingerprint if surrogate else self.evaluate.made_with(cell.condition)
 
-    def outcomes(self, spec: ModelSpec, condition: Condition, images: ImageSet | None = None) -> Outcomes:
+    def outcomes(self, spec: ModelSpec, condition: Condition, images: Dataset | None = None) -> Outcomes:
         """On all images of a condition, or on some; the clean ones, which others are compared with, stay known."""
         if condition.family != "clean":
             return self._evaluated(spec, condition, images)
@@ -324,11 +326,11 @@ class Bench:
         """On the clean images that a condition is compared with."""
         return self.outcomes(spec, reference(condition))
 
-    def _evaluated(self, spec: ModelSpec, condition: Condition, images: ImageSet | None = None) -> Outcomes:
+    def _evaluated(self, spec: ModelSpec, condition: Condition, images: Dataset | None = None) -> Outcomes:
         elsewhere = self.cluster.wait(spec, condition) if self.cluster else 0.0
-        classifier, _, everything, guide = self.question(spec, condition)
+        classifier, _, everything, surrogate = self.question(spec, condition)
         images = images or everything
-        outcomes = self.evaluate(classifier, condition, images, guide)
+        outcomes = self.evaluate(classifier, condition, images, surrogate)
         outcomes = replace(outcomes, seconds=outcomes.seconds + elsewhere)
         if outcomes.unreadable:
             sentence = (
@@ -342,10 +344,10 @@ class Bench:
 
     def question(
         self, spec: ModelSpec, condition: Condition
-    ) -> tuple[Classifier, Condition, ImageSet, Classifier | None]:
+    ) -> tuple[Classifier, Condition, Dataset, Classifier | None]:
         """What the evaluator is asked for a model under a condition. Raises `MissingDataError`."""
         images = self.images(condition)
-        return self.asked(spec, condition), condition, images, self.guide(spec, condition)
+        return self.asked(spec, condition), condition, images, self.surrogate(spec, condition)
 
     def reference_of(self, candidate: ModelSpec) -> ModelSpec | None:
         """The supervised baseline whose clean accuracy is closest to the candidate's: the benchmark's question is
@@ -362,7 +364,7 @@ def _plainly(spec: ModelSpec) -> ModelSpec:
     return replace(spec, options=replace(spec.options, prompts="as-is", class_names=None))
 
 
-def sizes(outcomes: Outcomes, images: ImageSet) -> tuple[int, ...]:
+def sizes(outcomes: Outcomes, images: Dataset) -> tuple[int, ...]:
     """Of the files, in bytes, in the order of the outcomes: an image that was replaced is another one."""
-    files = {item.id: item.path for item in images.items}
+    files = {sample.id: sample.path for sample in images.samples}
     return tuple(files[id].stat().st_size for id in outcomes.ids)

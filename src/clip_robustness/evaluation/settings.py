@@ -84,7 +84,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class CellSpec:
+class Cell:
     """What one test measures: a candidate under a condition."""
 
     candidate: ModelSpec
@@ -95,9 +95,9 @@ class CellSpec:
         return f"{self.candidate.label}-{self.condition.id}"
 
 
-def cells_of(settings: Settings, tests: Iterable[str]) -> dict[str, CellSpec]:
+def cells_of(settings: Settings, tests: Iterable[str]) -> dict[str, Cell]:
     """What tests measure, from their ids alone: the process that workers report to collects nothing."""
-    cells = [CellSpec(m, c) for m in settings.candidates for c in settings.suite.conditions]
+    cells = [Cell(m, c) for m in settings.candidates for c in settings.suite.conditions]
     by_id = {cell.id: cell for cell in cells}
     inner = {test: test.partition("[")[2].removesuffix("]") for test in tests}
     return {test: by_id[id] for test, id in inner.items() if id in by_id}

@@ -1,8 +1,8 @@
 """How surprising the images would be if a limit were kept, or broken: one-sided p-values for the gate.
 
-`worse` is the probability of evidence as strong if the true figure were just at the bound, which is the worst case of
-a kept limit; `holds` is the same for a broken one. Those of shares and of their differences are exact, not asymptotic:
-a gate's errors lie in the tails, where normal approximations are at their worst.
+`p_violation` is the probability of evidence as strong if the true figure were just at the bound, which is the worst
+case of a kept limit; `p_compliance` is the same for a broken one. Those of shares and of their differences are exact,
+not asymptotic: a gate's errors lie in the tails, where normal approximations are at their worst.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _GRID = 48
 
 @dataclass(frozen=True)
 class Tail:
-    worse: float
-    holds: float
+    p_violation: float
+    p_compliance: float
 
     def mirrored(self) -> Tail:
-        return Tail(self.holds, self.worse)
+        return Tail(self.p_compliance, self.p_violation)
 
 
 def share(correct: Correct, bound: float) -> Tail:
@@ -47,7 +47,7 @@ def paired(first: Correct, second: Correct, bound: float) -> Tail:
     statistic (Tango 1998, Statistics in Medicine 17, 891-908).
     """
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    return Tail(_paired(won, lost, len(first), bound), _paired(lost, won, len(first), -bound))
+    return Tail(berger_boos_pvalue(won, lost, len(first), bound), berger_boos_pvalue(lost, won, len(first), -bound))
 
 
 def unpaired(first: Correct, second: Correct, bound: float) -> Tail:
@@ -109,17 +109,17 @@ def images_to_decide(estimate: Estimate, n: int, bound: float, alpha: float, pow
     return max(n + 1, int(np.ceil(needed))) if needed < 1e7 else None
 
 
-def _paired(won: int, lost: int, n: int, bound: float) -> float:
+def berger_boos_pvalue(won: int, lost: int, n: int, bound: float) -> float:
     """P of as few won and as many lost images, at most, if the true difference is at least `bound`."""
     if not -1 < bound < 1:
         return 1.0 if bound <= -1 else 0.0
     if bound == 0:
         return float(at_most(won, won + lost, 0.5))
     observed = _tango(np.array([won]), np.array([lost]), n, bound)[0] + 1e-9
-    discordant = _nuisance(won + lost, n, low=abs(bound), high=1.0)
+    discordant = nuisance_grid(won + lost, n, low=abs(bound), high=1.0)
     counts = _likely(n, discordant)
     # Per number of discordant images, the fewest lost ones that are as strong evidence: the statistic falls with them.
-    least = _first(lambda c: _tango(counts - c, c, n, bound) <= observed, counts)
+    least = rejection_region(lambda c: _tango(counts - c, c, n, bound) <= observed, counts)
     lost_share = (discordant - bound) / 2 / discordant
     tails = more_than(least - 1, counts, lost_share[:, None])
     return _worst((exactly(counts, n, discordant[:, None]) * tails).sum(1))
@@ -134,7 +134,7 @@ def _tango(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, bound: float
 
 
 def _unpaired(right: int, n: int, other_right: int, other_n: int, bound: float) -> float:
-    others = _nuisance(other_right, other_n, low=max(0.0, -bound), high=min(1.0, 1 - bound))
+    others = nuisance_grid(other_right, other_n, low=max(0.0, -bound), high=min(1.0, 1 - bound))
     counts = _likely(n, np.clip(others + bound, 0, 1))
     observed = right / n - other_right / other_n
     least = np.ceil((counts / n - observed) * other_n - 1e-9)
@@ -142,7 +142,7 @@ def _unpaired(right: int, n: int, other_right: int, other_n: int, bound: float) 
     return _worst((exactly(counts, n, np.clip(others + bound, 0, 1)[:, None]) * tails).sum(1))
 
 
-def _nuisance(count: int, n: int, low: float, high: float) -> NDArray[np.float64]:
+def nuisance_grid(count: int, n: int, low: float, high: float) -> NDArray[np.float64]:
     """Shares that are plausible where `count` of n were seen, within [low, high]."""
     least = betaincinv(count, n - count + 1, _LEFT_OUT / 2) if count else 0.0
     most = 1 - betaincinv(n - count, count + 1, _LEFT_OUT / 2) if count < n else 1.0
@@ -157,7 +157,9 @@ def _likely(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.arange(max(0, int(n * p[0] - away[0])), min(n, int(n * p[1] + away[1]) + 1) + 1)
 
 
-def _first(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], most: NDArray[np.int64]) -> NDArray[np.int64]:
+def rejection_region(
+    holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], most: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Element by element the first c from 0 to `most` from which on `holds(c)`; most + 1 where none does. Bisection."""
     low, high = np.zeros_like(most), most + 1
     while (low < high).any():

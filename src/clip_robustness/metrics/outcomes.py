@@ -17,7 +17,7 @@ NEVER = 2.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a model made of one image: the class that it predicts, and named figures, such as how often it changed its
     mind along a sequence."""
 

@@ -32,4 +32,4 @@ def shares(sizes: Sequence[int]) -> list[float]:
 def over_looks(tails: Sequence[Tail], sizes: Sequence[int]) -> Tail:
     """The evidence of the looks so far, as p-values that hold alpha at whichever look one stops."""
     own = list(zip(tails, shares(sizes), strict=False))
-    return Tail(min(1.0, *(t.worse / s for t, s in own)), min(1.0, *(t.holds / s for t, s in own)))
+    return Tail(min(1.0, *(t.p_violation / s for t, s in own)), min(1.0, *(t.p_compliance / s for t, s in own)))

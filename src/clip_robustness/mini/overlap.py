@@ -11,7 +11,7 @@ import torch
 from clip_robustness import models
 from clip_robustness.cache import cache_folder, kept
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import ImageSet
+from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.models.features import load_encoder
 from clip_robustness.overlap.analysis import RESULT, analyse
 from clip_robustness.overlap.found import Found, read
@@ -24,14 +24,14 @@ _NEIGHBOURS = 4
 """Of a few thousand pictures, where look-alikes are fewer than on the web."""
 
 
-def found(sets: Sequence[ImageSet], device: torch.device) -> Found:
+def found(sets: Sequence[Dataset], device: torch.device) -> Found:
     """One process analyses, the others wait for it."""
     encoder = load_encoder(models.parse(ENCODER), class_list("mini"), device)
     digest = hashlib.sha256(encoder.fingerprint.encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     for images in sets:
-        digest.update(repr([(item.id, item.stamp) for item in images.items]).encode())
+        digest.update(repr([(sample.id, sample.stamp) for sample in images.samples]).encode())
     source = find(PRETRAINING)
     digest.update(repr([shard.stamp for shard in source.shards]).encode())
     folder = cache_folder() / f"overlap-mini-{digest.hexdigest()[:10]}"

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from clip_robustness.datasets.dataset import ImageSet, Item
+from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.errors import InputError
 from clip_robustness.models.features import Encoder, Vectors
 from clip_robustness.models.head import progress
@@ -38,7 +38,7 @@ class Asked:
     """A test image of a data set, as it is or in a mirror, and its embedding (width,)."""
 
     data: str
-    item: Item
+    sample: Sample
     vector: Vectors
     mirrored: bool = False
 
@@ -48,7 +48,7 @@ class Candidate:
     """A test image and the pre-training image `key` in shard number `shard`, which may be its copy."""
 
     data: str
-    item: Item
+    sample: Sample
     shard: int
     row: int
     cosine: float
@@ -66,7 +66,7 @@ class Candidate:
 
 
 def analyse(
-    sets: Sequence[ImageSet],
+    sets: Sequence[Dataset],
     source: Source,
     encoder: Encoder,
     out: Path,
@@ -93,7 +93,10 @@ def analyse(
     if not pixels:
         limits = {s.name: by_cosine(made[s.name], others(s, vectors[s.name])) for s in sets}
     asked = [
-        Asked(s.name, item, vectors[s.name][item.id]) for s in sets for item in s.items if item.id in vectors[s.name]
+        Asked(s.name, sample, vectors[s.name][sample.id])
+        for s in sets
+        for sample in s.samples
+        if sample.id in vectors[s.name]
     ]
     if pixels:
         asked += [one for s in sets for one in _mirrored(s.name, to_mirror(s, vectors[s.name]), encoder)]
@@ -118,9 +121,9 @@ def analyse(
     return found
 
 
-def _of_tests(images: ImageSet, encoder: Encoder, folder: Path) -> dict[str, Vectors]:
+def _of_tests(images: Dataset, encoder: Encoder, folder: Path) -> dict[str, Vectors]:
     """Embeddings of the test images that can be decoded, by id; from the file of an earlier call where there is one."""
-    identity = hashlib.sha256(repr([(item.id, item.stamp, item.border) for item in images.items]).encode())
+    identity = hashlib.sha256(repr([(sample.id, sample.stamp, sample.border) for sample in images.samples]).encode())
     file = folder / encoder.fingerprint / f"test-{images.name}-{identity.hexdigest()[:12]}.npz"
     if file.is_file():
         with np.load(file, allow_pickle=False) as content:
@@ -128,7 +131,7 @@ def _of_tests(images: ImageSet, encoder: Encoder, folder: Path) -> dict[str, Vec
     ids: list[str] = []
     blocks: list[Vectors] = []
     with progress(len(images), images.name, "image") as bar:
-        for found, vectors, broken in embed(((item.id, item.image) for item in images.items), encoder):
+        for found, vectors, broken in embed(((sample.id, sample.image) for sample in images.samples), encoder):
             ids += found
             blocks.append(vectors)
             bar.update(len(found) + len(broken))
@@ -142,23 +145,23 @@ def _of_tests(images: ImageSet, encoder: Encoder, folder: Path) -> dict[str, Vec
     return dict(zip(ids, together, strict=True))
 
 
-def _mirrored(data: str, items: Sequence[Item], encoder: Encoder) -> list[Asked]:
-    images = ((item.id, partial(_in_a_mirror, item)) for item in items)
+def _mirrored(data: str, samples: Sequence[Sample], encoder: Encoder) -> list[Asked]:
+    images = ((sample.id, partial(_in_a_mirror, sample)) for sample in samples)
     vectors = [vector for _, block, _ in embed(images, encoder) for vector in block]
-    return [Asked(data, item, vector, mirrored=True) for item, vector in zip(items, vectors, strict=True)]
+    return [Asked(data, sample, vector, mirrored=True) for sample, vector in zip(samples, vectors, strict=True)]
 
 
-def _in_a_mirror(item: Item) -> Image.Image:
-    return ImageOps.mirror(item.image())
+def _in_a_mirror(sample: Sample) -> Image.Image:
+    return ImageOps.mirror(sample.image())
 
 
 def _closest(data: str, asked: Sequence[Asked], judged: Sequence[Candidate], mirrored: bool) -> Scores:
     """How alike the closest pre-training image is to each image of a data set, (n,); -1 where no pixels were
     compared."""
-    best = {one.item.id: -1.0 for one in asked if one.data == data and one.mirrored == mirrored}
+    best = {one.sample.id: -1.0 for one in asked if one.data == data and one.mirrored == mirrored}
     for one in judged:
         if one.data == data and one.mirrored == mirrored and one.alike is not None:
-            best[one.item.id] = max(best[one.item.id], one.alike)
+            best[one.sample.id] = max(best[one.sample.id], one.alike)
     return np.array(list(best.values()))
 
 
@@ -173,7 +176,7 @@ def _candidates(
             if row >= 0 and cosine >= least[one.data]:
                 number = int(np.searchsorted(ends, row, "right"))
                 first = int(ends[number]) - shards[number].count
-                found.append(Candidate(one.data, one.item, number, int(row) - first, float(cosine), one.mirrored))
+                found.append(Candidate(one.data, one.sample, number, int(row) - first, float(cosine), one.mirrored))
     return found
 
 
@@ -186,11 +189,11 @@ def _compared(candidates: Sequence[Candidate], shards: Sequence[Embedded]) -> li
     known: dict[tuple[str, str, bool], Small] = {}
 
     def small(one: Candidate) -> Small:
-        key = one.data, one.item.id, one.mirrored
+        key = one.data, one.sample.id, one.mirrored
         if key not in known:
             if len(known) >= _KEPT:
                 known.clear()
-            known[key] = Small(_in_a_mirror(one.item) if one.mirrored else one.item.image())
+            known[key] = Small(_in_a_mirror(one.sample) if one.mirrored else one.sample.image())
         return known[key]
 
     with progress(len(candidates), "pairs", "pair") as bar:
@@ -209,17 +212,17 @@ def _compared(candidates: Sequence[Candidate], shards: Sequence[Embedded]) -> li
 
 
 def _overlap(
-    images: ImageSet, vectors: Mapping[str, Vectors], limits: Calibration, judged: Sequence[Candidate]
+    images: Dataset, vectors: Mapping[str, Vectors], limits: Calibration, judged: Sequence[Candidate]
 ) -> Overlap:
     """The closest copy of each image that has one."""
     closest: dict[str, Candidate] = {}
     for one in judged:
         if one.data == images.name and one.is_copy(limits):
-            known = closest.get(one.item.id)
-            closest[one.item.id] = one if known is None or one.closeness > known.closeness else known
-    ordered = sorted(closest.values(), key=lambda one: (one.closeness, one.item.id))
-    pairs = tuple(Pair(one.item.id, one.key, one.cosine, one.alike) for one in ordered)
-    unreadable = tuple(item.id for item in images.items if item.id not in vectors)
+            known = closest.get(one.sample.id)
+            closest[one.sample.id] = one if known is None or one.closeness > known.closeness else known
+    ordered = sorted(closest.values(), key=lambda one: (one.closeness, one.sample.id))
+    pairs = tuple(Pair(one.sample.id, one.key, one.cosine, one.alike) for one in ordered)
+    unreadable = tuple(sample.id for sample in images.samples if sample.id not in vectors)
     return Overlap(len(vectors), limits, pairs, unreadable)
 
 
@@ -232,7 +235,7 @@ def _pictures(
     for name in limits:
         closest: dict[str, Candidate] = {}
         for one in sorted((one for one in judged if one.data == name), key=lambda one: one.closeness):
-            closest[one.item.id] = one
+            closest[one.sample.id] = one
         ordered = sorted(closest.values(), key=lambda one: one.closeness)
         apart = [one for one in ordered if not one.is_copy(limits[name])][-(shown // 2) :]
         copies = [one for one in ordered if one.is_copy(limits[name])]
@@ -249,11 +252,11 @@ def _pictures(
         gallery.Shown(
             one.data,
             one.is_copy(limits[one.data]),
-            one.item.id,
+            one.sample.id,
             one.key,
             one.cosine,
             one.alike,
-            gallery.picture(one.item.image()),
+            gallery.picture(one.sample.image()),
             theirs.get((one.shard, one.key)),
         )
         for one in chosen

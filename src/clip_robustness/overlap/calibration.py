@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_robustness.datasets.dataset import ImageSet, Item, image_rng, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
 from clip_robustness.errors import InputError
 from clip_robustness.models.features import Encoder, Vectors
 from clip_robustness.overlap.alike import Small, alike, copies
@@ -49,42 +49,46 @@ class Copied:
         return float(np.quantile(self.cosine, MISSED))
 
 
-def to_copy(images: ImageSet, vectors: Mapping[str, Vectors]) -> list[Item]:
+def to_copy(images: Dataset, vectors: Mapping[str, Vectors]) -> list[Sample]:
     """Images that can be decoded, class by class, of a video set anchors. Raises `InputError` for less than eight."""
     anchors = {anchor.id for anchor in images.anchors}
-    found = [i for i in sample(images, COPIED, 0).items if i.id in vectors and (i.id in anchors or not anchors)]
+    found = [i for i in subsample(images, COPIED, 0).samples if i.id in vectors and (i.id in anchors or not anchors)]
     if len(found) < 8:
         raise InputError(f"data set '{images.name}': {len(found)} images are too few to calibrate a limit on")
     return _halved(found)
 
 
-def to_mirror(images: ImageSet, vectors: Mapping[str, Vectors]) -> list[Item]:
+def to_mirror(images: Dataset, vectors: Mapping[str, Vectors]) -> list[Sample]:
     """Images that can be decoded, from all over the data set."""
-    found = [item for item in images.items if item.id in vectors]
+    found = [sample for sample in images.samples if sample.id in vectors]
     return _halved(found[:: -(-len(found) // MIRRORED)])
 
 
-def others(images: ImageSet, vectors: Mapping[str, Vectors]) -> Vectors:
+def others(images: Dataset, vectors: Mapping[str, Vectors]) -> Vectors:
     """Embeddings of images that are no copies of each other, (n, width): of a video set its anchors."""
     anchors = {anchor.id for anchor in images.anchors}
-    found = [i for i in images.items if i.id in vectors and (i.id in anchors or not anchors)]
-    return np.stack([vectors[item.id] for item in _halved(found[:: -(-len(found) // OTHERS)])])
+    found = [i for i in images.samples if i.id in vectors and (i.id in anchors or not anchors)]
+    return np.stack([vectors[sample.id] for sample in _halved(found[:: -(-len(found) // OTHERS)])])
 
 
-def _halved(items: Sequence[Item]) -> list[Item]:
+def _halved(samples: Sequence[Sample]) -> list[Sample]:
     """In an order in which both halves have images of all classes."""
-    return [*items[::2], *items[1::2]]
+    return [*samples[::2], *samples[1::2]]
 
 
-def copied(items: Sequence[Item], vectors: Mapping[str, Vectors], encoder: Encoder) -> Copied:
+def copied(samples: Sequence[Sample], vectors: Mapping[str, Vectors], encoder: Encoder) -> Copied:
     """Copies of each kind of each image, compared with it. `vectors` are the images' embeddings by id, (width,)."""
-    made = [(item, copy) for item in items for copy in copies(item.image(), image_rng(0, "near-duplicate", item.id))]
-    originals = {item.id: Small(item.image()) for item in items}
-    embedded = [part for _, part, _ in embed(((item.id, copy.copy) for item, copy in made), encoder)]
+    made = [
+        (sample, copy)
+        for sample in samples
+        for copy in copies(sample.image(), image_rng(0, "near-duplicate", sample.id))
+    ]
+    originals = {sample.id: Small(sample.image()) for sample in samples}
+    embedded = [part for _, part, _ in embed(((sample.id, copy.copy) for sample, copy in made), encoder)]
     pairs = zip(made, np.concatenate(embedded), strict=True)
     return Copied(
-        np.array([vectors[item.id] @ vector for (item, _), vector in pairs], float),
-        np.array([alike(originals[item.id], Small(copy)) for item, copy in made], float),
+        np.array([vectors[sample.id] @ vector for (sample, _), vector in pairs], float),
+        np.array([alike(originals[sample.id], Small(copy)) for sample, copy in made], float),
     )
 
 

@@ -11,7 +11,7 @@ from clip_robustness import suites
 from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import sample
+from clip_robustness.datasets.dataset import subsample
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import argument
 from clip_robustness.metrics.intervals import accuracy
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> Found:
         images = load.load(name, places.folder(place), classes)
         for warning in images.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        sets.append(sample(images, options.samples, 0))
+        sets.append(subsample(images, options.samples, 0))
     source = find_all(options.pretraining)
     encoder = load_encoder(parse(options.encoder), classes, device)
     return analyse(

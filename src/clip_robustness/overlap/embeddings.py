@@ -116,8 +116,8 @@ def embed(
 ) -> Iterator[tuple[list[str], Vectors, list[str]]]:
     """Batch by batch: keys, their embeddings, and the keys of images that can't be decoded."""
 
-    def prepared(item: tuple[str, Callable[[], Image.Image]]) -> tuple[str, Image.Image | None]:
-        key, image = item
+    def prepared(sample: tuple[str, Callable[[], Image.Image]]) -> tuple[str, Image.Image | None]:
+        key, image = sample
         try:
             return key, encoder.geometry(image())
         except OSError:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clip_robustness.datasets import places
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import ImageSet, Item, read_folder, read_image, sample
+from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, read_image, subsample
 from clip_robustness.files import argument, expanded, whole
 from clip_robustness.metrics.intervals import Correct, Estimate, accuracy, paired_difference
 from clip_robustness.models import InputError, parse
@@ -51,7 +51,7 @@ def _search(options: argparse.Namespace) -> None:
     settings = {
         "model": fingerprint_of(clip.net, clip.architecture, clip.preprocessing),
         "classes": hashlib.sha256(repr(classes.names).encode()).hexdigest()[:16],
-        "images": hashlib.sha256(repr([item.id for item in seen.items]).encode()).hexdigest()[:16],
+        "images": hashlib.sha256(repr([sample.id for sample in seen.samples]).encode()).hexdigest()[:16],
         "seed": options.seed,
         **asdict(budget),
     }
@@ -102,39 +102,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _split(options: argparse.Namespace, classes: ClassList) -> tuple[ImageSet, ImageSet]:
+def _split(options: argparse.Namespace, classes: ClassList) -> tuple[Dataset, Dataset]:
     """Images to search on, and others to judge by; both class by class."""
     name = options.data
     folder = expanded(places.folder(name))
     images = read_folder(name, folder, classes)
     for warning in images.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    seen = sample(images, options.images, options.seed)
-    chosen = sample(images, options.images + options.held_out, options.seed)  # which has those of `seen` among its own
-    unseen = ImageSet(name, tuple(item for item in chosen.items if item not in set(seen.items)))
+    seen = subsample(images, options.images, options.seed)
+    chosen = subsample(
+        images, options.images + options.held_out, options.seed
+    )  # which has those of `seen` among its own
+    unseen = Dataset(name, tuple(sample for sample in chosen.samples if sample not in set(seen.samples)))
     if not len(unseen):
         raise InputError(f"--images {options.images} leaves none of the {len(images)} images of {name} to judge by")
     return seen, unseen
 
 
-def _task(clip: Clip, classes: ClassList, images: ImageSet) -> Task:
+def _task(clip: Clip, classes: ClassList, images: Dataset) -> Task:
     device = next(clip.net.parameters()).device
     blocks = []
     with torch.inference_mode(), progress(len(images), "image embeddings", "image") as bar:
         for start in range(0, len(images), _IMAGES_AT_ONCE):
-            items = images.items[start : start + _IMAGES_AT_ONCE]
-            batch = torch.stack([clip.preprocessing.normalised(_read(item)) for item in items])
+            samples = images.samples[start : start + _IMAGES_AT_ONCE]
+            batch = torch.stack([clip.preprocessing.normalised(_read(sample)) for sample in samples])
             blocks.append(clip.net.encode_image(batch.to(device), normalize=True))
-            bar.update(len(items))
-    labels = torch.tensor([item.label for item in images.items], device=device)
+            bar.update(len(samples))
+    labels = torch.tensor([sample.label for sample in images.samples], device=device)
     return Task(clip.net, clip.tokenizer, classes.names, torch.cat(blocks).clone(), labels)
 
 
-def _read(item: Item) -> Any:
+def _read(sample: Sample) -> Any:
     try:
-        return read_image(item.path)
+        return read_image(sample.path)
     except OSError as error:
-        raise InputError(f"{item.path} can't be decoded ({error}); mend or remove it") from error
+        raise InputError(f"{sample.path} can't be decoded ({error}); mend or remove it") from error
 
 
 def _correct(task: Task, prompts: Prompts) -> Correct:

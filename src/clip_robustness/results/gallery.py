@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from clip_robustness.files import whole
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 
 BUDGET = 1_600_000
 """Bytes of all pictures in a report."""
@@ -50,10 +50,10 @@ def keep(folder: Path, key: str, examples: Iterable[Example]) -> None:
         partial.write_text(json.dumps([asdict(example) for example in examples]), encoding="utf-8")
 
 
-def collect(folder: Path, cells: Iterable[Cell], budget: int = BUDGET) -> dict[str, list[Example]]:
+def collect(folder: Path, cells: Iterable[Result], budget: int = BUDGET) -> dict[str, list[Example]]:
     """What the store has for the cells: the first example of each cell, then the second of each, until the budget is
     spent; those that fail the gate before the others."""
-    ordered = sorted((cell for cell in cells if cell.gallery), key=lambda cell: cell.holds)
+    ordered = sorted((cell for cell in cells if cell.gallery), key=lambda cell: cell.passed)
     return within(budget, {cell.gallery: _read(folder / f"{cell.gallery}.json") for cell in ordered})
 
 

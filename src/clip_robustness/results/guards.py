@@ -15,7 +15,7 @@ from math import sqrt
 from clip_robustness.conditions.condition import BY_SCORE, SEARCH, parse_eps
 from clip_robustness.metrics.binomial import at_most
 from clip_robustness.metrics.intervals import Correct
-from clip_robustness.results.results import Cell, Guard
+from clip_robustness.results.results import Guard, Result
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ _FLAGS = {
     "randomised": _Flag(0, "two forward passes agree", "the model is randomised, the attack does not average over it"),
     "probabilities": _Flag(0, "logits are no probabilities", "the model has probabilities for logits: losses saturate"),
     "optimises": _Flag(0, "inference takes no gradient", "the model computes gradients at inference"),
-    "flat_gradients": _Flag(
+    "zero_gradients": _Flag(
         0.01, "gradients of {cell} are neither zero nor infinite", "gradients are zero or infinite: a sign of masking"
     ),
     "fooled_by_square_alone": _Flag(
@@ -43,9 +43,9 @@ _BY_CHANCE = 0.02275
 """Beyond two standard errors."""
 
 
-def of_cells(cells: Iterable[Cell]) -> list[Guard]:
+def of_cells(cells: Iterable[Result]) -> list[Guard]:
     """All guards that the attacks of a run allow."""
-    by_model: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    by_model: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for cell in cells:
         if cell.family == "adversarial" and cell.accuracy is not None:
             by_model[cell.model, cell.role].append(cell)
@@ -56,9 +56,9 @@ def of_cells(cells: Iterable[Cell]) -> list[Guard]:
     ]
 
 
-def _monotone(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+def _monotone(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
     """More room, fewer right."""
-    curves: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    curves: dict[tuple[object, ...], list[Result]] = defaultdict(list)
     for cell in cells:
         if _fixed(cell):
             curves[cell.condition, *_other_params(cell)].append(cell)
@@ -72,7 +72,7 @@ def _monotone(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
             )
 
 
-def _stronger(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+def _stronger(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
     """More steps are not weaker than one, an ensemble not than its parts, who knows the model not than who does not."""
     blind = sorted({c.condition for c in cells if c.condition.startswith("transfer-") or c.condition in BY_SCORE})
     claims = [(better, "fgsm", f"{better} is at least as strong as fgsm") for better in ("bim", "mim")]
@@ -87,7 +87,7 @@ def _stronger(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
             yield claim, _at_most(strong, weak), detail
 
 
-def _flagged(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
+def _flagged(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
     """What is said of a model, whatever the cell, is said once."""
     told = set()
     for cell in cells:
@@ -103,14 +103,14 @@ def _flagged(cells: list[Cell]) -> Iterator[tuple[str, bool, str]]:
                 )
 
 
-def doubts(cell: Cell) -> list[str]:
+def doubts(cell: Result) -> list[str]:
     """Why what an attack has left standing may not be robust."""
     return [flag.doubt for figure, flag in _FLAGS.items() if cell.metrics.get(figure, 0) > flag.allowed]
 
 
-def _pairs(cells: list[Cell], first: str, second: str) -> Iterator[tuple[Cell, Cell]]:
+def _pairs(cells: list[Result], first: str, second: str) -> Iterator[tuple[Result, Result]]:
     """Cells of the two attacks with the same parameters, but for the number of queries, which only one of them has."""
-    same: dict[object, list[Cell]] = defaultdict(list)
+    same: dict[object, list[Result]] = defaultdict(list)
     for cell in filter(_fixed, cells):
         if cell.condition == second:
             same[_ball(cell)].append(cell)
@@ -119,19 +119,19 @@ def _pairs(cells: list[Cell], first: str, second: str) -> Iterator[tuple[Cell, C
             yield from ((cell, other) for other in same[_ball(cell)])
 
 
-def _ball(cell: Cell) -> tuple[object, ...]:
+def _ball(cell: Result) -> tuple[object, ...]:
     return tuple(sorted((key, value) for key, value in cell.params.items() if key != "pairs"))
 
 
-def _fixed(cell: Cell) -> bool:
+def _fixed(cell: Result) -> bool:
     return cell.params.get("eps", SEARCH) != SEARCH and cell.condition != "deepfool"
 
 
-def _other_params(cell: Cell) -> tuple[object, ...]:
+def _other_params(cell: Result) -> tuple[object, ...]:
     return tuple(value for key, value in cell.params.items() if key != "eps")
 
 
-def _at_most(first: Cell, second: Cell) -> bool:
+def _at_most(first: Result, second: Result) -> bool:
     """Whether the first accuracy is no higher than the second, but for chance."""
     assert first.accuracy is not None
     assert second.accuracy is not None
@@ -144,7 +144,7 @@ def _at_most(first: Cell, second: Cell) -> bool:
     return first.accuracy <= second.accuracy + 2 * error
 
 
-def _on_the_same_images(first: Cell, second: Cell) -> tuple[Correct, Correct] | None:
+def _on_the_same_images(first: Result, second: Result) -> tuple[Correct, Correct] | None:
     if first.per_image is None or second.per_image is None or first.per_image.images != second.per_image.images:
         return None
     one, other = first.per_image.correct(first.n), second.per_image.correct(second.n)

@@ -7,23 +7,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from clip_robustness.results.results import Cell, Results
+from clip_robustness.results.results import Result, Results
 
 VERDICTS = ("fail", "error", "improved", "known weakness", "inconclusive", "not run", "not gated", "pass")
 """The worst first."""
 
 
-def candidates(cells: Sequence[Cell]) -> list[Cell]:
+def candidates(cells: Sequence[Result]) -> list[Result]:
     return [cell for cell in cells if cell.role == "candidate"]
 
 
-def counts(cells: Iterable[Cell]) -> dict[str, int]:
+def counts(cells: Iterable[Result]) -> dict[str, int]:
     """Verdict -> how many cells, the worst first; a verdict of a later version last."""
     found = Counter(cell.verdict for cell in cells)
     return {verdict: found[verdict] for verdict in (*VERDICTS, *sorted(set(found) - set(VERDICTS))) if found[verdict]}
 
 
-def failing(cells: Iterable[Cell]) -> list[Cell]:
+def failing(cells: Iterable[Result]) -> list[Result]:
     """What the gate fails in, the worst verdict first; also where the suite's gate only reports."""
     found = [cell for cell in cells if cell.fails or cell.verdict in ("fail", "error", "improved")]
     return sorted(found, key=lambda cell: VERDICTS.index(cell.verdict))

@@ -35,7 +35,7 @@ class NoRunError(InputError):
 
 
 @dataclass(frozen=True)
-class Right:
+class CorrectImages:
     """Which images a candidate got right under a condition: ids and, in their order, bool (n,), and the sizes of the
     files in bytes. `made_with` names what the pixels depend on beside them: a surrogate, textures; `code` has the
     versions of what computed them, `condition`'s, and that of what built the model by its kind."""
@@ -55,7 +55,7 @@ class Run:
     recorded: str
     file: Path
     results: Results
-    right: Mapping[tuple[str, str], Right]
+    right: Mapping[tuple[str, str], CorrectImages]
     held: bool
     """Whether every limit was shown to be kept, of all that was to be run."""
     passed_over: tuple[str, ...] = ()
@@ -66,19 +66,19 @@ class Run:
         return f"compared with run '{self.name}', recorded {self.recorded}{newer}"
 
 
-def packed(right: Right) -> dict[str, Any]:
+def packed(right: CorrectImages) -> dict[str, Any]:
     """As plain data, an eighth of a byte an image beside the ids."""
     bits = base64.b64encode(np.packbits(right.correct).tobytes()).decode()
     return asdict(right) | {"correct": bits}
 
 
-def unpacked(raw: Mapping[str, Any]) -> Right:
+def unpacked(raw: Mapping[str, Any]) -> CorrectImages:
     packed_bits = np.frombuffer(base64.b64decode(raw["correct"]), np.uint8)
     if len(packed_bits) != (len(raw["ids"]) + 7) // 8:
         raise ValueError(f"{raw['condition']}: what is right is not told for {len(raw['ids'])} images")
     bits = np.unpackbits(packed_bits, count=len(raw["ids"]))
     images = {name: tuple(raw[name]) for name in ("ids", "sizes")}
-    return Right(**dict(raw) | images | {"correct": bits.astype(bool)})
+    return CorrectImages(**dict(raw) | images | {"correct": bits.astype(bool)})
 
 
 def append(folder: Path, name: str, results: Results, cells: Sequence[Mapping[str, Any]]) -> Path:

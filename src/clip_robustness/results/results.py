@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from clip_robustness.metrics.intervals import Correct
 
-SCHEMA = 3
+SCHEMA = 4
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
 
 
@@ -41,17 +41,17 @@ class Baseline:
 class Check:
     """A limit of a rule, and what the images say of it.
 
-    `p_worse` is the probability of evidence as strong against the limit if the figure were just at `bound`, `p_holds`
-    of evidence as strong for it; `more_images` would decide an inconclusive one, None where no number is likely to.
-    `weak`: a known weakness, which is expected to fail.
+    `p_violation` is the probability of evidence as strong against the limit if the figure were just at `bound`,
+    `p_compliance` of evidence as strong for it; `more_images` would decide an inconclusive one, None where no number is
+    likely to. `weak`: a known weakness, which is expected to fail.
     """
 
     limit: str
     bound: float
     value: float
     ci95: tuple[float, float]
-    p_worse: float
-    p_holds: float
+    p_violation: float
+    p_compliance: float
     status: str
     reason: str
     more_images: int | None = None
@@ -86,10 +86,10 @@ class Confusion:
 
 @dataclass(frozen=True)
 class PerImage:
-    """Which images of a cell are right: `images` stands for their ids in their order, `right` is a bit each, base64."""
+    """Which images of a cell are correct: `images` stands for their ids in their order, `bits` is one each, base64."""
 
     images: str
-    right: str
+    bits: str
 
     @staticmethod
     def of(ids: Sequence[str], correct: Correct) -> PerImage:
@@ -99,14 +99,14 @@ class PerImage:
     def correct(self, n: int) -> Correct | None:
         """bool (n,); None where it does not tell of so many images."""
         try:
-            bits = np.frombuffer(base64.b64decode(self.right, validate=True), np.uint8)
+            bits = np.frombuffer(base64.b64decode(self.bits, validate=True), np.uint8)
         except ValueError:
             return None
         return np.unpackbits(bits, count=n).astype(bool) if len(bits) == (n + 7) // 8 else None
 
 
 @dataclass(frozen=True)
-class Cell:
+class Result:
     """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
 
     `verdict` is pass, fail, inconclusive, known weakness, improved, not gated, not run or error for a candidate, and
@@ -125,7 +125,7 @@ class Cell:
     correct: int = 0
     accuracy: float | None = None
     ci95: tuple[float, float] | None = None
-    spared: int = 0
+    n_skipped: int = 0
     """Images that were not looked at, because the verdict was settled without them."""
     supervised: Baseline | None = None
     difference: Figure | None = None
@@ -149,7 +149,7 @@ class Cell:
     seconds: float = 0.0
 
     @property
-    def holds(self) -> bool:
+    def passed(self) -> bool:
         """What a test asserts. Improved holds, too, which makes the strict xfail of a known weakness fail, so that
         somebody takes notice."""
         return self.allowed or self.verdict in ("pass", "not gated", "improved")
@@ -197,12 +197,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Guard:
-    """A check of a model's figures against each other, and whether it holds; `detail` has the figures."""
+    """A check of a model's figures against each other, and whether it `passed`; `detail` has the figures."""
 
     model: str
     role: str
     name: str
-    holds: bool
+    passed: bool
     detail: str
 
 
@@ -231,7 +231,7 @@ class Results:
     suite: str
     environment: dict[str, Any]
     models: list[dict[str, Any]]
-    cells: list[Cell]
+    cells: list[Result]
     summaries: list[Summary] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
     shard: Shard | None = None
@@ -262,7 +262,7 @@ class Results:
             return _json(encodable({"schema": SCHEMA, **_RESULTS.dump_python(self)}))
 
 
-_CELL, _RESULTS = TypeAdapter(Cell), TypeAdapter(Results)
+_RESULT, _RESULTS = TypeAdapter(Result), TypeAdapter(Results)
 
 
 def _json(raw: dict[str, Any]) -> str:
@@ -278,15 +278,15 @@ def encodable(value: Any) -> Any:
     return [encodable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def as_row(cell: Cell) -> dict[str, Any]:
+def as_row(cell: Result) -> dict[str, Any]:
     """As plain data, for the process that writes the reports."""
-    row: dict[str, Any] = _CELL.dump_python(cell, mode="json")
+    row: dict[str, Any] = _RESULT.dump_python(cell, mode="json")
     return row
 
 
-def cell_from(row: dict[str, Any]) -> Cell:
+def result_from(row: dict[str, Any]) -> Result:
     """The inverse of `as_row`."""
-    return _CELL.validate_python(row)
+    return _RESULT.validate_python(row)
 
 
 def from_json(raw: dict[str, Any]) -> Results:
@@ -313,7 +313,7 @@ def read(file: Path) -> Results:
         raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
 
 
-def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
+def properties(cell: Result) -> list[tuple[str, str | int | float]]:
     """A cell's figures, flat, for JUnit."""
     found: dict[str, Any] = {"model": cell.model, "n": cell.n, "accuracy": cell.accuracy, "verdict": cell.verdict}
     if cell.ci95:
@@ -324,8 +324,8 @@ def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
         found |= {"difference_ci_low": cell.difference.ci95[0], "difference_ci_high": cell.difference.ci95[1]}
     if eps := cell.params.get("eps"):
         found |= {"eps": eps}
-    if cell.spared:
-        found |= {"spared": cell.spared}
+    if cell.n_skipped:
+        found |= {"n_skipped": cell.n_skipped}
     if cell.regression and cell.regression.difference:
         found |= {"regression": cell.regression.difference.value}
         found |= {"regression_fixed": len(cell.regression.fixed), "regression_broken": len(cell.regression.broken)}
@@ -333,11 +333,11 @@ def properties(cell: Cell) -> list[tuple[str, str | int | float]]:
     return [(key, value) for key, value in found.items() if value is not None]
 
 
-def in_order(cells: Iterable[Cell]) -> list[Cell]:
+def in_order(cells: Iterable[Result]) -> list[Result]:
     """Each (model, condition) once, candidates first within a condition: the order depends on the cells alone."""
     unique = {(c.family, c.condition, tuple(c.params.items()), c.role, c.model): c for c in cells}
 
-    def key(cell: Cell) -> tuple[Any, ...]:
+    def key(cell: Result) -> tuple[Any, ...]:
         numbers = tuple(_sortable(v) for v in cell.params.values())
         family = FAMILIES.index(cell.family) if cell.family in FAMILIES else len(FAMILIES)
         return (family, cell.family, cell.condition, numbers, cell.role, cell.model)

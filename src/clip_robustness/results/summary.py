@@ -12,7 +12,7 @@ from clip_robustness.errors import InputError
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1, relative_mce, severity_curve
 from clip_robustness.metrics.flips import mean_over_perturbations, relative_to_alexnet
-from clip_robustness.results.results import Cell, Summary
+from clip_robustness.results.results import Result, Summary
 
 _ENDS = ("", "_ci95_low", "_ci95_high")
 _NO_ALEXNET = (
@@ -21,19 +21,19 @@ _NO_ALEXNET = (
 )
 
 
-def of_cells(cells: Iterable[Cell], *, on_imagenet: bool) -> list[Summary]:
+def of_cells(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary]:
     """All that a run's cells are enough for."""
     return [of for figures in (of_imagenet_c, of_imagenet_p) for of in figures(list(cells), on_imagenet=on_imagenet)]
 
 
-def of_imagenet_c(cells: Iterable[Cell], *, on_imagenet: bool) -> list[Summary]:
+def of_imagenet_c(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary]:
     """Mean top-1, and over ImageNet's classes mCE and relative mCE, of each model that ran all 15 corruptions at all
     severities, made on the fly or from disk.
 
     The intervals come from the ends of the cells' own: wide, but right however the cells, which share their images,
     depend on each other.
     """
-    by_model: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    by_model: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for cell in cells:
         if cell.accuracy is not None:
             by_model[cell.model, cell.role].append(cell)
@@ -48,7 +48,7 @@ def of_imagenet_c(cells: Iterable[Cell], *, on_imagenet: bool) -> list[Summary]:
     return found
 
 
-def of_imagenet_p(cells: Iterable[Cell], *, on_imagenet: bool) -> list[Summary]:
+def of_imagenet_p(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary]:
     """mFP and mean T5D of each model that ran all ten perturbations, and over ImageNet's classes mFR and mT5D, where
     AlexNet ran, too. The intervals come from the ends of the cells' own."""
     by_model: dict[tuple[str, str, str, object], dict[str, dict[str, float]]] = defaultdict(dict)
@@ -86,7 +86,7 @@ def _alexnet(model: str) -> bool:
     return re.fullmatch(r"\w+:alexnet([/@?].*)?", model) is not None
 
 
-def _figures(condition: str, cells: list[Cell], on_imagenet: bool) -> list[tuple[str, tuple[float, float, float]]]:
+def _figures(condition: str, cells: list[Result], on_imagenet: bool) -> list[tuple[str, tuple[float, float, float]]]:
     """Name; value, low, high."""
     value, least, most = (_errors(condition, cells, end) for end in range(3))
     figures = {"mean top-1": [mean_top1(errors) for errors in (value, most, least)]}
@@ -101,7 +101,7 @@ def _figures(condition: str, cells: list[Cell], on_imagenet: bool) -> list[tuple
     return [(name, (float(v), float(low), float(high))) for name, (v, low, high) in figures.items()]
 
 
-def _errors(condition: str, cells: list[Cell], end: int) -> dict[str, Errors]:
+def _errors(condition: str, cells: list[Result], end: int) -> dict[str, Errors]:
     """Corruption -> errors by severity: the values (`end` 0), the low (1) or the high (2) ends of their intervals."""
     found: dict[str, list[float]] = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: cell.params.get("severity", 0)):
@@ -110,7 +110,7 @@ def _errors(condition: str, cells: list[Cell], end: int) -> dict[str, Errors]:
     return {name: np.array(errors) for name, errors in found.items()}
 
 
-def _error(cell: Cell) -> tuple[float, float, float]:
+def _error(cell: Result) -> tuple[float, float, float]:
     assert cell.accuracy is not None
     assert cell.ci95 is not None
     return 1 - cell.accuracy, 1 - cell.ci95[1], 1 - cell.ci95[0]

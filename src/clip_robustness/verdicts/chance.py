@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_robustness.conditions.condition import CLEAN, Condition, reference
-from clip_robustness.datasets.dataset import ImageSet, sample
+from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.evaluation.doubt import Doubt
-from clip_robustness.evaluation.session import Bench, MissingDataError
-from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.evaluation.session import MissingDataError, Session
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.chance import Answers, another_order, far_better, guessed, likeliest, standing
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.trend import far_below, published
 from clip_robustness.models.classifier import predict
-from clip_robustness.models.projected import seen_through
+from clip_robustness.models.projected import restrict_logits
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 
 _TELLING = ("clean", "natural")
 """Families whose accuracies tell whether labels and models fit. Attacks and corruptions may leave a model at chance."""
@@ -40,11 +40,11 @@ class _Expected(NamedTuple):
     far_below: bool | None = None
 
 
-def checked(bench: Bench, cell: CellSpec, rows: Sequence[Cell]) -> list[Cell]:
+def checked(session: Session, cell: Cell, rows: Sequence[Result]) -> list[Result]:
     """The rows of a cell, whose verdict is an error where its own clean or natural accuracies, or those that it is
     compared with, are at chance, whatever the rules say. Images too few to tell are no pass."""
     own = cell.condition.compared
-    doubts = {(spec, c): _doubt(bench, cell, spec, c) for spec, c in _stands_on(bench, cell)}
+    doubts = {(spec, c): _doubt(session, cell, spec, c) for spec, c in _stands_on(session, cell)}
     said = {spec.text: doubt.warning for (spec, c), doubt in doubts.items() if c == own and doubt.warning}
     first, *others = (
         replace(row, warnings=(*row.warnings, said[row.model])) if row.model in said else row for row in rows
@@ -55,7 +55,7 @@ def checked(bench: Bench, cell: CellSpec, rows: Sequence[Cell]) -> list[Cell]:
     elif few := [doubt.few for doubt in doubts.values() if doubt.few]:
         first = replace(first, warnings=(*first.warnings, *few))
         if first.verdict == "pass":
-            gate = bench.settings.suite.gate
+            gate = session.settings.suite.gate
             allowed = gate.report_only or gate.on_inconclusive == "warn"
             first = replace(first, verdict="inconclusive", reason="; ".join(few), allowed=allowed)
     return [first, *others]
@@ -71,40 +71,40 @@ def _errors(own: Condition, doubts: dict[tuple[ModelSpec, Condition], Doubt]) ->
             yield found if condition == own else f"compared with {condition.label}: {found}"
 
 
-def _stands_on(bench: Bench, cell: CellSpec) -> Iterator[tuple[ModelSpec, Condition]]:
+def _stands_on(session: Session, cell: Cell) -> Iterator[tuple[ModelSpec, Condition]]:
     """The accuracies that have to be above chance: those of all models under a clean or natural condition itself, and
     on the clean images that a cell is compared with, where the suite has them; there those of a surrogate, too."""
-    condition, settings = cell.condition.compared, bench.settings
+    condition, settings = cell.condition.compared, session.settings
     models = [cell.candidate, *(() if condition.zero_shot_only else settings.supervised)]
     start = reference(condition)
     if condition.family in _TELLING and condition != start:
         yield from ((spec, condition) for spec in models)
     with suppress(MissingDataError):
-        bench.images(start)
+        session.images(start)
         surrogate = [settings.surrogate] if condition.on_surrogate and settings.surrogate else []
         yield from ((spec, start) for spec in [*models, *surrogate])
 
 
-def _doubt(bench: Bench, cell: CellSpec, spec: ModelSpec, condition: Condition) -> Doubt:
+def _doubt(session: Session, cell: Cell, spec: ModelSpec, condition: Condition) -> Doubt:
     """Of clean images it stays known: many cells stand on them."""
     if condition.family == "clean":
-        if (spec, condition) not in bench.doubts:
-            bench.doubts[spec, condition] = _found(bench, spec, condition, bench.images(condition))
-        return bench.doubts[spec, condition]
-    known = bench.measured.get(cell)
-    return _found(bench, spec, condition, known.images if known else bench.images(condition))
+        if (spec, condition) not in session.doubts:
+            session.doubts[spec, condition] = _found(session, spec, condition, session.images(condition))
+        return session.doubts[spec, condition]
+    known = session.measured.get(cell)
+    return _found(session, spec, condition, known.images if known else session.images(condition))
 
 
-def _found(bench: Bench, spec: ModelSpec, condition: Condition, images: ImageSet) -> Doubt:
-    outcomes = bench.outcomes(spec, condition, images)
-    answers, names, keys = _answers(bench, spec, condition, images, outcomes)
+def _found(session: Session, spec: ModelSpec, condition: Condition, images: Dataset) -> Doubt:
+    outcomes = session.outcomes(spec, condition, images)
+    answers, names, keys = _answers(session, spec, condition, images, outcomes)
     found = standing(answers)
-    if found.status != "above" and len(images) < len(everything := bench.images(condition)):  # settled early
-        return _found(bench, spec, condition, everything)
+    if found.status != "above" and len(images) < len(everything := session.images(condition)):  # settled early
+        return _found(session, spec, condition, everything)
     where = f"{spec.text} on {condition.label}"
     if found.status == "few":
         return Doubt(few=f"{where}: {found.reason}")
-    expected, right = _expected(bench, spec, condition, outcomes), float(answers.correct.mean())
+    expected, right = _expected(session, spec, condition, outcomes), float(answers.correct.mean())
     cause = likeliest(answers, names, keys)
     if cause is None and expected.far_below is not False:  # a set that models are known to confuse has an order, too
         cause = _reordered(answers, max(_WRONG * right, expected.clean / 2))
@@ -113,7 +113,7 @@ def _found(bench: Bench, spec: ModelSpec, condition: Condition, images: ImageSet
         return Doubt(error=f"{where}: the labels are wrong, or the classes of the model: {found.reason}; {tail}")
     at_chance = found.status == "at"
     if at_chance and expected.far_below is not False:
-        tail = f"{_would_be(cause or _reversed(bench, spec, condition, images))}{expected.sentence}"
+        tail = f"{_would_be(cause or _reversed(session, spec, condition, images))}{expected.sentence}"
         return Doubt(error=f"{where} is at chance: {found.reason}; {tail}")
     if at_chance:
         return Doubt(warning=f"{where} is at chance, as it may be: {found.reason}{expected.sentence}")
@@ -123,25 +123,25 @@ def _found(bench: Bench, spec: ModelSpec, condition: Condition, images: ImageSet
 
 
 def _answers(
-    bench: Bench, spec: ModelSpec, condition: Condition, images: ImageSet, outcomes: Outcomes
+    session: Session, spec: ModelSpec, condition: Condition, images: Dataset, outcomes: Outcomes
 ) -> tuple[Answers, Sequence[str], Sequence[str]]:
     """With the names and the keys of the classes. Of videos the anchors alone count, as under pm-0."""
-    labels = {item.id: (item.label, *item.also) for item in images.items}
+    labels = {sample.id: (sample.label, *sample.also) for sample in images.samples}
     most = max(map(len, labels.values()))
     accepted = np.array([[*labels[id], *[-1] * (most - len(labels[id]))] for id in outcomes.ids], np.int64)
-    keys = images.space.keys if images.space else bench.asked(spec, condition).classes.keys
+    keys = images.space.keys if images.space else session.asked(spec, condition).classes.keys
     sizes = [len(members) for members in images.space.members] if images.space else [1] * len(keys)
-    return Answers(outcomes.predictions, accepted, guessed(accepted, sizes)), bench.names(condition), keys
+    return Answers(outcomes.predictions, accepted, guessed(accepted, sizes)), session.names(condition), keys
 
 
-def _expected(bench: Bench, spec: ModelSpec, condition: Condition, shifted: Outcomes) -> _Expected:
+def _expected(session: Session, spec: ModelSpec, condition: Condition, shifted: Outcomes) -> _Expected:
     if condition.family == "clean":
         return _Expected()
-    suite = bench.settings.suite
+    suite = session.settings.suite
     trend = published(condition.name) if suite.classes == "imagenet" else None
     if suite.source(suite.data_of(CLEAN)) is None:
         return _Expected(sentence=f"; {CLEAN.data} under [data] would tell what to expect" if trend else "")
-    correct = bench.on_reference(spec, condition).correct
+    correct = session.on_reference(spec, condition).correct
     clean = float(correct.mean())
     if trend is None:
         return _Expected(clean)
@@ -149,13 +149,13 @@ def _expected(bench: Bench, spec: ModelSpec, condition: Condition, shifted: Outc
     return _Expected(clean, predicted, far_below(trend, shifted.correct, correct))
 
 
-def _reversed(bench: Bench, spec: ModelSpec, condition: Condition, images: ImageSet) -> tuple[str, float] | None:
+def _reversed(session: Session, spec: ModelSpec, condition: Condition, images: Dataset) -> tuple[str, float] | None:
     """With blue for red, for a few images."""
-    few = sample(replace(images, anchors=()), _LOOKED_AT, bench.settings.seed)
-    model = bench.asked(spec, condition)
-    classifier, right, instead = seen_through(model, images.space), [], []
-    for picture in bench.evaluate.pictures(model, condition, few):
-        accepted = (picture.item.label, *picture.item.also)
+    few = subsample(replace(images, anchors=()), _LOOKED_AT, session.settings.seed)
+    model = session.asked(spec, condition)
+    classifier, right, instead = restrict_logits(model, images.space), [], []
+    for picture in session.evaluate.pictures(model, condition, few):
+        accepted = (picture.sample.label, *picture.sample.also)
         right.append(picture.prediction in accepted)
         instead.append(predict(classifier, picture.changed.flip(0)[None])[0] in accepted)
     if not right or not far_better(np.array(instead), np.array(right)):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from clip_robustness.metrics.evidence import Tail, images_to_decide, rejected
 from clip_robustness.metrics.intervals import Estimate
-from clip_robustness.results.results import Cell, Check
+from clip_robustness.results.results import Check, Result
 from clip_robustness.suites import Gate
 from clip_robustness.suites.rules import Limit, Rule
 
@@ -104,9 +104,9 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Che
     if not e.at_least:
         inside, outside = "at most", "above"
     needed = None
-    if e.tail.worse <= alpha_fail:
-        status, reason = "fail", f"{numbers} is {outside} {bound} (p = {e.tail.worse:.1g})"
-    elif e.tail.holds <= alpha_pass:
+    if e.tail.p_violation <= alpha_fail:
+        status, reason = "fail", f"{numbers} is {outside} {bound} (p = {e.tail.p_violation:.1g})"
+    elif e.tail.p_compliance <= alpha_pass:
         status, reason = "pass", f"{numbers} is {inside} {bound}"
     else:
         kept = (e.estimate.value >= e.bound) == e.at_least
@@ -115,18 +115,18 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Che
         status, reason = "inconclusive", f"{numbers} may be on either side of {bound}; {more}"
     more_images = needed - e.n if needed else None
     interval = (e.estimate.low, e.estimate.high)
-    p_values = e.tail.worse, e.tail.holds
+    p_values = e.tail.p_violation, e.tail.p_compliance
     return Check(e.limit, e.bound, e.estimate.value, interval, *p_values, status, reason, more_images, weak)
 
 
-def corrected(cells: Iterable[Cell], alpha: float, limits: int = 0, *, report_only: bool = False) -> list[Cell]:
+def corrected(cells: Iterable[Result], alpha: float, limits: int = 0, *, report_only: bool = False) -> list[Result]:
     """The other steps of Holm's correction: where some limits fail, the remaining ones share what is left of alpha.
 
     `limits` is how many there are where the cells are a part of a run.
     """
     cells = list(cells)
     checks = [(i, check) for i, cell in enumerate(cells) for check in cell.checks]
-    failing = rejected([check.p_worse for _, check in checks], alpha / 2, limits)
+    failing = rejected([check.p_violation for _, check in checks], alpha / 2, limits)
     for (i, check), fails in zip(checks, failing, strict=True):
         open_still = cells[i].verdict in ("inconclusive", "improved") and check.status == "inconclusive"
         if fails and open_still and not check.weak and cells[i].family != "overlap":

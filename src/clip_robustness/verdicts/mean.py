@@ -9,24 +9,24 @@ import numpy as np
 
 from clip_robustness.conditions.condition import CORRUPTIONS_OF_MCE, SEVERITIES, Condition, averaged_by
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics import evidence
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1
 from clip_robustness.metrics.intervals import flat, mean
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.results.results import Cell
+from clip_robustness.results.results import Result
 from clip_robustness.verdicts.judge import Evidence, judge
 from clip_robustness.verdicts.rows import compared_with, judged
 
 
-def measure(bench: Bench, cell: CellSpec, test: str, limits: int) -> list[Cell]:
+def measure(session: Session, cell: Cell, test: str, limits: int) -> list[Result]:
     """The mean over all cells of ImageNet-C. Accuracies are of all predictions, with an interval over images."""
-    condition, settings = cell.condition, bench.settings
+    condition, settings = cell.condition, session.settings
     applying = settings.limits(condition)
     specs = (cell.candidate, *settings.supervised)
     # a list: a candidate that is a baseline, too, is computed once, and its first answer has the seconds
-    of = [_over_corruptions(bench, spec, condition) for spec in specs]
+    of = [_over_corruptions(session, spec, condition) for spec in specs]
     scores = mce(of[0][1])
     found = [
         Evidence(
@@ -38,7 +38,7 @@ def measure(bench: Bench, cell: CellSpec, test: str, limits: int) -> list[Cell]:
     verdict = judge(applying, found, settings.suite.gate, limits, settings.ungated(condition))
     rows = [_row(spec, condition, *over) for spec, over in zip(specs, of, strict=True)]
     rows[0] = judged(replace(rows[0], role="candidate"), verdict, settings.firm(condition), settings.suite.gate, test)
-    if reference := bench.reference_of(cell.candidate):
+    if reference := session.reference_of(cell.candidate):
         both = of[0], of[specs.index(reference)]
         first, second = (dict(zip(ids, mean_top1(errors), strict=True)) for ids, errors, _ in both)
         drop = mean(np.array([first[id] - second[id] for id in first if id in second]))
@@ -48,10 +48,10 @@ def measure(bench: Bench, cell: CellSpec, test: str, limits: int) -> list[Cell]:
 
 def _row(
     spec: ModelSpec, condition: Condition, ids: Sequence[str], errors: Mapping[str, Errors], seconds: float
-) -> Cell:
+) -> Result:
     top1, cells = mean_top1(errors), sum(map(len, errors.values()))
     estimate = mean(top1)
-    return Cell(
+    return Result(
         condition.family,
         condition.name,
         {},
@@ -69,12 +69,12 @@ def _row(
 
 
 def _over_corruptions(
-    bench: Bench, spec: ModelSpec, condition: Condition
+    session: Session, spec: ModelSpec, condition: Condition
 ) -> tuple[list[str], dict[str, Errors], float]:
     """Ids of the images that all cells have, the errors on them: corruption -> (5, n), and the seconds that cells took
     which were not stored."""
-    cells = averaged_by(condition, bench.settings.suite.conditions)
-    outcomes = {(c["corruption"], c["severity"]): bench.outcomes(spec, c) for c in cells}
+    cells = averaged_by(condition, session.settings.suite.conditions)
+    outcomes = {(c["corruption"], c["severity"]): session.outcomes(spec, c) for c in cells}
     wrong = {key: dict(zip(o.ids, ~o.correct, strict=True)) for key, o in outcomes.items()}
     ids = sorted(set.intersection(*(set(by_id) for by_id in wrong.values())))
     if len(ids) < 2:

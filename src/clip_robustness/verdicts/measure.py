@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec
-from clip_robustness.results.results import Cell
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell
+from clip_robustness.results.results import Result
 from clip_robustness.verdicts import chance, mean, overlap, single
 
 
-def measure(bench: Bench, cell: CellSpec, test: str, limits: int = 1) -> list[Cell]:
+def measure(session: Session, cell: Cell, test: str, limits: int = 1) -> list[Result]:
     """The candidate's row, judged, and then a row for each supervised baseline under the same condition. Its verdict is
     an error where what it stands on is at chance.
 
@@ -16,4 +16,4 @@ def measure(bench: Bench, cell: CellSpec, test: str, limits: int = 1) -> list[Ce
     cell without data, or once the time is up.
     """
     kind = mean if cell.condition.averaged else overlap if cell.condition.family == "overlap" else single
-    return chance.checked(bench, cell, kind.measure(bench, cell, test, limits))
+    return chance.checked(session, cell, kind.measure(session, cell, test, limits))

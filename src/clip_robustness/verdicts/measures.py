@@ -28,8 +28,8 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
         found["median_eps"] = median(255 * smallest, 0, 255 * NEVER)
     if (passes := outcomes.measures.get("passes")) is not None and len(passes) > 1:
         found["queries" if condition.by_score else "passes"] = _not_negative(mean(passes))
-    if (flat := outcomes.measures.get("flat")) is not None and not condition.by_score:
-        found["flat_gradients"] = accuracy(flat > 0)
+    if (stuck := outcomes.measures.get("zero_gradient")) is not None and not condition.by_score:
+        found["zero_gradients"] = accuracy(stuck > 0)
     if (alone := outcomes.measures.get("square_alone")) is not None:
         found["fooled_by_square_alone"] = accuracy(alone > 0)
     if (words := outcomes.measures.get("word")) is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from clip_robustness.errors import InputError
 from clip_robustness.results import guards
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Cell, Results, Shard, in_order, read
+from clip_robustness.results.results import Result, Results, Shard, in_order, read
 from clip_robustness.results.summary import of_cells
 from clip_robustness.verdicts.judge import corrected
 
@@ -37,7 +37,7 @@ def _merged(files: Sequence[Path]) -> Results:
     if not begun:
         raise InputError(f"{files[0]}: {shards[0][1].unfinished}")
     first_file, first, whole = begun[0]
-    measured: dict[str, tuple[Path, Cell]] = {}
+    measured: dict[str, tuple[Path, Result]] = {}
     for file, results, _ in begun:
         if difference := _difference(first, results):
             raise InputError(f"{file} is no shard of the same run as {first_file}: {difference}")
@@ -57,7 +57,7 @@ def _merged(files: Sequence[Path]) -> Results:
     ]
     reason = "; ".join(gone) or "no shard has it; run all with the same --costs"
     absent = [
-        Cell(role="candidate", verdict="error", reason=reason, **vars(planned))
+        Result(role="candidate", verdict="error", reason=reason, **vars(planned))
         for planned in whole.selected
         if planned.test not in measured
     ]
@@ -79,7 +79,7 @@ def _merged(files: Sequence[Path]) -> Results:
     )
 
 
-def _without_gaps(results: Results, shard: Shard) -> list[Cell]:
+def _without_gaps(results: Results, shard: Shard) -> list[Result]:
     """The cells, errors where the shard ended before them."""
     reason = f"shard {shard.index}/{shard.count} ended before it; run that shard once more"
     lost = {*results.missing}

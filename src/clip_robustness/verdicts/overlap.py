@@ -8,49 +8,49 @@ from dataclasses import replace
 import numpy as np
 
 from clip_robustness.datasets.dataset import without
-from clip_robustness.evaluation.session import Bench
-from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.intervals import Estimate, flat
 from clip_robustness.metrics.overlap import Overlapping, Split, familiarity, split
-from clip_robustness.results.history import Right
-from clip_robustness.results.results import Cell
+from clip_robustness.results.history import CorrectImages
+from clip_robustness.results.results import Result
 from clip_robustness.verdicts import single
 
 
-def measure(bench: Bench, cell: CellSpec, test: str, limits: int) -> list[Cell]:
+def measure(session: Session, cell: Cell, test: str, limits: int) -> list[Result]:
     """The candidate's row on the clean part, and then its baselines'.
 
     Raises `MissingDataError` for a data set that was not looked at.
     """
     shift = replace(cell, condition=cell.condition.compared)
-    found, everything = bench.overlap, bench.without({})
+    found, everything = session.overlap, session.without({})
     images = everything.images(shift.condition)
-    ids = bench.overlapping(images.name)
+    ids = session.overlapping(images.name)
     on_all = single.measure(everything, shift, test, limits)
     clean = without(images, ids)
-    if clean.items == images.items or not clean.items:
-        share = "none" if clean.items else "all"
+    if clean.samples == images.samples or not clean.samples:
+        share = "none" if clean.samples else "all"
         reason = f"{share} of the {on_all[0].n} images overlap with the pre-training set"
-        verdict = "not gated" if on_all[0].verdict == "not gated" else "pass" if clean.items else "inconclusive"
+        verdict = "not gated" if on_all[0].verdict == "not gated" else "pass" if clean.samples else "inconclusive"
         rows = [
             replace(row, verdict=verdict if row.role == "candidate" else "baseline", reason=reason) for row in on_all
         ]
     else:
-        rest = bench.without({images.name: ids})
+        rest = session.without({images.name: ids})
         on_clean = single.measure(rest, shift, test, limits)
         rows = [_row(everything, rest, *pair, shift) for pair in zip(on_all, on_clean, strict=True)]
-    gate = bench.settings.suite.gate
+    gate = session.settings.suite.gate
     warn = gate.report_only or (rows[0].verdict == "inconclusive" and gate.on_inconclusive == "warn")
     said = tuple(f"pre-training images: {sentence}" for sentence in found.left_out)
     rows[0] = replace(rows[0], allowed=warn, test=test, warnings=(*rows[0].warnings, *said), regression=None)
     return [replace(row, family=cell.condition.family, condition=cell.condition.name) for row in rows]
 
 
-def _row(everything: Bench, rest: Bench, before: Cell, after: Cell, shift: CellSpec) -> Cell:
+def _row(everything: Session, rest: Session, before: Result, after: Result, shift: Cell) -> Result:
     """A model's row on the clean part, with its figures on all images and on the overlapping ones."""
     specs = {spec.text: spec for spec in (shift.candidate, *everything.settings.supervised)}
-    ours = everything.right(replace(shift, candidate=specs[before.model]))
-    kept = set(rest.right(replace(shift, candidate=specs[before.model])).ids)
+    ours = everything.correct(replace(shift, candidate=specs[before.model]))
+    kept = set(rest.correct(replace(shift, candidate=specs[before.model])).ids)
     marks = np.array([id not in kept for id in ours.ids])
     parts = split(ours.correct, marks)
     figures = {
@@ -62,7 +62,7 @@ def _row(everything: Bench, rest: Bench, before: Cell, after: Cell, shift: CellS
     if before.role != "candidate":
         return replace(after, metrics=after.metrics | flat(figures) | {"removed_p": parts.p})
     if before.supervised:
-        theirs = everything.right(replace(shift, candidate=specs[before.supervised.model]))
+        theirs = everything.correct(replace(shift, candidate=specs[before.supervised.model]))
         figures["familiarity"] = _familiarity(ours, theirs, marks)
     verdict, said = compare(before, after)
     metrics = after.metrics | flat(figures) | {"removed_p": parts.p}
@@ -71,7 +71,7 @@ def _row(everything: Bench, rest: Bench, before: Cell, after: Cell, shift: CellS
     return replace(after, verdict=verdict, reason=f"{said}; {sentence(parts, marks)}", metrics=metrics)
 
 
-def compare(before: Cell, after: Cell) -> tuple[str, str]:
+def compare(before: Result, after: Result) -> tuple[str, str]:
     """The verdict of an overlap cell, and why: pass where the images say the same of the limits with and without the
     overlap, fail where they say the opposite. A weakness that is known is one on both sides."""
     one, other = _status(before), _status(after)
@@ -83,7 +83,7 @@ def compare(before: Cell, after: Cell) -> tuple[str, str]:
     return ("inconclusive" if "inconclusive" in (one, other) else "fail"), changed
 
 
-def _status(row: Cell) -> str:
+def _status(row: Result) -> str:
     """What the images say of the limits, the worst of it."""
     said = {check.status for check in row.checks}
     return next((status for status in ("fail", "inconclusive", "pass") if status in said), row.verdict)
@@ -102,7 +102,7 @@ def sentence(parts: Split, marks: Overlapping) -> str:
     )
 
 
-def _familiarity(ours: Right, theirs: Right, marks: Overlapping) -> Estimate:
+def _familiarity(ours: CorrectImages, theirs: CorrectImages, marks: Overlapping) -> Estimate:
     """On the images that both models could read."""
     known = dict(zip(theirs.ids, theirs.correct, strict=True))
     common = np.array([id in known for id in ours.ids])

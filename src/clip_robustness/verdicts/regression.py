@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_robustness.datasets.dataset import ImageSet
-from clip_robustness.evaluation.session import Bench, sizes
-from clip_robustness.evaluation.settings import CellSpec
+from clip_robustness.datasets.dataset import Dataset
+from clip_robustness.evaluation.session import Session, sizes
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.intervals import Correct, Estimate, paired_difference
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.results.history import Run
@@ -28,11 +28,11 @@ class Pairs:
         return paired_difference(self.now, self.then)
 
 
-def compared(bench: Bench, cell: CellSpec, ours: Outcomes, images: ImageSet) -> Pairs | str:
+def compared(session: Session, cell: Cell, ours: Outcomes, images: Dataset) -> Pairs | str:
     """What both runs had, or why they can't be compared."""
-    assert bench.before is not None
-    run, model, suite = bench.before, _model(bench.before, cell), bench.settings.suite
-    now = {"seed": bench.settings.seed, "classes": suite.settings.classes}
+    assert session.before is not None
+    run, model, suite = session.before, _model(session.before, cell), session.settings.suite
+    now = {"seed": session.settings.seed, "classes": suite.settings.classes}
     for what, value in now.items():
         if run.results.environment.get(what) != value:
             was = run.results.environment.get(what)
@@ -42,13 +42,13 @@ def compared(bench: Bench, cell: CellSpec, ours: Outcomes, images: ImageSet) -> 
     if (model, cell.condition.path) not in run.right:
         return f"run '{run.name}' has no {cell.condition.path}"
     then = run.right[model, cell.condition.path]
-    code = bench.code(cell)
+    code = session.code(cell)
     if any(then.code.get(part, "" if part == "condition" else version) != version for part, version in code.items()):
         return (
             f"in run '{run.name}' {cell.condition.path} was computed by another version of the code, or of a library; "
             "record that checkpoint anew to compare"
         )
-    if then.made_with != bench.made_with(cell):
+    if then.made_with != session.made_with(cell):
         return f"in run '{run.name}' {cell.condition.path} was made with another surrogate, or other textures"
     was_right = {(id, size): right for id, size, right in zip(then.ids, then.sizes, then.correct, strict=True)}
     keys = list(zip(ours.ids, sizes(ours, images), strict=True))
@@ -59,17 +59,17 @@ def compared(bench: Bench, cell: CellSpec, ours: Outcomes, images: ImageSet) -> 
     return Pairs([id for id, _ in common], ours.correct[same], np.array([was_right[key] for key in common]))
 
 
-def regression(bench: Bench, ours: Outcomes, found: Pairs | str) -> Regression:
+def regression(session: Session, ours: Outcomes, found: Pairs | str) -> Regression:
     """What a report says of it."""
-    assert bench.before is not None
-    earlier = ", ".join(dict.fromkeys(model for model, _ in bench.before.right))
+    assert session.before is not None
+    earlier = ", ".join(dict.fromkeys(model for model, _ in session.before.right))
     if isinstance(found, str):
-        return Regression(bench.before.name, earlier, found)
+        return Regression(session.before.name, earlier, found)
     estimate = found.difference
     left_out = len(ours.ids) - len(found.ids)
     pairs = list(zip(found.ids, found.now, found.then, strict=True))
     return Regression(
-        run=bench.before.name,
+        run=session.before.name,
         model=earlier,
         reason=f"{left_out} of {len(ours.ids)} images are not the same in the recorded run" if left_out else "",
         n=len(found.ids),
@@ -80,7 +80,7 @@ def regression(bench: Bench, ours: Outcomes, found: Pairs | str) -> Regression:
     )
 
 
-def _model(run: Run, cell: CellSpec) -> str | None:
+def _model(run: Run, cell: Cell) -> str | None:
     """Whose outcomes of the recorded run count: the candidate's own, or those of the only one there was."""
     earlier = {model for model, _ in run.right}
     own = cell.candidate.text

@@ -9,16 +9,16 @@ from clip_robustness.conditions.condition import Condition
 from clip_robustness.metrics.intervals import Estimate, accuracy, flat
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.results.results import Baseline, Cell, Figure, PerImage
+from clip_robustness.results.results import Baseline, Figure, PerImage, Result
 from clip_robustness.suites import Gate
 from clip_robustness.verdicts.judge import Verdict
 from clip_robustness.verdicts.measures import confusions, eps_quantiles, figures
 
 
-def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes, names: Sequence[str]) -> Cell:
+def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes, names: Sequence[str]) -> Result:
     """What was measured of a model, as a baseline has it: without a verdict. `names` are those of the labels."""
     estimate = accuracy(outcomes.correct)
-    return Cell(
+    return Result(
         family=condition.family,
         condition=condition.name,
         params=dict(condition.params),
@@ -40,7 +40,7 @@ def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes,
     )
 
 
-def judged(row: Cell, verdict: Verdict, limits: int, gate: Gate, test: str) -> Cell:
+def judged(row: Result, verdict: Verdict, limits: int, gate: Gate, test: str) -> Result:
     """A candidate's row with its verdict; `limits` are those that are no known weakness."""
     allowed = gate.report_only or (verdict.status == "inconclusive" and gate.on_inconclusive == "warn")
     return replace(
@@ -54,7 +54,7 @@ def judged(row: Cell, verdict: Verdict, limits: int, gate: Gate, test: str) -> C
     )
 
 
-def compared_with(row: Cell, spec: ModelSpec, baseline: Estimate, difference: Estimate) -> Cell:
+def compared_with(row: Result, spec: ModelSpec, baseline: Estimate, difference: Estimate) -> Result:
     """A candidate's row beside the accuracy of a supervised baseline, and the difference to it."""
     return replace(
         row,

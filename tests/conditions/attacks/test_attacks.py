@@ -151,7 +151,7 @@ def test_rounded_images_stay_in_the_ball(clean, share, units):
     """As near to the perturbed image as 256 levels allow, and never farther from the clean one than eps."""
     eps = units / 255
     image, moved = torch.full((3, 2, 2), clean), torch.full((3, 2, 2), clean + share * eps).clamp(0, 1)
-    done = Attacked(Task(0, image, 0, eps), BIM, moved, 1, 1, 1, flat=False)
+    done = Attacked(Task(0, image, 0, eps), BIM, moved, 1, 1, 1, zero_gradient=False)
     found = _rounded(done)
     assert (found - image).abs().max() <= eps + 1e-6
     assert (found - moved).abs().max() < 1 / 255 + 1e-6
@@ -357,9 +357,9 @@ def test_vanishing_gradients_are_noted(victim, batch):
     masked = copy.deepcopy(victim)
     masked.net = torch.nn.Sequential(masked.net, _Rounded())
     _, _, found = attack(masked, *batch, BIM, 8 / 255)
-    assert any(d.flat for d in found)
+    assert any(d.zero_gradient for d in found)
     _, _, found = attack(victim, *batch, BIM, 8 / 255)
-    assert not any(d.flat for d in found)
+    assert not any(d.zero_gradient for d in found)
 
 
 class _Rounded(torch.nn.Module):

@@ -75,7 +75,7 @@ class APGD:
         batch.memory["targets"] = batch.labels.new_zeros(len(batch), targets)
         batch.memory |= {name: torch.zeros_like(batch.clean) for name in ("before", "best", "best_gradient")}
         batch.memory |= {name: batch.clean.new_zeros(len(batch)) for name in ("loss", "best_loss", "checked", "size")}
-        batch.memory |= {"rises": torch.zeros_like(batch.step), "halved": torch.zeros_like(batch.flat)}
+        batch.memory |= {"rises": torch.zeros_like(batch.step), "halved": torch.zeros_like(batch.zero_gradient)}
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
         """Only images on their way in a run need a gradient: not the clean ones, nor those at a run's end."""
@@ -119,7 +119,7 @@ class APGD:
     def _step(self, batch: Batch, rows: Tensor, losses: Tensor, gradient: Tensor) -> Tensor:
         """Where `rows` go from where they are, whose losses and gradients these are."""
         size = gradient.abs().sum((1, 2, 3))
-        batch.flat[rows] |= ~(size > 0) | ~size.isfinite()
+        batch.zero_gradient[rows] |= ~(size > 0) | ~size.isfinite()
         now, clean, eps = batch.now[rows], batch.clean[rows], batch.eps[rows]
         known = {name: value[rows] for name, value in batch.memory.items()}
         done = self._at(batch)[rows] - 1

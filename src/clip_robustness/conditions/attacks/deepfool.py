@@ -64,7 +64,7 @@ class DeepFool:
             distance, nearest = distances.min(0)
             slope = slopes[nearest, torch.arange(len(rows), device=nearest.device)]
             length = lengths.gather(0, nearest[None])[0]
-            batch.flat[rows] |= length <= 1e-12
+            batch.zero_gradient[rows] |= length <= 1e-12
             direction = slope.sign() if self.norm == "linf" else slope / length.view(-1, 1, 1, 1)
             batch.memory["total"][rows] += distance.view(-1, 1, 1, 1) * direction
             return batch.clean[rows] + (1 + self.overshoot) * batch.memory["total"][rows]

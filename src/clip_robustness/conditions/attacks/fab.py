@@ -68,7 +68,7 @@ class FAB:
                 again = points[moved].requires_grad_()
                 gaps[moved], slopes[moved] = self._boundary(batch, rows[moved], classifier(again), again)
             size = slopes.abs().sum((1, 2, 3))
-            batch.flat[rows] |= ~(size > 0) | ~size.isfinite()
+            batch.zero_gradient[rows] |= ~(size > 0) | ~size.isfinite()
             return self._stepped(points, clean, gaps, slopes)
 
         return logits.detach(), move

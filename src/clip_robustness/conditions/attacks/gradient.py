@@ -61,7 +61,9 @@ class SignSteps:
         """Images after their last step need no gradient. Those that probably were fooled are looked at without one, and
         once more with it if they stand; so are all that are fooled as they are, but shown in another way."""
         batch.passes += 1
-        starting = batch.step % (batch.steps // self.starts) == 0 if self.starts else torch.zeros_like(batch.flat)
+        starting = (
+            batch.step % (batch.steps // self.starts) == 0 if self.starts else torch.zeros_like(batch.zero_gradient)
+        )
         without = (batch.step >= batch.steps) | starting
         if batch.survival is not None:
             without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
@@ -104,7 +106,7 @@ class SignSteps:
         _, gradient = ascent(self.loss, logits[place], batch.labels[rows], seen)
         gradient = gradient[place]
         size = gradient.abs().mean((1, 2, 3), keepdim=True)
-        batch.flat[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
+        batch.zero_gradient[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
         if self.momentum is not None:
             direction = self.momentum * batch.memory["direction"][rows]
             gradient = direction + gradient / size.clamp_min(torch.finfo(size.dtype).tiny)

@@ -30,7 +30,7 @@ class Task:
     eps: float | Tensor
     rng: np.random.Generator | None = None
     passes: int = 0
-    flat: bool = False
+    zero_gradient: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Attacked:
     passes: int
     """Forward passes that this image needs, queries among them, whatever becomes of others: to look at it once more for
     a gradient is not counted."""
-    flat: bool
+    zero_gradient: bool
     """Whether a gradient was zero or not finite on the way, which robustness by masked gradients looks like."""
 
     @property
@@ -56,7 +56,7 @@ class Attacked:
     @property
     def again(self) -> Task:
         """The task for another method."""
-        return replace(self.task, passes=self.passes, flat=self.flat)
+        return replace(self.task, passes=self.passes, zero_gradient=self.zero_gradient)
 
 
 @dataclass(eq=False)
@@ -71,7 +71,7 @@ class Batch:
     step: Tensor
     steps: Tensor
     passes: Tensor
-    flat: Tensor
+    zero_gradient: Tensor
     memory: dict[str, Tensor] = field(default_factory=dict)
     survival: float | None = None
     """The share of images that a move did not fool, so far; None where images do not leave early. Where it is small,
@@ -158,7 +158,7 @@ def run(
         active.survival = (survived + 1) / (moves + 3) if stop_early else None
         logits, move = method.look(classifier, active)
         predictions = predictions_of(classifier, logits.detach())
-        outside = _outside(active) if method.wanders else torch.zeros_like(active.flat)
+        outside = _outside(active) if method.wanders else torch.zeros_like(active.zero_gradient)
         predictions = torch.where(outside, active.labels, predictions)
         going_on = active.step < active.steps
         if stop_early:
@@ -169,7 +169,7 @@ def run(
         done = [
             Attacked(
                 active.tasks[i], method, (active.clean if outside[i] else active.now)[i].clone(), int(predictions[i]),
-                int(active.step[i]), int(active.passes[i]), bool(active.flat[i]),
+                int(active.step[i]), int(active.passes[i]), bool(active.zero_gradient[i]),
             )
             for i in (~going_on).nonzero().flatten().tolist()
         ]  # fmt: skip
@@ -220,7 +220,7 @@ def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch
         step=whole([0] * len(tasks)),
         steps=whole([method.steps(float(radius.max())) for radius in radii]),
         passes=whole([task.passes for task in tasks]),
-        flat=torch.tensor([task.flat for task in tasks], device=clean.device),
+        zero_gradient=torch.tensor([task.zero_gradient for task in tasks], device=clean.device),
     )
     method.begin(classifier, batch)
     return batch

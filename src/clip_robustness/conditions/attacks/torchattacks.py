@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.condition import PEERS
+from clip_robustness.conditions.condition import TORCHATTACKS
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.models.classifier import Classifier, predictions_of
 
@@ -62,7 +62,7 @@ def _made(victim: Classifier, name: str, eps: float | None, seed: int) -> Any:
 
 
 def _parsed(name: str) -> tuple[str, dict[str, Any]]:
-    called, _, query = name.removeprefix(PEERS).partition("?")
+    called, _, query = name.removeprefix(TORCHATTACKS).partition("?")
     return called, {key: _value(value) for key, value in parse_qsl(query)}
 
 

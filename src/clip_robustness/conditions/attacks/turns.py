@@ -41,8 +41,8 @@ def _confirmed(exact: Classifier, attacked: Iterator[Attacked], size: int) -> It
     """With the predictions of the exact model; a gradient that vanishes in the other is no sign of anything."""
     while block := list(islice(attacked, size)):
         found = [done for done in block if done.fooled and done.steps]
-        yield from (done if done.fooled else replace(done, flat=False) for done in block if done not in found)
+        yield from (done if done.fooled else replace(done, zero_gradient=False) for done in block if done not in found)
         if found:
             predictions = predict(exact, torch.stack([done.image for done in found]))
             for done, prediction in zip(found, predictions, strict=True):
-                yield replace(done, prediction=prediction, passes=done.passes + 1, flat=False)
+                yield replace(done, prediction=prediction, passes=done.passes + 1, zero_gradient=False)

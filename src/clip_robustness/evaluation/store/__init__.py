@@ -26,10 +26,10 @@ from pydantic import TypeAdapter, ValidationError
 from clip_robustness.errors import InputError
 from clip_robustness.files import is_bomb, whole
 from clip_robustness.locks import locked
-from clip_robustness.metrics.outcomes import Answer
+from clip_robustness.metrics.outcomes import Prediction
 
 if TYPE_CHECKING:
-    from clip_robustness.datasets.dataset import Item
+    from clip_robustness.datasets.dataset import Sample
 
 SUFFIX = ".blocks"
 _LARGEST = 1 << 28
@@ -71,21 +71,23 @@ class Block:
         if {len(column) for column in columns} != {len(self.ids)}:
             raise ValueError("a block needs a stamp, a digest, a prediction and every measure for each image")
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[Prediction]:
         for i, prediction in enumerate(self.predictions):
-            yield Answer(prediction, {name: values[i] for name, values in self.measures.items()})
+            yield Prediction(prediction, {name: values[i] for name, values in self.measures.items()})
 
 
 _BLOCK = TypeAdapter(Block)
 
 
-def block(about: About, answers: Sequence[tuple[Item, Answer]], given: Mapping[str, tuple[str, str, str]]) -> Block:
+def block(
+    about: About, answers: Sequence[tuple[Sample, Prediction]], given: Mapping[str, tuple[str, str, str]]
+) -> Block:
     """`given`: image id -> stamp and digest of what was read, and what was asked. Raises `KeyError` for an image that
     is not in it."""
-    stamps, digests, asked = zip(*(given[item.id] for item, _ in answers), strict=True)
+    stamps, digests, asked = zip(*(given[sample.id] for sample, _ in answers), strict=True)
     names = answers[0][1].measures
     measures = {name: tuple(float(answer.measures[name]) for _, answer in answers) for name in names}
-    ids = tuple(item.id for item, _ in answers)
+    ids = tuple(sample.id for sample, _ in answers)
     return Block(about, ids, stamps, digests, asked, tuple(int(answer.prediction) for _, answer in answers), measures)
 
 
@@ -93,7 +95,7 @@ def block(about: About, answers: Sequence[tuple[Item, Answer]], given: Mapping[s
 class Known:
     """What is stored of a cell: image id -> answer, what is to be said of these, and how many lines are damaged."""
 
-    answers: dict[str, Answer]
+    answers: dict[str, Prediction]
     notes: tuple[str, ...] = ()
     damaged: int = 0
 
@@ -138,7 +140,7 @@ class Store:
         A file of another stamp may still have the same content, as on another machine: `digest(id)` says.
         """
         blocks, _, damaged = self.read(cell)
-        answers, notes = dict[str, Answer](), dict.fromkeys(self._mended(cell))
+        answers, notes = dict[str, Prediction](), dict.fromkeys(self._mended(cell))
         for stored in blocks:
             before = len(answers)
             columns = stored.ids, stored.stamps, stored.digests, stored.asked, stored.answers()

@@ -34,10 +34,26 @@ def test_numbers_of_imagenet_v2_are_imagenet_s_where_a_suite_has_some_of_its_cla
     some = ClassList("some", ("n01443537", "n01440764"), ("goldfish", "tench"))
     images = read_folder("imagenet-v2", image_folder({str(i): 1 for i in range(12)}), some)
     assert {sample.id: sample.label for sample in images.samples} == {"0/0.png": 1, "1/0.png": 0}
-    assert "10 of 12 folders in" in images.warnings[0]
+    assert "10 images in 10 of 12 folders in" in images.warnings[0]
     assert "of classes that 'some' does not have, and are left out" in images.warnings[0]
     with pytest.raises(InputError, match="has no folder of a class of 'some'"):
         read_folder("imagenet-v2", image_folder({"2": 1}, "others"), some)
+
+
+@pytest.mark.parametrize("data", ["imagenet", "imagenet-sketch", "photos"])
+def test_a_suite_of_some_wnids_takes_its_own_of_all_folders(image_folder, data):
+    """A hundred of ImageNet's classes, all of its folders, by wnid or by name; 3 images each in the others."""
+    imagenet = class_list("imagenet")
+    some = ClassList("some", imagenet.keys[300:400][::-1], imagenet.names[300:400][::-1])
+    folder = image_folder({key: 1 if key in some.keys else 3 for key in imagenet.keys})
+    images = read_folder(data, folder, some)
+    assert {sample.path.parent.name: sample.label for sample in images.samples} == {
+        key: label for label, key in enumerate(some.keys)
+    }
+    assert "2700 images in 900 of 1000 folders in" in images.warnings[0]
+    (folder / "n00000001").mkdir()
+    with pytest.raises(InputError, match=r"n00000001 is not a class of 'some' \(1 of 1001 folders are not\)"):
+        read_folder(data, folder, some)
 
 
 def test_a_subset_of_the_classes_keeps_the_labels_of_the_full_list(image_folder):

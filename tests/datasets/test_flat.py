@@ -100,7 +100,7 @@ def test_images_and_ids_are_those_of_class_folders(val, tmp_path):
         (tmp_path / "folders" / wnid / file).write_bytes((val / file).read_bytes())
     flat, folders = load(val, tmp_path / "labels.txt"), data_sets.load("imagenet", str(tmp_path / "folders"), IMAGENET)
     assert [(sample.id, sample.label) for sample in flat.samples] == [
-        (sample.id, sample.label) for sample in folders.items
+        (sample.id, sample.label) for sample in folders.samples
     ]
     assert [sample.id for sample in subsample(flat, 2, 0).samples] == [
         sample.id for sample in subsample(folders, 2, 0).samples

@@ -157,10 +157,16 @@ def test_a_few_unknown_names_of_a_list_in_order_are_taken_by_place_and_said():
     assert meaning([516], IMAGENET, mixed).label_of == {}
 
 
-def test_classes_that_a_suite_leaves_out_are_no_faults_in_imagenet_v2_alone():
-    v2, clean = (meaning(["n01440764", "n02012849"], SOME, data=data) for data in ("imagenet-v2", "imagenet"))
-    assert (v2.others, v2.faults) == ({"n02012849"}, {})
-    assert (clean.others, set(clean.faults)) == (frozenset(), {"n02012849"})
+@pytest.mark.parametrize("data", ["imagenet-v2", "imagenet", "photos"])
+def test_classes_of_imagenet_that_a_suite_leaves_out_are_no_faults(data):
+    found = meaning(["n01440764", "n02012849", "n00000001"], SOME, data=data)
+    assert (found.label_of, found.others, found.faults) == ({"n01440764": 1}, {"n02012849"}, {"n00000001": ""})
+
+
+def test_classes_of_the_suite_that_a_set_does_not_have_are_faults():
+    """As all of ImageNet's in the place of imagenet-a."""
+    found = meaning([IMAGENET.keys[6], IMAGENET.keys[0]], IMAGENET, data="imagenet-a")
+    assert (set(found.label_of), found.others, set(found.faults)) == ({"n01498041"}, frozenset(), {"n01440764"})
 
 
 @settings(max_examples=20)

@@ -110,7 +110,8 @@ def read_folder(
         if all(map(is_number, names)) and "0" not in names:  # severities, among others
             return False
         with suppress(InputError):
-            return 2 * len(understood("", names, called).label_of) > len(names)
+            found = understood("", names, called)
+            return bool(found.label_of) and 2 * len(found.faults) < len(names)
         return False
 
     if not names:
@@ -128,17 +129,18 @@ def read_folder(
     if not labels:
         raise InputError(f"data set '{name}': {folder} has no folder of a class of '{classes.name}'")
     warnings = list(meaning.warnings)
-    if meaning.others:
-        warnings.append(
-            f"data set '{name}': {len(meaning.others)} of {len(names)} folders in {folder} are of classes that "
-            f"'{classes.name}' does not have, and are left out"
-        )
     try:
         found = list_files(folder, endings)
     except InputError as error:
         raise InputError(f"data set '{name}': {error}") from None
     inside = [(file, labels.get(file.partition("/")[0])) for file in found.files]
     samples = [Sample(file, folder / file, label) for file, label in inside if label is not None]
+    if meaning.others:
+        count = sum(file.partition("/")[0] in meaning.others for file in found.files)
+        warnings.append(
+            f"data set '{name}': {count} images in {len(meaning.others)} of {len(names)} folders in {folder} are of "
+            f"classes that '{classes.name}' does not have, and are left out"
+        )
     if others := [file for file in found.others if file.partition("/")[0] in labels]:
         warnings.append(f"data set '{name}': {by_ending(others)}")
     if beside := [file for file in found.files if "/" not in file]:

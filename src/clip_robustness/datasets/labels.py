@@ -23,22 +23,22 @@ _SHARE_IN_ORDER = 0.95
 @dataclass(frozen=True)
 class Naming:
     """What the classes of a data set may be called. Positions are its labels, `size` of them; those above are other
-    classes of the models and of ImageNet, which a name can mean, too.
+    classes of the models, up to `of_models`, and then of ImageNet, which a name can mean, too.
 
     `orders` are lists that numbers may be places in: first the one that a number without a name means, then the models'
-    classes, then ImageNet's. `part`: other classes are no fault, the data set has more than the suite.
+    classes, then ImageNet's.
     """
 
     size: int
     vocabulary: Vocabulary
     orders: tuple[tuple[int, ...], ...]
-    part: bool
+    of_models: int
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Labels as they stand -> labels of the data set; `others` are of classes that the suite leaves out, `faults` of no
-    class, with the reason where there is more to say."""
+    """Labels as they stand -> labels of the data set; `others` are of classes of ImageNet that the suite leaves out,
+    `faults` of no class of the set, with the reason where there is more to say."""
 
     label_of: Mapping[Label, int]
     others: frozenset[Label]
@@ -63,15 +63,16 @@ def _naming(imagenet_numbers: bool, space: ClassSpace, classes: ClassList) -> Na
     ]
     position = {key: label for i, label in space.label_of.items() for key in (classes.keys[i], wnids[i]) if key}
     lists = [classes, class_list("imagenet")] if any(wnids) else [classes]
+    sizes = []
     for known in lists:
         for key, name in zip(known.keys, known.names, strict=True):
             if key not in position:
                 position[key] = len(called)
                 called.append(Called((key,), (name,)))
+        sizes.append(len(called))
     orders = [tuple(position[key] for key in known.keys) for known in lists]
-    part = imagenet_numbers and len(lists) > 1
-    first = orders[-1] if part else tuple(range(len(space)))
-    return Naming(len(space), Vocabulary(called), (first, *orders), part)
+    first = orders[-1] if imagenet_numbers and len(lists) > 1 else tuple(range(len(space)))
+    return Naming(len(space), Vocabulary(called), (first, *orders), sizes[0])
 
 
 def _wnids(classes: ClassList) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def understood(place: str, given: Collection[Label], naming: Naming, names: Sequ
     meant |= dict(zip(texts, _texts(place, texts, naming, warnings), strict=True))
     label_of = {label: found for label, found in meant.items() if isinstance(found, int) and found < naming.size}
     rest = {label: found for label, found in meant.items() if label not in label_of}
-    others = frozenset(label for label, found in rest.items() if isinstance(found, int) and naming.part)
+    others = frozenset(label for label, found in rest.items() if isinstance(found, int) and found >= naming.of_models)
     faults = {label: found if isinstance(found, str) else "" for label, found in rest.items() if label not in others}
     return Meaning(label_of, others, faults, tuple(warnings))
 

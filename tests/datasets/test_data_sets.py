@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,16 @@ def test_the_clean_reference_has_the_classes_of_the_shift():
     for sample in reference.samples:
         own = MINI.keys.index(sample.id.partition("/")[0])
         assert own in space.members[sample.label]
+
+
+def test_the_clean_reference_keeps_those_of_several_labels_that_the_shift_has(image_folder):
+    """Of imagenet-a's classes, every second one, in its numbers; an image of none of them stays out."""
+    clean, space = load("imagenet", image_folder({"m00000001": 4})), load("imagenet-a").space
+    labels = [(1, 4), (6, 1), (1, 3), (2, 4)]
+    some = [replace(s, label=one, also=tuple(also)) for s, (one, *also) in zip(clean.samples, labels, strict=True)]
+    reference = data_sets.relabelled(space, data_sets.only_classes_of(space, replace(clean, samples=tuple(some))))
+    assert [sample.accepted for sample in reference.samples] == [(2,), (3,), (1, 2)]
+    assert [sample.id[-5:] for sample in reference.samples] == ["0.png", "1.png", "3.png"]
 
 
 def test_a_link_in_a_circle_is_named_before_it_is_followed(image_folder):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,13 @@ def test_a_picture_shows_what_the_model_saw(evaluate, victim, images, condition,
         else:
             assert picture.prediction == predicted[picture.sample.id]
             assert 0 < moved <= eps + 1e-6
+
+
+def test_all_labels_that_count_as_right_are_named():
+    black = torch.zeros(3, 8, 8)
+    pictures = [Picture(Sample("a.png", Path("a.png"), 0, also=(2,)), None, black, None, p) for p in (2, 1)]
+    (example,) = gallery.examples(pictures, MINI.names, None)
+    assert (example.label, example.after) == (f"{MINI.names[0]} or {MINI.names[2]}", MINI.names[1])
 
 
 def test_shifted_images_have_no_clean_counterpart(evaluate, victim):

@@ -82,6 +82,16 @@ def test_flips_by_hand(evaluate, tmp_path):
     assert of_both["flip_probability"].value == 1 / 4
 
 
+def test_frames_are_right_by_any_of_several_labels(evaluate, tmp_path):
+    images = sequence_set(tmp_path, [20, 20, 230, 20], [20, 120, 20, 20])
+    either = replace(images, samples=tuple(replace(sample, also=(2,)) for sample in images.samples))
+    outcomes = evaluate(brightness(), perturbation("rotate", on_disk=True), either)
+    assert outcomes.correct.tolist() == [True, False]
+    assert outcomes.predictions.tolist() == [0, 1]
+    pictures = evaluate.pictures(brightness(), perturbation("rotate", on_disk=True), either)
+    assert [picture.prediction for picture in pictures] == [0, 1]  # of the first frame, and of the one that is wrong
+
+
 def test_difficulties_of_an_ordered_sequence_are_computed_once(evaluate, tmp_path):
     images = sequence_set(tmp_path, [20, 20, 230, 20])
     evaluate(brightness(), perturbation("rotate", 1, on_disk=True), images)

@@ -44,6 +44,11 @@ class Sample:
     content: Callable[[], bytes] | None = field(default=None, compare=False)
 
     @property
+    def accepted(self) -> tuple[int, ...]:
+        """All labels that count as right."""
+        return (self.label, *self.also)
+
+    @property
     def stamp(self) -> str:
         """Changes when the file does, without reading it: size and time of modification."""
         status = self.path.stat()

@@ -110,14 +110,20 @@ def _each(images: Dataset, **changes: Any) -> Dataset:
 
 
 def only_classes_of(space: ClassSpace, images: Dataset) -> Dataset:
-    """The images of a set over the models' classes that belong to a class of `space`; labels are still the models'."""
-    return replace(images, samples=tuple(sample for sample in images.samples if sample.label in space.label_of))
+    """The images of a set over the models' classes of which a label is in a class of `space`; labels are still the
+    models'."""
+    samples = (s for s in images.samples if any(label in space.label_of for label in s.accepted))
+    return replace(images, samples=tuple(samples))
 
 
 def relabelled(space: ClassSpace, images: Dataset) -> Dataset:
-    """The same images with the labels of `space`."""
-    samples = tuple(replace(sample, label=space.label_of[sample.label]) for sample in images.samples)
-    return replace(images, samples=samples, space=space)
+    """The same images with those of their labels that are in `space`, in its numbers."""
+
+    def in_space(sample: Sample) -> Sample:
+        label, *also = dict.fromkeys(space.label_of[label] for label in sample.accepted if label in space.label_of)
+        return replace(sample, label=label, also=tuple(also))
+
+    return replace(images, samples=tuple(map(in_space, images.samples)), space=space)
 
 
 def _read_objectnet(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> Dataset:
@@ -183,7 +189,7 @@ def _not_as_published(data: str, images: Dataset, space: ClassSpace, classes: Cl
     counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
     published = facts(data, classes).get("images", counted)
     with_members = {label for label, members in enumerate(space.members) if members}
-    found = with_members & {sample.label for sample in images.samples}
+    found = with_members & {label for sample in images.samples for label in sample.accepted}
     warnings = []
     if counted != published:
         warnings.append(f"data set '{data}': {counted} {what}, {published} were published")

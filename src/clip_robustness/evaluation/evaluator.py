@@ -256,7 +256,7 @@ class Evaluator:
         if request.condition.is_sequence:
             for sample, _ in batch:
                 predictions = predict(request.classifier, seen[sample.id])
-                wrong = (i for i, prediction in enumerate(predictions) if prediction != sample.label)
+                wrong = (i for i, prediction in enumerate(predictions) if prediction not in sample.accepted)
                 seen[sample.id] = seen[sample.id][next(wrong, 0)]
         return seen
 
@@ -376,7 +376,9 @@ class Evaluator:
                 continue
             pixels = [pixels for _, pixels in batch]
             if condition.is_sequence:
-                answers = self._on_sequences(classifier, condition, pixels, [sample.label for sample, _ in batch], size)
+                answers = self._on_sequences(
+                    classifier, condition, pixels, [sample.accepted for sample, _ in batch], size
+                )
             else:
                 tensor = to_tensor(np.stack(pixels), self._device)
                 answers = [Prediction(prediction) for prediction in predict(classifier, tensor)]
@@ -412,7 +414,7 @@ class Evaluator:
         classifier: Classifier,
         condition: Condition,
         sequences: Sequence[Pixels],
-        labels: Sequence[int],
+        labels: Sequence[Sequence[int]],
         size: int,
     ) -> list[Prediction]:
         """An image whose frames are not all right has the class that they are mistaken for most often."""
@@ -426,13 +428,13 @@ class Evaluator:
         ends = np.cumsum([len(sequence) for sequence in sequences])[:-1]
         noise = condition["perturbation"] in NOISE_SEQUENCES
         answers = []
-        for top, label in zip(np.split(torch.cat(tops).numpy(), ends), labels, strict=True):
-            wrong = top[:, 0][top[:, 0] != label]
+        for top, accepted in zip(np.split(torch.cat(tops).numpy(), ends), labels, strict=True):
+            wrong = top[:, 0][~np.isin(top[:, 0], accepted)]
             measures = {}
             for step in DIFFICULTIES:
                 measures[f"flips-{step}"] = float(flip_probabilities(top[None, :, 0], noise=noise, step=step)[0])
                 measures[f"top5-{step}"] = float(top5_distances(top[None], noise=noise, step=step)[0])
-            answers.append(Prediction(int(np.bincount(wrong).argmax()) if len(wrong) else label, measures))
+            answers.append(Prediction(int(np.bincount(wrong).argmax()) if len(wrong) else accepted[0], measures))
         return answers
 
 
@@ -459,7 +461,7 @@ def _read_at(condition: Condition, sample: Sample, answer: Prediction) -> Predic
 
 
 def _is_correct(condition: Condition, sample: Sample, answer: Prediction) -> bool:
-    return _read_at(condition, sample, answer).prediction in (sample.label, *sample.also)
+    return _read_at(condition, sample, answer).prediction in sample.accepted
 
 
 def _names(answers: Sequence[Prediction]) -> Sequence[str]:

@@ -67,12 +67,12 @@ def examples(pictures: Iterable[Picture], names: Sequence[str], theirs: Outcomes
     """As they stand in a report. What is right when it is made again, by floating point, is left out."""
     predicted = dict(zip(theirs.ids, theirs.predictions.tolist(), strict=True)) if theirs else {}
     for p in pictures:
-        if p.prediction in (p.sample.label, *p.sample.also):
+        if p.prediction in p.sample.accepted:
             continue
         name: Callable[[int | None], str] = lambda label: "" if label is None else names[label]  # noqa: E731
         yield Example(
             image=p.sample.id,
-            label=name(p.sample.label),
+            label=" or ".join(map(name, p.sample.accepted)),
             before=name(p.clean_prediction),
             after=name(p.prediction),
             supervised=name(predicted.get(p.sample.id)),

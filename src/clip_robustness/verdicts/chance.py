@@ -126,7 +126,7 @@ def _answers(
     session: Session, spec: ModelSpec, condition: Condition, images: Dataset, outcomes: Outcomes
 ) -> tuple[Answers, Sequence[str], Sequence[str]]:
     """With the names and the keys of the classes. Of videos the anchors alone count, as under pm-0."""
-    labels = {sample.id: (sample.label, *sample.also) for sample in images.samples}
+    labels = {sample.id: sample.accepted for sample in images.samples}
     most = max(map(len, labels.values()))
     accepted = np.array([[*labels[id], *[-1] * (most - len(labels[id]))] for id in outcomes.ids], np.int64)
     keys = images.space.keys if images.space else session.asked(spec, condition).classes.keys
@@ -155,7 +155,7 @@ def _reversed(session: Session, spec: ModelSpec, condition: Condition, images: D
     model = session.asked(spec, condition)
     classifier, right, instead = restrict_logits(model, images.space), [], []
     for picture in session.evaluate.pictures(model, condition, few):
-        accepted = (picture.sample.label, *picture.sample.also)
+        accepted = picture.sample.accepted
         right.append(picture.prediction in accepted)
         instead.append(predict(classifier, picture.changed.flip(0)[None])[0] in accepted)
     if not right or not far_better(np.array(instead), np.array(right)):

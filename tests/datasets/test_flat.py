@@ -1,5 +1,7 @@
 """ImageNet's validation images as they are unpacked, without class folders: the labels of each kind of table."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from scipy.io import savemat
 
 from clip_robustness import suites
 from clip_robustness.datasets import load as data_sets
-from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import subsample
 from clip_robustness.models import InputError
 
@@ -52,6 +54,9 @@ TABLES = {
     "column.txt": lines(WNIDS),
     "val.txt": lines(FILES, LABELS),
     "numbers.txt": lines(LABELS),
+    "list.json": json.dumps(LABELS),
+    "files.json": json.dumps(dict(zip(FILES, WNIDS, strict=True))),
+    "names.csv": lines(FILES, [3, 2, 1, 0], WNIDS, between=",", head="file,label,class_name\n"),
 }  # fmt: skip
 
 
@@ -63,7 +68,68 @@ def test_tables(val, name):
     assert [(sample.id, sample.label) for sample in found.samples] == wanted
     assert all(sample.image().size == (8, 8) for sample in found.samples)
     numbered = "numbers, which are taken for places in the list of classes from 0, in ImageNet's of its sorted wnids"
-    assert (numbered in found.warnings[0]) == (name in ("val.txt", "numbers.txt"))
+    assert (numbered in found.warnings[0]) == (name in ("val.txt", "numbers.txt", "list.json"))
+
+
+REAL = {
+    "real.json": json.dumps([[65], [970, 795], [], [0, 1, 2]]),
+    "files.json": json.dumps(dict(zip(FILES, [[65], [970, 795], [], [0, 1, 2]], strict=True))),
+    "cells.csv": lines(NAMES, ["[65]", "[970, 795]", "[]", "[0, 1, 2]"], between="\t"),
+    "keys.txt": lines(FILES, [repr([IMAGENET.keys[i] for i in some]) for some in ([65], [970, 795], [], [0, 1, 2])]),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_several_labels_are_all_right(val, name):
+    """As in ReaL: of the second image two, of the third none, which is left out."""
+    (val.parent / name).write_text(REAL[name])
+    found = load(val, val.parent / name)
+    labels = {sample.path.stem: sample.accepted for sample in found.samples}
+    assert labels == {NAMES[0]: (65,), NAMES[1]: (970, 795), NAMES[3]: (0, 1, 2)}
+    said = "\n".join(found.warnings)
+    assert f"1 images that have no label in {val.parent / name} are left out (first: {FILES[2]})" in said
+    assert "2 of 3 images have several labels, any of which counts as right" in said
+    assert "images of 6 of 1000 classes" in said
+
+
+def test_several_wnids_of_an_image_are_all_right(val):
+    """Kaggle's boxes; a suite that has one of the two classes takes the image by that."""
+    (val.parent / "boxes.csv").write_text(
+        lines(NAMES, [f"{w} 1 2 3 4 {w} 1 2 3 4 {WNIDS[0]} 1 2 3 4" for w in WNIDS], between=",")
+    )
+    assert {s.accepted for s in load(val, "boxes.csv").samples} == {(65,), (970, 65), (230, 65), (0, 65)}
+    some = ClassList("some", (WNIDS[1], WNIDS[0]), ("alp", "sea snake"))
+    with pytest.raises(InputError, match=r"the list of .*2\.JPEG has all classes, .*each once, not a number for each"):
+        load(val, "boxes.csv", some)
+    more = ClassList("more", (WNIDS[3], WNIDS[1]), ("tench", "alp"))
+    found = load(val, "boxes.csv", more)
+    assert {s.accepted for s in found.samples} == {(0,), (1,)}
+    assert "2 images of classes that 'more' does not have are left out" in "\n".join(found.warnings)
+
+
+def test_a_row_is_for_one_file(val):
+    """A mask beside its image has no label; without the ending either could be meant."""
+    for name in NAMES:
+        Image.new("L", (8, 8)).save(val / f"{name}.png")
+    (val.parent / "labels.txt").write_text(lines(FILES, WNIDS))
+    found = load(val, "labels.txt")
+    assert {sample.path.suffix for sample in found.samples} == {".JPEG"}
+    assert "4 images are not in" in found.warnings[0]
+    (val.parent / "labels.txt").write_text(lines(NAMES, WNIDS))
+    with pytest.raises(InputError, match=r"'ILSVRC2012_val_00000001' could be .*1\.JPEG or .*1\.png; write the path"):
+        load(val, "labels.txt")
+
+
+def test_a_name_in_two_folders_needs_its_folder(val):
+    for place, name in zip("xy", FILES, strict=False):
+        (val / place).mkdir()
+        (val / name).rename(val / place / "1.jpg")
+    (val.parent / "labels.txt").write_text(lines(["x/1.JPEG", "y/1.JPEG"], WNIDS[:2]))
+    found = load(val, "labels.txt")
+    assert {sample.path.parent.name: sample.label for sample in found.samples} == {"x": LABELS[0], "y": LABELS[1]}
+    (val.parent / "labels.txt").write_text(lines(["1.JPEG"], WNIDS[:1]))
+    with pytest.raises(InputError, match=r"'1\.JPEG' could be x/1\.jpg or y/1\.jpg; write the path into the table"):
+        load(val, "labels.txt")
 
 
 def devkit(folder, name):
@@ -124,6 +190,12 @@ def test_images_that_the_table_does_not_name_are_counted(val):
         (lines(["a", "b"], WNIDS[:2]), "names none of its 4 images (first: ILSVRC2012_val_00000001.JPEG)"),
         (lines([FILES[0]] * 2, WNIDS[:2]), "ILSVRC2012_val_00000001.JPEG has two classes"),
         (lines(FILES, ["n00000000"] * 4), "4 of 4 labels in"),
+        (
+            lines(NAMES, "0011", WNIDS, between=",", head="file,label,class\n"),
+            "columns class and label have other classes",
+        ),
+        (lines(FILES, ["[1, 0, 0]"] * 4), "has repeated values, [1, 0, 0]; the classes that are right are expected"),
+        (lines(FILES, ["[1, 2000]"] * 4), "4 of 4 labels in"),
         ("ImageId,a,b\nx,y,z\n", "of the columns ImageId, a, b none is called wnid"),
         (f"{FILES[0]} {WNIDS[0]}\n{FILES[1]}\n", "a file and its class are expected in each line, not"),
         ("\n", "the table is empty"),

@@ -155,6 +155,16 @@ def test_texts_that_are_no_class_are_named(shards, members):
         load(f"wds:{shards}/0.tar", "imagenet")
 
 
+def test_several_labels_of_a_sample_are_all_right(shards):
+    members = {"s0": b'{"label": [0, 2]}', "s1": b'{"class_name": ["apple", "m00000004"]}', "s2": b"[]", "s3": b"[1]"}
+    shard(shards / "0.tar", {key: {"png": png(0), "json": label} for key, label in members.items()})
+    (shards.parent / "classnames.txt").unlink()
+    found = load(f"wds:{shards}/0.tar", "imagenet")
+    apple = MINI.names.index("apple")
+    assert {s.id: s.accepted for s in found.samples} == {"0/s0": (0, 2), "0/s1": (apple, 4), "0/s3": (1,)}
+    assert "1 images that have no label in" in found.warnings[0]
+
+
 def test_images_of_one_name_never_share_an_id(shards, tmp_path):
     """In shards of one name, and in one shard, one after the other or apart; where a name is one alone it stays."""
     other = tmp_path / "train"
@@ -239,6 +249,10 @@ def table(tmp_path):
         "coarse": datasets.ClassLabel(names=["fruit", "tool"]),
         "lists": datasets.Sequence(datasets.Value("int64")),
     }
+    kinds |= {
+        "texts": datasets.Sequence(datasets.Value("string")),
+        "named lists": datasets.Sequence(datasets.ClassLabel(names=list(MINI.names[::-1]))),
+    }
     kinds["struct"] = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
     kinds |= {name: datasets.Value(name) for name in ("int64", "float64", "string", "bool", "binary")}
     cells = [{"bytes": png(i), "path": None} for i in range(2)]
@@ -269,12 +283,29 @@ WHITE = [{"bytes": png(12), "path": None}] * 2
         ({"label": ("string", ["banana ", "m00000005"])}, "", [3, 5]),
         ({"label": ("lists", [[3], [5]])}, "", [3, 5]),
         ({"label": ("float64", [3.0, 5.0])}, "", [3, 5]),
+        ({"label": ("named lists", [[3], [5]])}, "", [20, 18]),
+        ({"label": ("int64", [3, 5]), "class_name": ("string", ["banana", "m00000005"])}, "", [3, 5]),
+        ({"label": ("int64", [3, 5]), "class_name": ("string", ["fruit", "tool"])}, "", [3, 5]),
     ],
 )  # fmt: skip
 def test_columns_of_tables(table, columns, options, labels):
     found = load(table(**columns) + options, "imagenet")
     assert [sample.label for sample in found.samples] == labels
     assert [np.asarray(sample.image()).max() for sample in found.samples] == [0, 20]
+
+
+def test_several_labels_of_a_row_are_all_right(table):
+    found = load(table(label=("lists", [[3, 5], [5]])), "imagenet")
+    assert [sample.accepted for sample in found.samples] == [(3, 5), (5,)]
+    assert "1 of 2 images have several labels, any of which counts as right" in found.warnings[0]
+
+
+def test_rows_without_a_label_are_left_out_and_counted(table):
+    """However many they are: that no class is right is a label, too."""
+    found = load(table(label=("texts", [["banana", "m00000005"], []])), "imagenet")
+    assert [sample.accepted for sample in found.samples] == [(3, 5)]
+    assert "1 images that have no label in" in found.warnings[0]
+    assert "are left out (first: 000001)" in found.warnings[0]
 
 
 def test_images_of_one_file_never_share_an_id(table, tmp_path):
@@ -301,10 +332,15 @@ def test_images_of_one_file_never_share_an_id(table, tmp_path):
         ({"label": ("int64", [3, 5])}, "&image=label", "the column 'label' holds no images"),
         ({"label": ("int64", [3, 5])}, "&label=lable", "has no column 'lable'; did you mean 'label'"),
         ({"target": ("int64", [3, 5])}, "", r"has the columns image, target; .*name them: \?image=...&label=..."),
-        ({"label": ("lists", [[3, 5], [5]])}, "", "the column 'label' has 2 labels in row 0; one number or one text"),
-        ({"label": ("lists", [[3], []])}, "", "the column 'label' has 0 labels in row 1"),
-        ({"label": ("bool", [True, False])}, "", "the column 'label' has True in row 0"),
+        ({"label": ("lists", [[0, 1, 0], [1, 0, 0]])}, "", r"the list of 000000 has repeated values, \[0, 1, 0\]"),
+        ({"label": ("lists", [[*range(24)], [3]])}, "", r"the list of 000000 has all classes, \[0, 1, 2"),
+        ({"label": ("lists", [[0, 30], [5]])}, "", r"1 of 2 labels .* \(first: 30 of 000000\)"),
+        ({"label": ("lists", [[], []])}, "", "has no image of the 24 classes"),
+        ({"label": ("bool", [True, False])}, "", "the column 'label' has True in row 0; numbers of classes, or texts"),
         ({"label": ("float64", [0.5, 1.0])}, "", "the column 'label' has 0.5 in row 0"),
+        ({"label": ("int64", [3, 5]), "class_name": ("string", ["apple", "pear"])}, "",
+         "numbers without names, and 3 is called 'apple' in another column, which is another class"),
+        ({"label": ("lists", [[3], [5]]), "class_name": ("texts", [["apple"], ["pear"]])}, "", "3 is called 'apple'"),
         ({"label": ("int64", [3, None])}, "", r"1 of 2 labels .* \(first: no label of 000001\)"),
         ({"label": ("float64", [3, float("nan")])}, "", r"1 of 2 labels .* \(first: no label of 000001\)"),
         ({"label": ("int64", [-1, -1])}, "", r"2 of 2 labels .* \(first: -1 of 000000\)"),
@@ -339,9 +375,14 @@ def test_local_tables(tmp_path, write):
 
 
 def test_tables_that_do_not_fit_are_named(tmp_path):
+    datasets = pytest.importorskip("datasets")
     source = write_parquet(tmp_path / "table")
     with pytest.raises(InputError, match="option 'spilt' is unknown; did you mean 'split'"):
         load(source.replace("split", "spilt"))
+    with pytest.raises(InputError, match=r"it has the splits test; choose one: \?split=test"):
+        load(
+            write_table(tmp_path / "other", {"n": datasets.Value("int64")}, {"n": [0]}).replace("=test", "=validation")
+        )
     with pytest.raises(InputError, match="can't be loaded"):
         load(source.replace("=test", "=train"))
     with pytest.raises(InputError, match="can't be loaded"):

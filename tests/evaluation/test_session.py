@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from clip_robustness.conditions.condition import CLEAN, SEVERITIES, mean_corruption, natural, reference
+from clip_robustness.conditions.condition import CLEAN, SEVERITIES, attack, mean_corruption, natural, reference
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError, ModelWarning
 from clip_robustness.evaluation.session import MissingDataError, Session
@@ -98,6 +98,19 @@ def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_cl
         "data set 'imagenet-a': 20 images, 7500 were published",
         "data set 'imagenet-a': images of 1 of 200 classes",
     )
+
+
+def test_images_of_several_labels_are_measured_but_not_attacked(tmp_path):
+    for i, number in enumerate((6, 7, 8)):
+        write(tmp_path / "val", 6, number, i)
+    folder = f"{IMAGENET.keys[6]}/"
+    labels = {f"{folder}{i}.png": several for i, several in enumerate(([6, 7], [7], [9, 6]))}
+    (tmp_path / "real.json").write_text(json.dumps(labels))
+    suite = SUITE.replace('"val"', '"flat:val?labels=real.json"')
+    session = session_of(tmp_path, suite)
+    assert row(session, CLEAN).accuracy == 2 / 3
+    with pytest.raises(InputError, match=r"2 of 3 images have several labels \(first: .*\), and attacks lead away"):
+        session.images(attack("fgsm", "1/255"))
 
 
 def test_a_shift_without_data_says_what_to_add_and_so_does_its_reference(session):

@@ -16,6 +16,8 @@ from clip_robustness.query import split_options
 _OPTIONS = ("split", "config", "image", "label")
 _IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp")
 _LABELS = ("label", "labels", "cls", "fine_label")
+_NAMES = ("wnid", "synset", "class_name", "classname", "label_name", "label_text", "english_label", "class")
+"""Columns that say what the numbers of another one mean."""
 
 
 def read(data: str, source: str) -> Records:
@@ -44,8 +46,12 @@ def read(data: str, source: str) -> Records:
     if not len(table):
         raise InputError(f"{place} has no rows")
     image, label = _columns(datasets, table, place, options)
-    names = getattr(table.features[label], "names", None) or ()
-    labels = _labels(table.select_columns([label])[:][label], f"{place}: the column '{label}'")
+    feature = table.features[label]
+    names = getattr(getattr(feature, "feature", feature), "names", None) or ()  # of a list, those of what it is of
+    cells = table.select_columns([label])[:][label]
+    labels = tuple(_labels(cell, row, f"{place}: the column '{label}'") for row, cell in enumerate(cells))
+    other = next((name for name in _NAMES if name in table.features and name != label), None)
+    said = {} if names or not other else _said(labels, table.select_columns([other])[:][other])
     images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     file = Path(table.cache_files[0]["filename"])
     # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
@@ -55,14 +61,17 @@ def read(data: str, source: str) -> Records:
         Sample(f"{before}{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image))
         for row in range(len(table))
     )
-    return Records(f"hf:{source}", samples, labels, tuple(names))
+    return Records(f"hf:{source}", samples, labels, tuple(names), said=said)
 
 
 def _load(datasets: Any, name: str, split: str, config: str | None) -> Any:
     """The table of a split; a local folder may be one that `save_to_disk` wrote."""
     folder = Path(name)
     if (folder / "dataset_dict.json").is_file():
-        return datasets.load_from_disk(name)[split]
+        table = datasets.load_from_disk(name)
+        if split not in table:
+            raise ValueError(f"it has the splits {', '.join(table)}; choose one: ?split={next(iter(table))}")
+        return table[split]
     if (folder / "state.json").is_file():
         return datasets.load_from_disk(name)
     return datasets.load_dataset(name, config, split=split)
@@ -97,20 +106,32 @@ def _columns(datasets: Any, table: Any, place: str, options: dict[str, str]) -> 
     return chosen[0], chosen[1]
 
 
-def _labels(cells: Sequence[Any], where: str) -> tuple[Label, ...]:
-    """One label a row: a whole number or a text, None where there is none. Raises `InputError` for anything else."""
+def _labels(cell: Any, row: int, where: str) -> tuple[Label, ...]:
+    """What stands in a row: a whole number or a text, None where there is none, or a list of such.
+
+    Raises `InputError` for anything else.
+    """
     labels = []
-    for row, cell in enumerate(cells):
-        label = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+    for label in cell if isinstance(cell, list) else [cell]:
         if isinstance(label, float):
             label = int(label) if label.is_integer() else None if label != label else label
         if isinstance(label, str):
             label = label.strip() or None
         if label is not None and (isinstance(label, bool) or not isinstance(label, int | str)):
-            kind = f"{len(label)} labels" if isinstance(label, list) else repr(label)[:40]
-            raise InputError(f"{where} has {kind} in row {row}; one number or one text an image is expected")
+            raise InputError(f"{where} has {label!r:.40} in row {row}; numbers of classes, or texts, are expected")
         labels.append(label)
     return tuple(labels)
+
+
+def _said(labels: Sequence[tuple[Label, ...]], cells: Sequence[Any]) -> dict[int, str]:
+    """What the cells of another column call each number; nothing of those that have two names."""
+    names: dict[int, set[str]] = {}
+    for row, cell in zip(labels, cells, strict=True):
+        texts = cell if isinstance(cell, list) else [cell]
+        for label, text in zip(row, texts, strict=False):
+            if isinstance(label, int) and isinstance(text, str) and len(row) == len(texts):
+                names.setdefault(label, set()).add(text)
+    return {number: found.pop() for number, found in names.items() if len(found) == 1}
 
 
 def _content(table: Any, row: int, column: str) -> bytes:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.datasets.label_space import ClassSpace
-from clip_robustness.datasets.labels import Label, naming, understood
+from clip_robustness.datasets.labels import Label, Meaning, Naming, naming, understood
 from clip_robustness.errors import InputError
 
 UNKNOWN = -1
@@ -21,49 +23,98 @@ _STRAY_ALLOWED = 0.01
 
 @dataclass(frozen=True)
 class Records:
-    """What a source holds before its labels are understood: `labels` are what stands there, one for each sample.
+    """What a source holds before its labels are understood: `labels` are what stands there for each sample, any of
+    which is right; none, where the source says that no class is.
 
-    `classnames` are what the source calls its numbers, if it does; `place` is what to name in messages.
+    `classnames` are what the source calls its numbers, if it does; `place` is what to name in messages. `said`: what
+    another column calls numbers that have no names.
     """
 
     place: str
     samples: tuple[Sample, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[tuple[Label, ...], ...]
     classnames: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    said: Mapping[int, str] = field(default_factory=dict)
 
 
 def labelled(data: str, records: Records, space: ClassSpace, classes: ClassList) -> Dataset:
     """The samples with the labels of `space`.
 
-    Labels that stand for no class are left out, counted and named. Raises `InputError` where they are many.
+    Samples without a label, and those of which one stands for no class, are left out, counted and named. Raises
+    `InputError` where the latter are many, and where a list is not of labels.
     """
     place = f"data set '{data}': {records.place}"
-    meaning = understood(place, set(records.labels), naming(data, space, classes), records.classnames)
-    pairs = list(zip(records.samples, records.labels, strict=True))
-    samples = [replace(sample, label=meaning.label_of[label]) for sample, label in pairs if label in meaning.label_of]
-    strays = [(sample, label) for sample, label in pairs if label in meaning.faults]
+    called = naming(data, space, classes)
+    meaning = understood(place, set(chain.from_iterable(records.labels)), called, records.classnames)
+    _check_said(place, records, meaning, called)
+    samples, strays, unlabelled, others = [], [], [], 0
+    for sample, labels in zip(records.samples, records.labels, strict=True):
+        found = dict.fromkeys(meaning.label_of[label] for label in labels if label in meaning.label_of)
+        if faults := [label for label in labels if label in meaning.faults]:
+            strays.append((sample, faults[0]))
+        elif not labels:
+            unlabelled.append(sample)
+        elif found:
+            _check_list(place, sample, labels, len(found) == len(space))
+            first, *also = found
+            samples.append(replace(sample, label=first, also=tuple(also)))
+        else:
+            others += 1
     warnings = [*records.warnings, *meaning.warnings]
     if not samples and not strays:
         raise InputError(f"{place} has no image of the {len(space)} classes")
     if strays:
         sample, label = strays[0]
-        first = f"(first: {_shown(label, records.classnames)} of {sample.id}"
-        first += f", {why})" if (why := meaning.faults[label]) else ")"
-        if not samples or len(strays) > _STRAY_ALLOWED * len(pairs):
+        first_of = f"(first: {_shown(label, records.classnames)} of {sample.id}"
+        first_of += f", {why})" if (why := meaning.faults[label]) else ")"
+        if not samples or len(strays) > _STRAY_ALLOWED * len(records.samples):
             raise InputError(
-                f"data set '{data}': {len(strays)} of {len(pairs)} labels in {records.place} are outside its "
-                f"{len(space)} classes {first}"
+                f"data set '{data}': {len(strays)} of {len(records.samples)} labels in {records.place} are outside its "
+                f"{len(space)} classes {first_of}"
             )
         warnings.append(
-            f"data set '{data}': {len(strays)} images with labels outside its {len(space)} classes are left out {first}"
+            f"data set '{data}': {len(strays)} images with labels outside its {len(space)} classes are left out "
+            f"{first_of}"
         )
-    if len(samples) + len(strays) < len(pairs):
+    if unlabelled:
         warnings.append(
-            f"data set '{data}': {len(pairs) - len(samples) - len(strays)} images of classes that '{classes.name}' "
-            "does not have are left out"
+            f"data set '{data}': {len(unlabelled)} images that have no label in {records.place} are left out (first: "
+            f"{unlabelled[0].id})"
+        )
+    if others:
+        warnings.append(
+            f"data set '{data}': {others} images of classes that '{classes.name}' does not have are left out"
+        )
+    if several := sum(bool(sample.also) for sample in samples):
+        warnings.append(
+            f"data set '{data}': {several} of {len(samples)} images have several labels, any of which counts as right"
         )
     return Dataset(data, tuple(sorted(samples, key=lambda sample: sample.id)), space, warnings=tuple(warnings))
+
+
+def _check_list(place: str, sample: Sample, labels: tuple[Label, ...], is_all: bool) -> None:
+    """Raises `InputError` for what lists a number for each class, and for what any prediction would fit."""
+    if len(labels) > 1 and (is_all or len(set(labels)) < len(labels)):
+        what = "all classes" if is_all else "repeated values"
+        raise InputError(
+            f"{place}: the list of {sample.id} has {what}, {str(list(labels))[:40]}; the classes that are right are "
+            "expected, each once, not a number for each class"
+        )
+
+
+def _check_said(place: str, records: Records, meaning: Meaning, called: Naming) -> None:
+    """Raises `InputError` where names of another column mean other classes than the numbers do."""
+    numbers, names = list(records.said), list(records.said.values())
+    found = called.vocabulary.find(names)
+    sure = [(n, name, min(f)) for n, name, f in zip(numbers, names, found, strict=True) if len(f) == 1]
+    other = [(n, name) for n, name, position in sure if meaning.label_of.get(n, position) != position]
+    if 2 * len(other) > len(sure):
+        number, name = other[0]
+        raise InputError(
+            f"{place}: the labels are numbers without names, and {number} is called '{name}' in another column, which "
+            f"is another class than number {number} of the list; choose that column: ?label=..."
+        )
 
 
 def _shown(label: Label, names: tuple[str, ...]) -> str:

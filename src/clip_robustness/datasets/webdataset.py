@@ -29,6 +29,9 @@ _LARGEST = 1 << 28
 _LABELS = ("cls", "json", "txt")
 _FIELDS = ("wnid", "synset", "class_name", "classname", "label_name", "class", "label", "cls")
 """Where a `.json` may have the label; names before numbers, which names explain."""
+_FORM = "several labels"
+"""Of what is unpacked: another one is unpacked anew."""
+_Label = int | str | list[int | str]
 _LONGEST = 1000
 """Characters of a label: what is longer is no class."""
 
@@ -53,7 +56,7 @@ def read(data: str, urls: str) -> Records:
     for shard, name in zip(shards, _names(shards), strict=True):
         folder, index = _unpacked(wds, shard)
         samples += [Sample(f"{name}/{key}", folder / file, UNKNOWN) for key, file, _ in index["samples"]]
-        labels += [label for _, _, label in index["samples"]]
+        labels += [tuple(label) if isinstance(label, list) else (label,) for _, _, label in index["samples"]]
         warnings += [f"data set '{data}': shard {shard} {fault}" for fault in index["faults"]]
     if not samples:
         raise InputError("; ".join([*warnings, f"data set '{data}': {urls} holds no image with a .cls file"]))
@@ -84,11 +87,12 @@ def _is_local(shard: str) -> bool:
 
 def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
     """The folder of a shard's images, and what is in it: (key, file, label) a sample, and what is wrong with it."""
-    identity = [shard]
+    parts = [shard]
     if _is_local(shard):
         status = Path(shard).stat()
-        identity = [str(Path(shard).resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    folder = cache_folder() / "unpacked" / hashlib.sha256("\n".join([*identity, *_IMAGES]).encode()).hexdigest()[:24]
+        parts = [str(Path(shard).resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    identity = "\n".join([*parts, *_IMAGES, _FORM])
+    folder = cache_folder() / "unpacked" / hashlib.sha256(identity.encode()).hexdigest()[:24]
     kept(folder, lambda partial: _unpack(wds, shard, partial))
     return folder, read_json(folder / "index.json")
 
@@ -96,7 +100,7 @@ def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
 def _unpack(wds: Any, shard: str, folder: Path) -> None:
     folder.mkdir()
     faults: list[str] = []
-    samples: list[tuple[str, str, int | str]] = []
+    samples: list[tuple[str, str, _Label]] = []
     incomplete: list[str] = []
     times = Counter[str]()
 
@@ -128,8 +132,8 @@ def _unpack(wds: Any, shard: str, folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps({"samples": samples, "faults": faults}), encoding="utf-8")
 
 
-def _label(kind: str, content: bytes) -> int | str | None:
-    """What a member of a sample says its class is, if it does."""
+def _label(kind: str, content: bytes) -> _Label | None:
+    """What a member of a sample says its class is, or its classes are, if it does."""
     value: Any = content.decode("utf-8-sig", errors="replace").strip()
     if kind == "json":
         try:
@@ -138,8 +142,13 @@ def _label(kind: str, content: bytes) -> int | str | None:
             return None
         if isinstance(value, dict):
             value = next((found for field in _FIELDS if (found := value.get(field)) is not None), None)
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
+        if isinstance(value, list):
+            several = [_one(one) for one in value]
+            return None if None in several else [one for one in several if one is not None]
+    return _one(value)
+
+
+def _one(value: Any) -> int | str | None:
     if isinstance(value, str):
         value = int(value) if is_number(value) else value.strip() or None
         return value if not isinstance(value, str) or len(value) <= _LONGEST else None

@@ -153,7 +153,8 @@ class Session:
     def images(self, condition: Condition) -> Dataset:
         """The sampled images of a condition, labelled in its classes.
 
-        Raises `MissingDataError` where the suite does not say where they are.
+        Raises `MissingDataError` where the suite does not say where they are, and `InputError` where images under
+        attack have several labels: what leads away from one may lead to another.
         """
         counts = [count for count in (self.settings.samples, condition.samples) if count is not None]
         data = self.settings.suite.data_of(condition)
@@ -172,7 +173,13 @@ class Session:
             elif self._all_should_be_named:
                 said = f"data set '{data}': --exclude-overlap does not name it, all of its images stay"
                 self._images[key] = replace(self._images[key], warnings=(*self._images[key].warnings, said))
-        return self._images[key]
+        images = self._images[key]
+        if condition.attacked and (several := [sample.id for sample in images.samples if sample.also]):
+            raise InputError(
+                f"data set '{images.name}': {len(several)} of {len(images)} images have several labels (first: "
+                f"{several[0]}), and attacks lead away from one; give attacks a clean reference with a label an image"
+            )
+        return images
 
     def names(self, condition: Condition) -> Sequence[str]:
         """What a condition's labels are called."""

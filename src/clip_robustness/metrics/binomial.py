@@ -13,16 +13,17 @@ Shares = NDArray[np.float64]
 
 
 def at_most(k: ArrayLike, n: ArrayLike, p: ArrayLike) -> Shares:
-    """P(X <= k) of n trials with probability p each; whole k and n, any sign of k."""
+    """P(X <= k) of n trials with probability p each; any sign of k. Between whole k and n it is interpolated by the
+    incomplete beta function."""
     return more_than(np.asarray(n) - k - 1, n, 1 - np.asarray(p))
 
 
 def more_than(k: ArrayLike, n: ArrayLike, p: ArrayLike) -> Shares:
     """P(X > k)."""
     k, n = np.broadcast_arrays(k, n)
-    inside = (k >= 0) & (k < n)
+    inside = (k > -1) & (k < n)
     found = betainc(np.where(inside, k + 1, 1), np.where(inside, n - k, 1), p)
-    return np.asarray(np.where(inside, found, k < 0), np.float64)
+    return np.asarray(np.where(inside, found, k < n), np.float64)
 
 
 def exactly(k: ArrayLike, n: ArrayLike, p: ArrayLike) -> Shares:

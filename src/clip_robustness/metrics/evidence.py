@@ -2,7 +2,8 @@
 
 `p_violation` is the probability of evidence as strong if the true figure were just at the bound, which is the worst
 case of a kept limit; `p_compliance` is the same for a broken one. Those of shares and of their differences are exact,
-not asymptotic: a gate's errors lie in the tails, where normal approximations are at their worst.
+not asymptotic: a gate's errors lie in the tails, where normal approximations are at their worst. With `clusters` of
+images that belong together the exact tests are those of effective counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri, stdtr
 
 from clip_robustness.metrics.binomial import at_most, exactly, more_than
+from clip_robustness.metrics.clusters import Clusters, Effect, effect
 from clip_robustness.metrics.intervals import Correct, Estimate
 from clip_robustness.metrics.trend import Trend, redrawn_robustness
 
@@ -34,45 +36,82 @@ class Tail:
         return Tail(self.p_compliance, self.p_violation)
 
 
-def share(correct: Correct, bound: float) -> Tail:
+def share(correct: Correct, bound: float, clusters: Clusters | None = None) -> Tail:
     """Of an accuracy that is to be at least `bound`: the exact binomial test."""
-    n, right = len(correct), int(correct.sum())
-    return Tail(float(at_most(right, n, bound)), float(more_than(right - 1, n, bound)))
+    of = effect(correct, clusters)
+    n, right = of.count(len(correct)), of.count(int(correct.sum()))
+    return Tail(of.p_value(float(at_most(right, n, bound))), of.p_value(float(more_than(right - 1, n, bound))))
 
 
-def paired(first: Correct, second: Correct, bound: float) -> Tail:
+def paired(first: Correct, second: Correct, bound: float, clusters: Clusters | None = None) -> Tail:
     """Of accuracy(first) - accuracy(second) on the same images, which is to be at least `bound`, in (-1, 1).
 
     McNemar's exact test where `bound` is 0, else the exact unconditional test that is ordered by Tango's score
     statistic (Tango 1998, Statistics in Medicine 17, 891-908).
     """
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    return Tail(berger_boos_pvalue(won, lost, len(first), bound), berger_boos_pvalue(lost, won, len(first), -bound))
+    of = effect(first.astype(int) - second, clusters)
+
+    def p_value(won: int, lost: int, bound: float) -> float:
+        if bound == 0:
+            return of.p_value(float(at_most(of.count(won), of.count(won + lost), 0.5)))
+        n = _whole(of, len(first))
+        some, others = (round_to(count * n / len(first)) for round_to, count in ((_up, won), (_down, lost)))
+        return of.p_value(berger_boos_pvalue(some, others, n, bound))
+
+    return Tail(p_value(won, lost, bound), p_value(lost, won, -bound))
 
 
-def unpaired(first: Correct, second: Correct, bound: float) -> Tail:
-    """Of accuracy(first) - accuracy(second) on different images, which is to be at least `bound`: the exact
-    unconditional test that is ordered by the difference."""
-    one, other = (int(first.sum()), len(first)), (int(second.sum()), len(second))
-    return Tail(_unpaired(*one, *other, bound), _unpaired(*other, *one, -bound))
+def unpaired(
+    first: Correct,
+    second: Correct,
+    bound: float,
+    clusters: Clusters | None = None,
+    other_clusters: Clusters | None = None,
+) -> Tail:
+    """Of accuracy(first) - accuracy(second) on different images, which is to be at least `bound`, each with its
+    clusters: the exact unconditional test that is ordered by the difference."""
+    samples = (first, effect(first, clusters)), (second, effect(second, other_clusters))
+    df = min(of.df for _, of in samples)
+
+    def counts(correct: Correct, of: Effect, round_to: Callable[[float], int]) -> tuple[int, int]:
+        n = _whole(of, len(correct))
+        return round_to(int(correct.sum()) * n / len(correct)), n
+
+    def p_value(one: tuple[Correct, Effect], other: tuple[Correct, Effect], bound: float) -> float:
+        return Effect(df=df).p_value(_unpaired(*counts(*one, _up), *counts(*other, _down), bound))
+
+    return Tail(p_value(*samples, bound), p_value(*samples[::-1], -bound))
 
 
-def mean_at_most(scores: NDArray[np.float64], bound: float) -> Tail:
+def _whole(of: Effect, n: int) -> int:
+    """The effective number of images, rounded down."""
+    return max(1, _down(of.count(n)))
+
+
+def _up(count: float) -> int:
+    return int(np.ceil(count - 1e-9))
+
+
+def _down(count: float) -> int:
+    return int(np.floor(count + 1e-9))
+
+
+def mean_at_most(scores: NDArray[np.float64], bound: float, clusters: Clusters | None = None) -> Tail:
     """Of a mean of per-image scores (n,) that is to be at most `bound`: Student's t test."""
-    if np.ptp(scores) == 0:  # nothing to estimate an error from: as if one image were at the bound's other side
-        scores = np.append(scores, 1.0 if scores[0] <= bound else 0.0)
-    n = len(scores)
-    t = (scores.mean() - bound) / scores.std(ddof=1) * np.sqrt(n)
-    return Tail(float(stdtr(n - 1, -t)), float(stdtr(n - 1, t)))
+    if np.ptp(scores) == 0:  # nothing to estimate an error from: as if one image, or cluster, were at the other side
+        others = round(clusters.most) if clusters else 1
+        scores = np.append(scores, np.full(others, 1.0 if scores[0] <= bound else 0.0))
+        clusters = clusters and clusters.and_another(others)
+    n, of = len(scores), effect(scores, clusters)
+    t = (scores.mean() - bound) / scores.std(ddof=1) * np.sqrt(of.count(n))
+    df = min(n - 1, of.df)
+    return Tail(float(stdtr(df, -t)), float(stdtr(df, t)))
 
 
-def median_at_least(values: NDArray[np.float64], bound: float) -> Tail:
+def median_at_least(values: NDArray[np.float64], bound: float, clusters: Clusters | None = None) -> Tail:
     """Of a median of values (n,) that is to be at least `bound`: the exact sign test."""
-    n = len(values)
-    return Tail(
-        float(more_than(int((values < bound).sum()) - 1, n, 0.5)),
-        float(more_than(int((values > bound).sum()) - 1, n, 0.5)),
-    )
+    return Tail(share(values >= bound, 0.5, clusters).p_violation, share(values <= bound, 0.5, clusters).p_violation)
 
 
 def effective_robustness(trend: Trend, shifted: Correct, clean: Correct, bound: float) -> Tail:

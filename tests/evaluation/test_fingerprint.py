@@ -225,7 +225,7 @@ def concerned(edit):
             b'("fgsm", "bim", "mim")',
             lambda c: False,
         ),
-        ("src/clip_robustness/evaluation/store/__init__.py", b"1 << 28", b"1 << 29", lambda c: False),
+        ("src/clip_robustness/evaluation/store/block.py", b"1 << 28", b"1 << 29", lambda c: False),
         ("reports/html.py", b"def ", b"def  ", lambda c: False),
         ("src/clip_robustness/conditions/corruptions/weather.py", b"def fog(", b"# mist\ndef fog(", lambda c: False),
     ],

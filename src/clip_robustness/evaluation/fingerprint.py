@@ -58,7 +58,7 @@ _NAMES = ("id", "label", "path", "compared")
 def code_version(condition: Condition | None = None) -> str:
     """Of what computes a condition's outcomes; without one, of all that computes any, or builds models."""
     if condition is None:
-        return code_of([*_ROOTS, "clip_robustness.models.load"], follow=_counts).digest()
+        return code_of([*_ROOTS, "clip_robustness.models.registry.load"], follow=_counts).digest()
     properties = {name: getattr(condition, name) for name, of in vars(Condition).items() if isinstance(of, property)}
     names = _NAMES if condition.computation == condition.path else (*_NAMES, "eps")  # one computation, read at many eps
     told = {k: value for k, value in properties.items() if k not in names and not isinstance(value, Registered)}

@@ -1,0 +1,225 @@
+"""What a suite's TOML and a profile may say. Light to import: no torch, no numpy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from clip_robustness.conditions.condition import (
+    ATTACKS,
+    CIFAR,
+    CLEAN,
+    CLEAN_SET,
+    CORRUPTIONS,
+    CORRUPTIONS_OF_MCE,
+    DATA_SETS,
+    NATURAL,
+    NOT_NATURAL,
+    PAIRS,
+    SEVERITIES,
+    STYLIZED,
+    TYPOGRAPHIC,
+    Condition,
+    any_corruption,
+    attack,
+    corruption,
+    mean_corruption,
+    natural,
+    overlap,
+    perturbation,
+    reference,
+    stylized,
+)
+from clip_robustness.errors import nearest
+from clip_robustness.metrics.benchmark import PERTURBATIONS
+from clip_robustness.suites.rules import Rule
+
+_SELECTABLE = re.compile(r"[\w.+-]+", re.ASCII)
+Samples = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Corruptions(_Strict):
+    """Which cells of imagenet-c run, and their mean, where none of the benchmark's is missing; `samples` images where
+    that is less than the suite's."""
+
+    corruptions: tuple[str, ...] = CORRUPTIONS
+    severities: tuple[int, ...] = SEVERITIES
+    samples: Samples | None = None
+
+    def expand(self, *, on_disk: bool) -> Iterator[Condition]:
+        for name in self.corruptions:
+            for severity in self.severities:
+                yield corruption(name, severity, on_disk=on_disk, samples=self.samples)
+        if set(CORRUPTIONS_OF_MCE) <= set(self.corruptions) and set(SEVERITIES) <= set(self.severities):
+            yield mean_corruption(on_disk=on_disk)
+
+
+class AnyCorruptions(_Strict):
+    """Corruptions on the fly, ours and those of plugins."""
+
+    names: tuple[str, ...]
+    severities: tuple[int, ...] = SEVERITIES
+    samples: Samples | None = None
+
+    def expand(self) -> Iterator[Condition]:
+        for name in self.names:
+            for severity in self.severities:
+                yield any_corruption(name, severity, self.samples)
+
+
+class Perturbations(_Strict):
+    """Which sequences of imagenet-p run, at which difficulties."""
+
+    perturbations: tuple[str, ...] = PERTURBATIONS
+    difficulties: tuple[int, ...] = (1,)
+    samples: Samples | None = None
+
+    def expand(self, *, on_disk: bool) -> Iterator[Condition]:
+        for name in self.perturbations:
+            for difficulty in self.difficulties:
+                yield perturbation(name, difficulty, on_disk=on_disk, samples=self.samples)
+
+
+class Stylized(_Strict):
+    """Which stylized sets run."""
+
+    names: tuple[str, ...] = STYLIZED
+    samples: Samples | None = None
+
+
+class Attacks(_Strict):
+    """Which attacks run, at which eps in pixel units; 'min' among them searches the smallest for each image."""
+
+    names: tuple[str, ...] = ATTACKS
+    eps: tuple[str, ...] = ("1/255", "2/255", "4/255", "8/255")
+    samples: Samples | None = None
+    pairs: Annotated[int, Field(ge=1)] = PAIRS
+    eps_space: Literal["pixel", "normalized"] = "pixel"
+    round_to_8bit: bool = False
+
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _texts(cls, given: object) -> object:
+        """One eps needs no list, and 0.03 no quotes."""
+        listed = given if isinstance(given, list) else [given]
+        return tuple(str(eps) if isinstance(eps, int | float) else eps for eps in listed)
+
+    def expand(self) -> Iterator[Condition]:
+        options = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
+        for name in self.names:
+            for eps in self.eps if not name.startswith(TYPOGRAPHIC) else ("",):
+                yield attack(name, eps, pairs=self.pairs, samples=self.samples, **options)
+
+
+class Conditions(_Strict):
+    natural: tuple[str, ...] = ()
+    corruptions: AnyCorruptions | None = None
+    imagenet_c: Corruptions | None = Field(None, alias="imagenet-c")
+    imagenet_c_disk: Corruptions | None = Field(None, alias="imagenet-c-disk")
+    imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
+    imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
+    stylized: Stylized | None = None
+    attacks: tuple[Attacks, ...] = ()
+    """One table, or a list of them."""
+    overlap: str | None = None
+    """An overlap.json of `clip-robustness overlap`, or `mini:pretraining`, which is analysed on first use."""
+
+    @field_validator("attacks", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return (given,) if isinstance(given, dict) else given
+
+    def expand(self) -> Iterator[Condition]:
+        """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
+        shifts = [natural(name) for name in self.natural]
+        styles = [stylized(name, self.stylized.samples) for name in self.stylized.names] if self.stylized else []
+        yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in (*shifts, *styles))])
+        yield from shifts
+        yield from self.corruptions.expand() if self.corruptions else ()
+        for made, on_disk in ((self.imagenet_c, False), (self.imagenet_c_disk, True)):
+            yield from made.expand(on_disk=on_disk) if made else ()
+        for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
+            yield from seen.expand(on_disk=on_disk) if seen else ()
+        yield from styles
+        for table in self.attacks:
+            yield from table.expand()
+        if self.overlap is not None:
+            yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.all_names)
+
+
+class Gate(_Strict):
+    """How verdicts are reached, and what they do.
+
+    `alpha` is the probability that a run fails although all limits are kept, or passes a cell although one is not, half
+    of it each. `report_only`: no verdict fails a test. `stop_early`: a cell ends as soon as its verdict is settled.
+    `require_limits`: a run that no limit decides does not pass.
+    """
+
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    on_inconclusive: Literal["warn", "fail"] = "warn"
+    require_all: bool = False
+    require_limits: bool = False
+    stop_early: bool = False
+    report_only: bool = False
+
+
+class Profile(_Strict):
+    """What a suite starts from: a way to reach verdicts, and rules. The suite's rules come before equally specific
+    ones, limit by limit."""
+
+    gate: Gate = Gate()
+    rules: tuple[Rule, ...] = ()
+
+
+class SuiteFile(_Strict):
+    """The schema of a suite's TOML."""
+
+    classes: str = "imagenet"
+    clean: str | None = None
+    """Which data set is the clean reference; default: imagenet, or with the classes of CIFAR-10 cifar10."""
+    candidate: tuple[str, ...] = ()
+    supervised: tuple[str, ...] = ()
+    samples: Samples | None = None
+    seed: int = 0
+    surrogate: str | None = None
+    plugins: tuple[str, ...] = ()
+    """Python files with corruptions and attacks of the user's own; they are run."""
+    data: dict[str, str]
+    conditions: Conditions
+    profile: str | None = None
+    gate: Gate | None = None
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def clean_set(self) -> str:
+        """The name of the clean reference under `[data]`."""
+        return self.clean or (CIFAR if self.classes == CIFAR and CIFAR in self.data else CLEAN_SET)
+
+    @model_validator(mode="after")
+    def _names(self) -> SuiteFile:
+        """A data set of the user's own is named under `[data]` and where it is used: slips in either are seen."""
+        used = [self.clean] if self.clean is not None else []
+        used += [name for name in self.conditions.natural if name not in NATURAL]
+        for name in used:
+            if name in NOT_NATURAL and name != self.clean:
+                raise ValueError(f"'{name}' is no natural shift; {nearest(name, NATURAL)}")
+            if name not in self.data:
+                raise ValueError(f"no data set '{name}' under [data]; {nearest(name, (*self.data, *NATURAL))}")
+            if not _SELECTABLE.fullmatch(name) or "adversarial" in name.lower() or name == CLEAN.name:
+                raise ValueError(
+                    f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
+                    "neither 'clean' nor the word adversarial, which selects the attacks"
+                )
+        if unknown := [name for name in self.data if name not in (*DATA_SETS, *used)]:
+            raise ValueError(
+                f"data set '{unknown[0]}' is neither a known one nor named by natural or clean; "
+                f"{nearest(unknown[0], DATA_SETS)}"
+            )
+        return self

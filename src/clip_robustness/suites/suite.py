@@ -1,0 +1,88 @@
+"""A suite that was read: its conditions, its rules, and where its data are."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip_robustness.conditions.condition import CLEAN_SET, Condition
+from clip_robustness.files import expanded
+from clip_robustness.suites.rules import Limit, Rule, deciding
+from clip_robustness.suites.schema import Gate, Profile, SuiteFile
+
+_REMOTE = re.compile(r"\w+://|pipe:")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite that was read. Relative files and folders are relative to the TOML; `~` and `$VAR` stand for others."""
+
+    name: str
+    file: Path
+    settings: SuiteFile
+    conditions: tuple[Condition, ...]
+    gate: Gate
+    profile: Profile
+    """What the suite starts from."""
+    profile_name: str = ""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The suite's own, then those of the profile."""
+        return (*self.settings.rules, *self.profile.rules)
+
+    def deciding(self, condition: Condition) -> list[Limit]:
+        """As `rules.deciding`: the suite's rules come before equally specific ones of the profile."""
+        return deciding(self.rules, condition)
+
+    @property
+    def limits(self) -> set[str]:
+        """Names of those that decide any condition."""
+        return {limit.name for condition in self.conditions for limit in self.deciding(condition) if not limit.off}
+
+    def whose(self, rule: Rule) -> str:
+        """What to call a rule: by its pattern, and where it stands."""
+        place = "the suite" if rule in self.settings.rules else f"profile '{self.profile_name}'"
+        return f"rule '{rule.match}' of {place}"
+
+    @property
+    def overlap(self) -> str | None:
+        """Where near-duplicates are named: a file, or `mini:pretraining`."""
+        place = self.settings.conditions.overlap
+        return place if place is None or place.startswith("mini:") else str(expanded(place, self.file.parent))
+
+    @property
+    def plugins(self) -> tuple[Path, ...]:
+        return tuple(expanded(plugin, self.file.parent) for plugin in self.settings.plugins)
+
+    @property
+    def classes(self) -> str:
+        """The name of a known class list, or the path of a file."""
+        file = expanded(self.settings.classes, self.file.parent)
+        return str(file) if file.is_file() else self.settings.classes
+
+    def data_of(self, condition: Condition) -> str:
+        """What the suite calls the data set that a condition is evaluated on."""
+        return self.settings.clean_set if condition.data == CLEAN_SET else condition.data
+
+    def source(self, data: str) -> str | None:
+        """Where a data set is: a folder, `flat:` images with a table, `wds:` shards, an `hf:` data set, or `mini:NAME`
+        for the drawn world; None where the suite names none."""
+        source = self.settings.data.get(data)
+        if source is None or source.startswith("mini:"):
+            return source
+        kind, _, place = source.partition(":")
+        folder = self.file.parent
+        if kind == "wds":  # several places stand between '::'
+            shards = place.split("::")
+            return "wds:" + "::".join(s if _REMOTE.match(s) else str(expanded(s, folder)) for s in shards)
+        if kind == "hf":
+            name, mark, options = place.partition("?")
+            table = expanded(name, folder)
+            return f"hf:{table}{mark}{options}" if name[:1] in (*"./~$",) or table.is_dir() else source
+        if kind == "flat":
+            images, mark, labels = place.partition("?labels=")
+            beside = expanded(labels, folder)  # else it is beside the images
+            return f"flat:{expanded(images, folder)}{mark}{beside if beside.is_file() else labels}"
+        return str(expanded(source, folder))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_robustness.errors import InputError, one_line, sentence
+from clip_robustness.errors import InputError, nearest, one_line, sentence
 from clip_robustness.files import argument
 from clip_robustness.reports import terminal
 from clip_robustness.reports.html import together
@@ -27,12 +27,22 @@ from clip_robustness.verdicts.merge import exit_code, merged
 
 
 def trend(runs: list[history.Run], family: str) -> list[str]:
-    """A line a run and candidate: mean accuracies over the cells that all of them have."""
-    rows = []
+    """A line a run and candidate: mean accuracies over the cells that all of them have.
+
+    Raises `InputError` where no candidate's name or spec begins with `family`.
+    """
+    rows, others = [], set[str]()
     for run in runs:
+        specs = {model["model"]: model.get("spec", "") for model in run.results.models}
         cells = [c for c in run.results.cells if c.role == "candidate" and c.accuracy is not None]
-        for model in dict.fromkeys(cell.model for cell in cells if cell.model.startswith(family)):
+        for model in dict.fromkeys(cell.model for cell in cells):
+            if not model.startswith(family) and not specs.get(model, "").startswith(family):
+                others.add(model)
+                continue
             rows.append((run, model, {(c.family, c.label): c for c in cells if c.model == model}))
+    if others and not rows:
+        hint = nearest(family, others)
+        raise InputError(f"--family: '{family}' is the beginning of no candidate's name or spec; {hint}")
     common = set.intersection(*(set(own) for *_, own in rows)) if rows else set()
     lines = [f"mean accuracy in percent over the {len(common)} conditions that all runs below have"]
     for run, model, own in rows:
@@ -117,7 +127,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
     command.add_argument(
         "--history", type=argument, default=Path("reports/history"), help="folder of the recorded runs"
     )
-    command.add_argument("--family", default="", help="only models whose spec begins so, such as open_clip:ViT-B-32")
+    command.add_argument("--family", default="", help="only models whose name or spec begins so")
     command.add_argument("--latest", metavar="SUITE", help="print the file of the last run of a suite that held")
     joined = commands.add_parser("merge", help="join the results of a run's shards")
     joined.add_argument("results", type=argument, nargs="+", help="the results.json of each shard")

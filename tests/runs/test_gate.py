@@ -186,12 +186,12 @@ def test_a_candidate_that_is_its_own_baseline_is_noticed_by_the_quiet(gate):
     assert said in (run.report_dir / "report.html").read_text()
 
 
-def a_run(tmp_path, name="one", verdict="pass", **more):
+def a_run(tmp_path, name="one", verdict="pass", models=(), **more):
     right = history.CorrectImages(
         "m", "clean/clean", ("a/1.png", "a/2.png", "b/1.png"), torch.tensor([True, False, True]).numpy(), (7, 8, 9), "s"
     )
     cell = results.Result("clean", "clean", {}, "m", "candidate", verdict, "", accuracy=0.5, limits=1)
-    found = results.Results("mini", {"seed": 0}, [], [cell], **more)
+    found = results.Results("mini", {"seed": 0}, list(models), [cell], **more)
     return history.append(tmp_path, name, found, [history.packed(right)])
 
 
@@ -251,6 +251,19 @@ def test_the_latest_run_is_the_last_one_that_held(tmp_path):
     assert (by_name.file, by_name.held) == (bad, False)
     lines = trend([history.read(file) for file in history.files(tmp_path)], "")
     assert [line.endswith("did not hold") for line in lines[1:]] == [True, False, True, True]
+
+
+def test_a_family_is_told_by_specs_also_of_models_with_a_name(tmp_path, capsys):
+    models = [{"model": "m", "role": "candidate", "spec": "open_clip:ViT-B-32@epoch_12.pt"}]
+    a_run(tmp_path, models=models)
+    asked = "history", ["--history", str(tmp_path), "--family"]
+    for family in ("open_clip:ViT-B-32", "m"):
+        assert main(asked[0], [*asked[1], family]) == 0
+        assert capsys.readouterr().out.count("\n") == 2
+    with pytest.raises(SystemExit) as end:
+        main(asked[0], [*asked[1], "timm:"])
+    assert end.value.code == 2
+    assert "'timm:' is the beginning of no candidate's name or spec; known: m" in capsys.readouterr().err
 
 
 def test_an_earlier_version_s_record_is_judged_by_its_results(tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 
 from clip_robustness.mini.data import mini_folder
 from tests import ROOT
+from tests.forks import Fork
 
 settings.register_profile("suite", deadline=None)  # else a busy machine fails what is right
 settings.load_profile("suite")
@@ -43,9 +42,8 @@ class Run:
 
 
 def run_pytest(report_dir: Path, *args: str) -> Run:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={report_dir}", *args]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    return Run(done.returncode, done.stdout + done.stderr, report_dir)
+    code, output = Fork("pytest", "-p", "no:cacheprovider", f"--report-dir={report_dir}", *args).communicate()
+    return Run(code, output, report_dir)
 
 
 @pytest.fixture

@@ -149,8 +149,8 @@ def test_an_interrupted_run_leaves_a_partial_report(run, workers):
 
 CRASHING = """
 import os
-def pytest_runtest_setup(sample):
-    if "fgsm-2" in sample.name: os._exit(9)
+def pytest_runtest_setup(item):
+    if "fgsm-2" in item.name: os._exit(9)
 """
 
 

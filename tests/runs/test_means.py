@@ -1,16 +1,14 @@
 """The mean over the cells of ImageNet-C, the only cell that is made of others, in every kind of run."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from clip_robustness.conditions.condition import SEVERITIES
 from clip_robustness.metrics.corruption import alexnet_errors
-from tests import ROOT
 from tests.conftest import run_pytest
 from tests.evaluation.test_session import write
+from tests.forks import Fork
 
 SUITE = """
 candidate = ["python:tests.evaluation.test_session:brightest"]
@@ -83,8 +81,8 @@ def test_shards_are_merged_to_it(whole, suite, tmp_path):
     for i in (1, 2):
         assert run_pytest(tmp_path / str(i) / "run", suite, f"--shard={i}/2").code == 0
     shards = [str(tmp_path / str(i) / "run" / "results.json") for i in (1, 2)]
-    command = [sys.executable, "-m", "clip_robustness", "merge", *shards, "-o", str(tmp_path / "merged")]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    code, said = Fork("clip_robustness", "merge", *shards, "-o", str(tmp_path / "merged")).communicate()
+    assert code == 0, said
     merged = json.loads((tmp_path / "merged" / "results.json").read_text())["cells"]
     assert rows(merged) == rows(whole.cells)
 

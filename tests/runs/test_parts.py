@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -13,8 +11,8 @@ from clip_robustness.errors import InputError
 from clip_robustness.reports.write import FILES
 from clip_robustness.results.results import read
 from clip_robustness.verdicts.merge import exit_code, merged
-from tests import ROOT
 from tests.conftest import run_pytest
+from tests.forks import Fork
 
 SUITE = """
 classes = "mini"
@@ -100,23 +98,14 @@ def test_merged_shards_give_the_rows_verdicts_guards_and_summaries_of_one_run(wh
     own = [{c["test"] for c in run.cells if c["role"] == "candidate"} for run in shards]
     assert all(own)
     assert sum(map(len, own)) == len(set.union(*own)) == 24
-    command = [
-        sys.executable,
-        "-m",
-        "clip_robustness",
-        "merge",
-        *map(str, reversed(files(shards))),
-        "-o",
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    code, said = Fork("clip_robustness", "merge", *map(str, reversed(files(shards))), "-o", str(tmp_path)).communicate()
     raw, expected = (json.loads((f / "results.json").read_text()) for f in (tmp_path, whole.report_dir))
     assert without_seconds(raw["cells"]) == without_seconds(expected["cells"])
     assert [c["verdict"] for c in raw["cells"]].count("fail") > 1  # so that Holm's correction had something to do
     for key in ("guards", "summaries", "models", "suite", "shard"):
         assert raw[key] == expected[key]
     assert raw["guards"]
-    assert done.returncode == whole.code == 1, done.stderr
+    assert code == whole.code == 1, said
     assert {p.name for p in tmp_path.iterdir()} == set(FILES)
 
 

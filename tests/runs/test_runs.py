@@ -290,8 +290,8 @@ def test_a_crashed_worker_shows_as_not_run(suite_run, tmp_path):
     """The worker dies in the middle of one cell: that cell is named, the others are reported."""
     (tmp_path / "crashing.py").write_text(
         "import os, pytest\n"
-        "def pytest_runtest_setup(sample):\n"
-        "    if 'fgsm-8/255' in sample.name: os.kill(os.getpid(), 9)\n"
+        "def pytest_runtest_setup(item):\n"
+        "    if 'fgsm-8/255' in item.name: os.kill(os.getpid(), 9)\n"
     )
     env_args = ["-p", "crashing", "-o", f"pythonpath=. {tmp_path}"]
     run = suite_run("-n", "1", "--samples", "24", "-k", "fgsm", *env_args)

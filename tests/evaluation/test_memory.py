@@ -13,9 +13,11 @@ from clip_robustness.conditions.condition import CLEAN, attack, perturbation
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation import memory
+from clip_robustness.evaluation.memory import Batch
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.device import workers
 from clip_robustness.models.spec import parse
 from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
@@ -87,28 +89,61 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_cell_says_so(
     assert (again.seconds, again.warnings) == (0, cell.warnings), "the store keeps what is to be said"
 
 
-def test_what_a_pass_keeps_is_measured_without_the_weights():
-    """A linear layer keeps its input, a ReLU its output: 4 bytes for each of 3 x 32 x 32 and 10 numbers."""
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10), torch.nn.ReLU())
-    model = Classifier(
+MAP = 4 * 3 * 32 * 32
+
+
+def of_layers(count):
+    layers = (torch.nn.Tanh() for _ in range(count))
+    net = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+    return Classifier(
         net, name="small", classes=class_list("mini"), image_size=32, geometry=lambda image: image, mean=(0, 0, 0),
         std=(1, 1, 1), fingerprint="small",
     )  # fmt: skip
-    weights = 4 * 3 * 32 * 32 * 10
-    assert 40 <= memory.bytes_an_image(model) < weights
 
 
-def test_a_batch_of_gradients_is_bounded_before_the_memory_is_full(tmp_path, monkeypatch):
-    model = models.load(PLAIN, class_list("mini"))
-    enough_for_four = 4.5 * memory.workers() * memory._BACKWARD * memory.bytes_an_image(model) / memory._SHARE
-    monkeypatch.setattr(memory, "free_memory", lambda: enough_for_four)
-    assert memory.bounded(model, 16) == 4
-    monkeypatch.setattr(memory, "free_memory", lambda: 0)
-    assert memory.bounded(model, 16) == 1
-    monkeypatch.setattr(memory, "free_memory", lambda: enough_for_four)
-    cell = measured(tmp_path, PLAIN, CONDITIONS[1])
-    said = "fgsm was computed 4 images at a time, 16 do not fit into memory"
+def test_a_forward_pass_holds_as_much_however_deep_a_model_is():
+    """The image, normalised, what a layer reads and gives; nothing of the weights, which are ten times as much."""
+    assert [memory.bytes_an_image(of_layers(count), gradients=False) for count in (2, 9)] == [4 * MAP, 4 * MAP]
+
+
+def test_for_its_gradient_what_each_layer_gives_is_held():
+    few, many = (memory.bytes_an_image(of_layers(count), gradients=True) for count in (2, 9))
+    assert many - few == 7 * MAP
+
+
+def bounded_by_memory(monkeypatch, images, gradients):
+    """The free memory suffices for so many images."""
+    needed = memory._OVERHEAD * memory.bytes_an_image(models.load(PLAIN, class_list("mini")), gradients=gradients)
+    monkeypatch.setattr(memory, "free_memory", lambda: images * needed / memory._SHARE)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
+def test_a_batch_is_bounded_before_the_memory_is_full(tmp_path, tmp_path_factory, monkeypatch, condition):
+    model, gradients = models.load(PLAIN, class_list("mini")), condition.attacked
+    for images, processes, fits in ((4.5, 1, 4), (9, 2, 4), (0, 1, 1), (99, 1, 16)):
+        bounded_by_memory(monkeypatch, images, gradients)
+        assert memory.bounded(model, 16, gradients=gradients, sharing=processes) == Batch(16, fits)
+    plain = measured(tmp_path_factory.mktemp("plain"), PLAIN, condition)
+    bounded_by_memory(monkeypatch, 4.5 * workers(), gradients)
+    cell = measured(tmp_path, PLAIN, condition)
+    assert (cell.n, cell.correct) == (plain.n, plain.correct)
+    said = f"{condition.name} was computed 4 images at a time, 16 do not fit into memory"
     assert [warning.partition(": ")[2] for warning in cell.warnings] == [said]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
+def test_a_cpu_takes_no_more_than_it_gains_from_and_nothing_is_said_of_it(
+    tmp_path, tmp_path_factory, monkeypatch, condition
+):
+    passed = []
+    plain = measured(tmp_path_factory.mktemp("plain"), PLAIN, condition)
+    needed = memory.bytes_an_image(models.load(PLAIN, class_list("mini")), gradients=condition.attacked)
+    monkeypatch.setattr(memory, "_ENOUGH", 4.5 * memory._OVERHEAD * needed)
+    forward = Classifier.forward
+    monkeypatch.setattr(Classifier, "forward", lambda self, x: (passed.append(x), forward(self, x))[1])
+    cell = measured(tmp_path, PLAIN, condition)
+    assert (cell.n, cell.correct, cell.warnings) == (plain.n, plain.correct, ())
+    assert max(len(images) for images in passed if images.requires_grad == condition.attacked) == 4
 
 
 def test_what_does_not_fit_at_all_is_one_sentence(tmp_path):
@@ -125,6 +160,7 @@ from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.device import workers
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.conditions.condition import CLEAN
 

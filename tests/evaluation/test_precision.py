@@ -20,6 +20,7 @@ from clip_robustness.conditions.attacks.turns import in_turn
 from clip_robustness.conditions.condition import attack
 from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.memory import Batch
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models.classifier import Classifier
@@ -159,9 +160,7 @@ def test_no_attacked_image_is_judged_in_a_lower_precision(tmp_path, monkeypatch,
     victim.precision = "bf16"
     passes = []
     forward = Classifier.forward
-    monkeypatch.setattr(
-        "clip_robustness.evaluation.evaluator.bounded", lambda _, size: size
-    )  # which measures what a pass takes
+    monkeypatch.setattr("clip_robustness.evaluation.evaluator.bounded", lambda *_, **__: Batch(32, 32))
     monkeypatch.setattr(Classifier, "forward", lambda self, x: (passes.append(self.precision), forward(self, x))[1])
     images = subsample(read_folder("imagenet", mini_folder("imagenet"), small.MINI), 12, seed=0)
     evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=32)

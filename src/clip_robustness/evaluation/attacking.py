@@ -219,6 +219,7 @@ class AttackRunner:
                 torch.tensor([sample.label for sample, _ in halves[other]], device=self.device),
                 condition.eps,
                 image_rng(self.seed, UNIVERSAL, str(other)),
+                self.size,
             )
             for other in (1, 0)
         ]

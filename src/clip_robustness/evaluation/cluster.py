@@ -229,7 +229,10 @@ def _device(name: str) -> torch.device:
 @cache
 def _evaluator(device: torch.device, seed: int, batch_size: int, frost: str | None) -> Evaluator:
     limit = memory_limit() // (os.cpu_count() or 1)
-    return Evaluator(None, device=device, seed=seed, batch_size=batch_size, limit_bytes=limit, frost=frost)
+    sharing = (os.cpu_count() or 1) if device.type == "cpu" else 1  # a GPU is a task's own
+    return Evaluator(
+        None, device=device, seed=seed, batch_size=batch_size, limit_bytes=limit, sharing=sharing, frost=frost
+    )
 
 
 @lru_cache(maxsize=_KEPT)

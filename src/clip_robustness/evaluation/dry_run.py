@@ -20,6 +20,7 @@ from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.errors import NotRunError
 from clip_robustness.evaluation.costs import plain_and_traced, read_costs
 from clip_robustness.evaluation.kept import Kept, memory_limit
+from clip_robustness.evaluation.memory import bounded
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.session import Session
@@ -82,7 +83,7 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
     )
     for model, speed in speeds.items():
         plain, traced = (f"{1 / each:.0f}" for each in (speed.plain, speed.traced))
-        yield f"{model}: {plain} images/s in batches of {settings.batch_size}, {traced} with gradients"
+        yield f"{model}: {plain} images/s in batches of {speed.batch}, {traced} with gradients"
     yield _memory(session.device, workers)
     yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
 
@@ -116,15 +117,16 @@ def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, sp
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image, of a forward pass and of one with the gradient of the image."""
+    """Seconds an image, of a forward pass and of one with the gradient of the image, and images at a time."""
 
     plain: float
     traced: float
+    batch: int
 
 
 def measured_speed(classifier: Classifier, batch_size: int) -> Speed:
-    side = classifier.image_size
-    batch = torch.rand(batch_size, 3, side, side, device=classifier.mean.device)
+    side, size = classifier.image_size, bounded(classifier, batch_size, gradients=True, sharing=1).fits
+    batch = torch.rand(size, 3, side, side, device=classifier.mean.device)
 
     def plain() -> Tensor:
         with torch.inference_mode():
@@ -134,7 +136,7 @@ def measured_speed(classifier: Classifier, batch_size: int) -> Speed:
         images = batch.clone().requires_grad_()
         return torch.autograd.grad(classifier(images).sum(), images)[0]
 
-    return Speed(*(_seconds(run) / batch_size for run in (plain, traced)))
+    return Speed(_seconds(plain) / size, _seconds(traced) / size, size)
 
 
 def _seconds(run: Callable[[], Tensor]) -> float:

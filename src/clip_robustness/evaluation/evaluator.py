@@ -25,7 +25,7 @@ from clip_robustness.evaluation.deadline import Deadline
 from clip_robustness.evaluation.file_stamps import FileStamps
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.kept import Kept, memory_limit
-from clip_robustness.evaluation.memory import bounded, is_out_of_memory, release
+from clip_robustness.evaluation.memory import Batch, bounded, is_out_of_memory, release
 from clip_robustness.evaluation.pixels import PixelSource, to_tensor
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.store import About, Known, Store, block
@@ -33,6 +33,7 @@ from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 from clip_robustness.metrics.flips import flip_probabilities, top5_distances
 from clip_robustness.metrics.outcomes import Outcomes, Prediction
 from clip_robustness.models.classifier import Classifier, predict, predictions_of
+from clip_robustness.models.device import workers
 from clip_robustness.models.projected import restrict_logits
 
 _READ_AT = 8 / 255
@@ -91,13 +92,14 @@ class Evaluator:
         seed: int = 0,
         batch_size: int = 64,
         limit_bytes: int | None = None,
+        sharing: int | None = None,
         frost: str | None = None,
         deadline: Deadline | None = None,
         watch: Callable[[Progress], None] | None = None,
     ) -> None:
         """Without a `store` it only `answers`. `limit_bytes`: of what is kept in memory for later, else a share of it.
-        `frost`: the folder of textures. After the `deadline` no block is begun. `watch` is told after each block how
-        far a cell is.
+        `sharing`: how many processes share this machine, by default the workers of the run. `frost`: the folder of
+        textures. After the `deadline` no block is begun. `watch` is told after each block how far a cell is.
 
         Raises `InputError` where a texture is missing.
         """
@@ -112,8 +114,9 @@ class Evaluator:
         self._watch = FileStamps()
         self._faults: dict[tuple[Path, str], str] = {}
         """(file, image id) -> why it could not be decoded."""
-        self._fitting: dict[tuple[str, str], int] = {}
-        """(model, name of a condition) -> the batch size that fits into memory, where that of the run does not."""
+        self._sharing = sharing or workers()
+        self._batches: dict[tuple[str, str], Batch] = {}
+        """(model, name of a condition) -> how many images pass at a time."""
 
     def made_with(self, condition: Condition) -> str:
         """What the pixels of a condition depend on beside images, condition and seed."""
@@ -227,7 +230,7 @@ class Evaluator:
             return
         request = self._question(classifier, condition, images, surrogate)
         there = [sample for sample in images.samples if sample.id in request.stamps]
-        size = self._fitting.get(_where(request), self._batch_size)
+        size = self._batch(request).fits
         for batch in self._prepared(request, there, size):
             seen = self._seen(request, batch, size)
             batch = [(sample, pixels) for sample, pixels in batch if sample.id in seen]
@@ -310,32 +313,39 @@ class Evaluator:
         Raises `InputError` where it does not suffice for a single image.
         """
         name, condition = request.classifier.name, request.condition
-        where, done = _where(request), set[str]()
+        done = set[str]()
         while left := [sample for sample in samples if sample.id in request.stamps and sample.id not in done]:
-            if where not in self._fitting and condition.attacked:
-                models = [model for model in (request.classifier, request.surrogate) if model is not None]
-                self._fitting[where] = min(bounded(model, self._batch_size) for model in models)
-            size = self._fitting.get(where, self._batch_size)
+            batch = self._batch(request)
             note = ""
-            if size < self._batch_size:
+            if batch.fits < batch.wanted:
                 note = (
-                    f"{name}: {condition.name} was computed {size} images at a time, {self._batch_size} do not fit "
+                    f"{name}: {condition.name} was computed {batch.fits} images at a time, {batch.wanted} do not fit "
                     "into memory"
                 )
             try:
-                for answers in self._answers(request, left, size):
+                for answers in self._answers(request, left, batch.fits):
                     done.update(sample.id for sample, _ in answers)
                     yield answers, note
                 return
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if size == 1:
+                if batch.fits == 1:
                     raise InputError(
                         f"{name}: {condition.id} does not fit into memory, not even one image at a time"
                     ) from error
-            self._fitting[where] = size // 2
+            self._batches[_where(request)] = replace(batch, fits=batch.fits // 2)
             release()
+
+    def _batch(self, request: EvalRequest) -> Batch:
+        if (where := _where(request)) not in self._batches:
+            each = [
+                bounded(model, self._batch_size, gradients=request.condition.attacked, sharing=self._sharing)
+                for model in (request.classifier, request.surrogate)
+                if model is not None
+            ]
+            self._batches[where] = Batch(min(b.wanted for b in each), min(b.fits for b in each))
+        return self._batches[where]
 
     def _keep(
         self, request: EvalRequest, answers: Sequence[tuple[Sample, Prediction]], digests: Sequence[str], note: str

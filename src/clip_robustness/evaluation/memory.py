@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from clip_robustness.models.classifier import Classifier
-from clip_robustness.models.device import workers
 
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE = 0.5
 """Of the memory that is free now, for a batch: what is kept for later needs some, too."""
-_BACKWARD = 1.5
-"""So many times what a forward pass keeps for its gradient is used at the peak of the backward pass."""
+_ENOUGH = 768 << 20
+"""Bytes of a batch on a CPU, which gains nothing from a larger one: it is as fast as one of 16 photos."""
+_OVERHEAD = 1.35
+"""So many times the tensors of a pass is used at its peak, with what convolutions work in and gaps between blocks."""
 _SAID = ("not enough memory", "can't allocate memory", "out of memory", "insufficient memory")
 """By torch's CPU allocator on Windows and elsewhere, by Metal, by OpenCV."""
 
@@ -36,36 +43,81 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def bounded(classifier: Classifier, size: int) -> int:
-    """The batch, of at most `size` images, whose gradients fit into the memory that is free; at least 1.
+@dataclass(frozen=True)
+class Batch:
+    """How many images pass at a time: what is `wanted`, and what of it `fits` into the memory; both at least 1."""
 
-    On a CPU a larger one would be no error that can be caught: the kernel ends the process. On other devices `size`.
+    wanted: int
+    fits: int
+
+
+def bounded(classifier: Classifier, size: int, *, gradients: bool, sharing: int) -> Batch:
+    """The batch, of at most `size` images, for forward passes, or for those with `gradients` of the images.
+
+    On a CPU not more is wanted than it gains from, and what does not fit would be no error that can be caught: the
+    kernel ends the process. `sharing` processes share what is free. Devices that don't tell it are not bounded.
     """
-    if classifier.mean.device.type != "cpu":
-        return size
-    free = _SHARE * free_memory() / workers()
+    device = classifier.mean.device
+    if device.type not in ("cpu", "cuda"):
+        return Batch(size, size)
     try:
-        return max(1, min(size, int(free / (_BACKWARD * bytes_an_image(classifier)))))
-    except Exception as error:  # a model without gradients can be attacked by its scores
-        return 1 if is_out_of_memory(error) else size
+        needed = _OVERHEAD * bytes_an_image(classifier, gradients=gradients)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return Batch(size, 1)
+        # a model without gradients can be attacked by its scores; what else is wrong with it, its cell will say
+        return bounded(classifier, size, gradients=False, sharing=sharing) if gradients else Batch(size, size)
+    if device.type == "cpu":
+        size, free = min(size, max(1, int(_ENOUGH / needed))), free_memory() / sharing
+    else:
+        free = _free_on_gpu(device) / -(-sharing // torch.cuda.device_count())
+    return Batch(size, min(size, max(1, int(_SHARE * free / needed))))
 
 
-def bytes_an_image(classifier: Classifier) -> int:
-    """What a forward pass keeps of an image for its gradient."""
-    kept: dict[int, int] = {}
+def bytes_an_image(classifier: Classifier, *, gradients: bool) -> int:
+    """The tensors of a forward pass of one image that are held at a time, at most, or of one with the image's gradient.
 
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
+    Weights are not among them. Raises what the pass raises.
+    """
     side = classifier.image_size
-    images = torch.full((1, 3, side, side), 0.5, device=classifier.mean.device, requires_grad=True)
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        logits = classifier(images)  # held, so that no storage gets another's address
-    weights = {tensor.untyped_storage().data_ptr() for tensor in (*classifier.parameters(), *classifier.buffers())}
-    del logits
-    return max(1, sum(size for pointer, size in kept.items() if pointer not in weights))
+    with _Held() as held, torch.inference_mode(not gradients), torch.set_grad_enabled(gradients):
+        images = torch.full((1, 3, side, side), 0.5, device=classifier.mean.device, requires_grad=gradients)
+        logits = classifier(images)
+        if gradients:
+            torch.autograd.grad(logits.sum(), images)
+    return held.most
+
+
+class _Held(TorchDispatchMode):
+    """Counts the bytes of tensors from their making to their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = self._now = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self._note((args, kwargs), made=False)
+        made = func(*args, **(kwargs or {}))
+        self._note(made, made=True)
+        self.most = max(self.most, self._now)
+        return made
+
+    def _note(self, values: Any, *, made: bool) -> None:
+        """What was not `made` here, as weights, counts nothing."""
+        for storage in (value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)):
+            if id(storage) in self._known:
+                continue
+            self._known.add(id(storage))
+            if made:
+                self._now += storage.nbytes()
+                weakref.finalize(storage, self._forget, id(storage), storage.nbytes()).atexit = False
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._now -= size
 
 
 def free_memory() -> int:
@@ -80,3 +132,9 @@ def free_memory() -> int:
         limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
         found.append(limit - used + int(stat.get("inactive_file", 0)))
     return max(0, min(found))
+
+
+def _free_on_gpu(device: torch.device) -> int:
+    """Bytes, with what torch holds and does not use."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused

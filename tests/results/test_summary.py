@@ -1,5 +1,7 @@
 """Figures over the cells of a run: from rows to mCE, with intervals that hold."""
 
+from dataclasses import replace
+
 import pytest
 
 from clip_robustness.metrics.benchmark import PERTURBATIONS
@@ -60,6 +62,20 @@ def test_some_of_the_cells_give_no_figure():
     assert figures(like_alexnet()[:-1]) == {}
 
 
+@pytest.mark.parametrize("wrong", [0, 7], ids=["the clean cell", "a cell"])
+@pytest.mark.parametrize(("role", "verdict"), [("candidate", "error"), ("supervised", "baseline")])
+def test_figures_over_cells_that_are_errors_are_missing_and_say_so(wrong, role, verdict):
+    """Those of a baseline have no verdict, only the reason why they are no measurement."""
+    rows = [replace(cell, role=role, verdict=role.replace("supervised", "baseline")) for cell in like_alexnet()]
+    rows[wrong] = replace(rows[wrong], verdict=verdict, reason="the labels are wrong")
+    (missing,) = of_imagenet_c(rows, on_imagenet=True)
+    assert (missing.name, missing.value, missing.ci95) == ("imagenet-c mean top-1, mCE, relative mCE", None, None)
+    why = f"missing: 1 of 76 cells is no measurement, the first is {rows[wrong].label}: the labels are wrong"
+    assert missing.reason == why
+    (line,) = table.summaries([missing])
+    assert line == f"m ({role}): imagenet-c mean top-1, mCE, relative mCE {why}"
+
+
 def test_alexnets_errors_mean_nothing_for_other_classes():
     assert not any("mCE" in name for name in figures(like_alexnet(), on_imagenet=False))
 
@@ -107,6 +123,19 @@ def test_without_alexnet_mfr_is_missing_and_says_so():
     (line,) = [line for line in table.summaries(list(found.values())) if " mFR " in line]
     assert line.endswith("--supervised torchvision:alexnet measures them in the same run")
     assert ("m", "imagenet-p 1 mFR") not in of_sequences(sequences(0.05), on_imagenet=False)
+
+
+def test_flips_of_cells_that_are_errors_are_missing_and_relative_to_none():
+    wrong = [replace(cell, verdict="error", reason="at chance") for cell in sequences(0.05)]
+    alexnet = sequences(0.2, model="torchvision:alexnet@a.pth", role="supervised")
+    found = of_imagenet_p([*wrong, *alexnet], on_imagenet=True)
+    of_model = {summary.name: summary for summary in found if summary.model == "m"}
+    assert {(name, summary.value) for name, summary in of_model.items()} == {("imagenet-p 1 mFP, mean T5D", None)}
+    assert of_model["imagenet-p 1 mFP, mean T5D"].reason.startswith("missing: 10 of 10 cells are no measurements, ")
+    alexnet[0] = replace(alexnet[0], verdict="baseline", reason="at chance")
+    found = of_sequences([*sequences(0.05), *alexnet])
+    assert found["m", "imagenet-p 1 mFP"].value == pytest.approx(0.05 * 1.45)
+    assert found["m", "imagenet-p 1 mFR"].value is None
 
 
 def test_nine_perturbations_give_no_figure():

@@ -61,9 +61,11 @@ def write(tmp_path):
 
 @pytest.fixture
 def measured(tmp_path):
-    """Measure a condition; returns the candidate's row."""
+    """Measure a condition; returns the candidate's row, or that of the baseline."""
 
-    def row(condition, rules="", *, candidate=READER, supervised=READER, surrogate=None, classes="imagenet", **changes):
+    def row(
+        condition, rules="", *, candidate=READER, supervised=READER, surrogate=None, classes="imagenet", of=0, **changes
+    ):
         data = "\n".join(f'{p.name} = "{p.name}"' for p in tmp_path.iterdir() if p.is_dir() and p.name != "run")
         rules = rules or '[[rules]]\nmatch = "*"\nmax_drop_vs_supervised = 0.05\n'
         head = f'classes = "{classes}"\n[data]\n{data}\n[conditions]\nnatural = ["imagenet-v2"]\n'
@@ -73,7 +75,7 @@ def measured(tmp_path):
         settings = Settings(
             load(str(tmp_path / "suite.toml")), (specs[0],), (specs[1],), specs[2], None, 0, "cpu", 64, file, False
         )
-        return measure(Session(replace(settings, **changes)), Cell(specs[0], condition), "test")[0]
+        return measure(Session(replace(settings, **changes)), Cell(specs[0], condition), "test")[of]
 
     return row
 
@@ -130,6 +132,16 @@ def test_neither_a_known_weakness_nor_report_only_nor_no_rule_excuse_it(write, m
     for rules in (weak, '[[rules]]\nmatch = "natural/*"\nmin_accuracy = 0.5\n'):
         row = measured(CLEAN, rules)
         assert (row.verdict, row.allowed, row.passed) == ("error", False, False)
+
+
+def test_a_baseline_says_that_its_figures_are_no_measurement_where_it_is_what_is_broken(write, measured):
+    write("imagenet", [(number, right(number)) for number in NUMBERS])
+    broken = f"{READER}?next=1"
+    for candidate, supervised, wrong in ((READER, broken, True), (broken, READER, False)):
+        row = measured(corruption("contrast", 1), candidate=candidate, supervised=supervised, of=1)
+        assert row.verdict == "baseline"
+        assert row.reason.startswith(f"{broken} on clean: the labels are wrong") == wrong
+        assert (row.reason != "") == wrong
 
 
 def test_a_broken_candidate_is_an_error_that_says_it_is_the_only_one(write, measured):

@@ -110,7 +110,7 @@ class Result:
     """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
 
     `verdict` is pass, fail, inconclusive, known weakness, improved, not gated, not run or error for a candidate, and
-    baseline for a supervised model.
+    baseline for a supervised model, where a `reason` says that its figures are no measurement.
     """
 
     family: str

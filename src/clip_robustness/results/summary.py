@@ -44,6 +44,10 @@ def of_imagenet_c(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary
                 figures = _figures(condition, own, on_imagenet)
             except InputError:  # some cells did not run: a mean of the others would look like one of all
                 continue
+            if why := _no_measurement([cell for cell in own if cell.condition in (condition, "clean")]):
+                names = ", ".join(name for name, _ in figures if "severity" not in name)
+                found.append(Summary(model, role, f"{condition} {names}", None, None, reason=why))
+                continue
             found += [Summary(model, role, f"{condition} {name}", v, (low, high)) for name, (v, low, high) in figures]
     return found
 
@@ -51,13 +55,20 @@ def of_imagenet_c(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary
 def of_imagenet_p(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary]:
     """mFP and mean T5D of each model that ran all ten perturbations, and over ImageNet's classes mFR and mT5D, where
     AlexNet ran, too. The intervals come from the ends of the cells' own."""
-    by_model: dict[tuple[str, str, str, object], dict[str, dict[str, float]]] = defaultdict(dict)
+    by_model: dict[tuple[str, str, str, object], dict[str, Result]] = defaultdict(dict)
     for cell in cells:
         if "flip_probability" in cell.metrics:
             key = (cell.model, cell.role, cell.condition, cell.params["difficulty"])
-            by_model[key][str(cell.params["perturbation"])] = cell.metrics
-    complete = {key: own for key, own in by_model.items() if set(own) == set(PERTURBATIONS)}
-    found = []
+            by_model[key][str(cell.params["perturbation"])] = cell
+    complete, found = dict[tuple[str, str, str, object], dict[str, dict[str, float]]](), list[Summary]()
+    for key, cells_of in by_model.items():
+        model, role, condition, difficulty = key
+        if set(cells_of) != set(PERTURBATIONS):
+            continue
+        if why := _no_measurement(list(cells_of.values())):
+            found.append(Summary(model, role, f"{condition} {difficulty} mFP, mean T5D", None, None, reason=why))
+        else:
+            complete[key] = {perturbation: cell.metrics for perturbation, cell in cells_of.items()}
     for (model, role, condition, difficulty), own in complete.items():
         same = (m for key, m in complete.items() if key[2:] == (condition, difficulty) and _alexnet(key[0]))
         alexnet = next(same, None)
@@ -80,6 +91,15 @@ def of_imagenet_p(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary
             elif alexnet is None and on_imagenet:
                 found.append(Summary(model, role, of + relative, None, None, reason=_NO_ALEXNET))
     return found
+
+
+def _no_measurement(cells: list[Result]) -> str:
+    """Why there is no figure over these cells: some are errors. Those of a baseline have no verdict, but a reason."""
+    wrong = [cell for cell in cells if cell.verdict == "error" or (cell.verdict == "baseline" and cell.reason)]
+    if not wrong:
+        return ""
+    are = "is no measurement" if len(wrong) == 1 else "are no measurements"
+    return f"missing: {len(wrong)} of {len(cells)} cells {are}, the first is {wrong[0].label}: {wrong[0].reason}"
 
 
 def _alexnet(model: str) -> bool:

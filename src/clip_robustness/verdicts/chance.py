@@ -42,13 +42,16 @@ class _Expected(NamedTuple):
 
 def checked(session: Session, cell: Cell, rows: Sequence[Result]) -> list[Result]:
     """The rows of a cell, whose verdict is an error where its own clean or natural accuracies, or those that it is
-    compared with, are at chance, whatever the rules say. Images too few to tell are no pass."""
+    compared with, are at chance, whatever the rules say; the rows of baselines say why theirs are no measurements.
+    Images too few to tell are no pass."""
     own = cell.condition.compared
     doubts = {(spec, c): _doubt(session, cell, spec, c) for spec, c in _stands_on(session, cell)}
     said = {spec.text: doubt.warning for (spec, c), doubt in doubts.items() if c == own and doubt.warning}
     first, *others = (
         replace(row, warnings=(*row.warnings, said[row.model])) if row.model in said else row for row in rows
     )
+    wrong = {spec.text: doubt.error for (spec, _), doubt in doubts.items() if doubt.error}
+    others = [replace(row, reason=wrong.get(row.model, "")) for row in others]
     if errors := list(_errors(own, doubts)):
         reason = "; ".join(errors)
         first = replace(first, verdict="error", reason=reason, checks=(), regression=None, allowed=False)

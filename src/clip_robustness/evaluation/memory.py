@@ -21,8 +21,8 @@ from clip_robustness.models.classifier import Classifier
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE = 0.5
 """Of the memory that is free now, for a batch: what is kept for later needs some, too."""
-_ENOUGH = 768 << 20
-"""Bytes of a batch on a CPU, which gains nothing from a larger one: it is as fast as one of 16 photos."""
+_ENOUGH = 384 << 20
+"""Bytes of a batch on a CPU, which gains little from a larger one."""
 _OVERHEAD = 1.35
 """So many times the tensors of a pass is used at its peak, with what convolutions work in and gaps between blocks."""
 _SAID = ("not enough memory", "can't allocate memory", "out of memory", "insufficient memory")

@@ -143,7 +143,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--batch-size",
         metavar="N",
         type=int,
-        help="images per forward pass (default: 64); on a CPU, which gains nothing from more, at most 768 MiB",
+        help="images per forward pass (default: 64); on a CPU, which gains little from more, at most 384 MiB",
     )
     group.addoption(
         "--report-dir",

@@ -55,12 +55,12 @@ def of_imagenet_c(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary
 def of_imagenet_p(cells: Iterable[Result], *, on_imagenet: bool) -> list[Summary]:
     """mFP and mean T5D of each model that ran all ten perturbations, and over ImageNet's classes mFR and mT5D, where
     AlexNet ran, too. The intervals come from the ends of the cells' own."""
-    by_model: dict[tuple[str, str, str, object], dict[str, Result]] = defaultdict(dict)
+    by_model: dict[tuple[str, str, str, str | int], dict[str, Result]] = defaultdict(dict)
     for cell in cells:
         if "flip_probability" in cell.metrics:
             key = (cell.model, cell.role, cell.condition, cell.params["difficulty"])
             by_model[key][str(cell.params["perturbation"])] = cell
-    complete, found = dict[tuple[str, str, str, object], dict[str, dict[str, float]]](), list[Summary]()
+    complete, found = dict[tuple[str, str, str, str | int], dict[str, dict[str, float]]](), list[Summary]()
     for key, cells_of in by_model.items():
         model, role, condition, difficulty = key
         if set(cells_of) != set(PERTURBATIONS):

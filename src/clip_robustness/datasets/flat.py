@@ -117,26 +117,29 @@ def _named(table: Path, paths: Sequence[str], files: Sequence[str]) -> Mapping[s
     known = set(paths)
     found = {file: file for file in files if file in known}
     for bare in (_without_ending, _stem):
-        rows, free = defaultdict(set), Counter(bare(file) for file in files if file not in found)
+        left, rows = {file: bare(file) for file in files if file not in found}, defaultdict(list)
+        if not left:
+            break
         for path in known.difference(found.values()):
-            rows[bare(path)].add(path)
-        for file in files:
-            if file in found or len(rows.get(bare(file), ())) != 1:
+            rows[bare(path)].append(path)
+        times = Counter(left.values())
+        for file, name in left.items():
+            if len(matching := rows.get(name, [])) != 1:
                 continue
-            (path,) = rows[bare(file)]
-            if free[bare(file)] > 1:
-                other = next(one for one in files if one != file and one not in found and bare(one) == bare(file))
-                raise InputError(f"{table}: '{path}' could be {file} or {other}; write the path into the table")
-            found[file] = path
+            if times[name] > 1:
+                other = next(one for one in left if one != file and left[one] == name)
+                raise InputError(f"{table}: '{matching[0]}' could be {file} or {other}; write the path into the table")
+            found[file] = matching[0]
     return found
 
 
 def _without_ending(path: str) -> str:
-    return path[: -len(ending)] if (ending := PurePosixPath(path).suffix) else path
+    folders, slash, name = path.rpartition("/")
+    return folders + slash + (name.rpartition(".")[0] or name)
 
 
 def _stem(path: str) -> str:
-    return PurePosixPath(path).stem
+    return _without_ending(path.rpartition("/")[2])
 
 
 def _rows(table: Path) -> list[list[str]]:
@@ -221,6 +224,6 @@ def _label(text: str) -> Labels:
             return tuple(label for cell in ast.literal_eval(text) for label in _label(str(cell)))
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             return (text,)
-    if wnids := _WNIDS.match(text) and _WNIDS.findall(text):
-        return tuple(dict.fromkeys(wnids))
+    if _WNIDS.match(text):
+        return tuple(dict.fromkeys(_WNIDS.findall(text)))
     return (int(text) if is_number(text) else text,)

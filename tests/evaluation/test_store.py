@@ -1,5 +1,6 @@
 """The outcome store: what is damaged is never trusted, what is sound is never lost."""
 
+import io
 import json
 import random
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.store import About, Block, Store
-from clip_robustness.evaluation.store.command import exported, gc, listed, merge, shown
+from clip_robustness.evaluation.store.command import exported, gc, listed, main, merge, shown
 from tests import ROOT
 
 ABOUT = About("mini:clip", "clean/clean", "imagenet", 0, "c0de", "2026-01-02T03:04:05+00:00")
@@ -196,3 +197,13 @@ def test_the_commands(store, tmp_path):
     assert json.loads((tmp_path / "all.jsonl").read_text())["image"] == "a"
     assert "1 blocks were removed" in called("gc", "--days", "30").stdout
     assert called("merge", str(tmp_path / "nowhere")).returncode == 2
+
+
+def test_a_list_may_be_cut_off_by_who_reads_it(tmp_path, monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, _):
+            raise BrokenPipeError
+
+    Store(tmp_path).add("cell", block("a"))
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main("store", ["--store", str(tmp_path), "list"]) == 0

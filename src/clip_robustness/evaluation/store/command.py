@@ -11,7 +11,9 @@ clip-robustness store gc --other-code        remove what other versions of the c
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -140,6 +142,8 @@ def main(name: str, arguments: Sequence[str]) -> int:
             print(f"{added} blocks were added to {args.store}")
         else:
             print(f"{gc(store, _keeping(args.days, args.other_code))} blocks were removed from {args.store}")
+    except BrokenPipeError:  # who reads, such as `head`, has enough
+        sys.stdout = io.StringIO()  # for what is flushed at the end
     except (InputError, OSError) as error:
         parser.error(str(error))
     return 0

@@ -74,19 +74,6 @@ CONDITIONS = [
 ]
 
 
-@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.id)
-def test_batch_size_and_order_change_at_most_one_image(tmp_path, evaluate, victim, surrogate, images, condition):
-    whole = evaluate(victim, condition, images, surrogate)
-    backwards = Dataset(images.name, images.samples[::-1])
-    small = Evaluator(Store(tmp_path), device=CPU, batch_size=5)(victim, condition, backwards, surrogate)
-    assert whole.ids == small.ids[::-1]
-    assert (whole.correct != small.correct[::-1]).sum() <= 1
-    clean = evaluate(victim, CLEAN, images)
-    assert not (whole.correct & ~clean.correct).any()
-    wrong = ~clean.correct
-    assert np.array_equal(whole.predictions[wrong], clean.predictions[wrong])
-
-
 def test_deepfool_is_computed_once_for_all_eps(evaluate, victim, images):
     at = [evaluate(victim, attack("deepfool", eps), images) for eps in ("1/255", "2/255", "min")]
     assert [outcomes.seconds > 0 for outcomes in at[1:]] == [False, False]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 from clip_robustness.conditions import registry
 from clip_robustness.errors import InputError, nearest
@@ -389,16 +390,39 @@ def condition_of(text: str) -> Condition:
 
     Raises `InputError` for what looks like an attack, a corruption or a sequence and is none.
     """
-    if text == CLEAN.name:
-        return CLEAN
-    for kind, make in (("imagenet-c", corruption), ("imagenet-p", perturbation), (OF_PLUGINS, any_corruption)):
+    if text in _NAMED:
+        return _NAMED[text]
+    if text.startswith(OVERLAP):
+        return overlap(condition_of(text.removeprefix(OVERLAP)))
+    for kind, make in _WITH_LEVELS.items():
         if text.startswith(f"{kind}-"):
             name, _, level = text.removeprefix(f"{kind}-").rpartition("-")
             return make(name, int(level) if level.isdecimal() else 0)
-    name, _, eps = text.rpartition("-")
     attacks = (*ATTACKS, *EXTENDED, UNIVERSAL, *registry.names("attack"))
-    if name in attacks or text.startswith((TORCHATTACKS, CAPTION)):
-        return attack(name, eps)
+    if (found := _ATTACK.fullmatch(text)) and (found["name"] in attacks or text.startswith((TORCHATTACKS, CAPTION))):
+        pairs, normalized, rounded = int(found["pairs"] or PAIRS), bool(found["normalized"]), bool(found["rounded"])
+        return attack(found["name"], found["eps"], pairs=pairs, normalized=normalized, rounded=rounded)
     if text in (TYPOGRAPHIC, TYPOGRAPHIC_DISK):
         return attack(text)
     return stylized(text) if text in STYLIZED else natural(text)
+
+
+_ATTACK = re.compile(
+    r"(?P<name>.+?)-(?P<eps>[^-]+?)(-(?P<pairs>\d+)pairs)?(?P<normalized>-normalized)?(?P<rounded>-8bit)?"
+)
+_NAMED = {
+    condition.id: condition
+    for condition in (
+        CLEAN,
+        *(Condition("clean", name) for name in _REFERENCES),
+        mean_corruption(),
+        mean_corruption(on_disk=True),
+    )
+}
+_WITH_LEVELS: dict[str, Callable[[str, int], Condition]] = {  # the longer names first
+    "imagenet-c-disk": partial(corruption, on_disk=True),
+    "imagenet-p-disk": partial(perturbation, on_disk=True),
+    "imagenet-c": corruption,
+    "imagenet-p": perturbation,
+    OF_PLUGINS: any_corruption,
+}

@@ -237,7 +237,8 @@ class Evaluator:
             if not batch:
                 continue
             changed = torch.stack([seen[sample.id] for sample, _ in batch])
-            predictions = predict(request.classifier, changed)
+            with torch.inference_mode():  # an eps of the normalised image can lead out of [0, 1]
+                predictions = predictions_of(request.classifier, request.classifier(changed)).tolist()
             clean: Sequence[Tensor | None] = [None] * len(batch)
             before: Sequence[int | None] = [None] * len(batch)
             if condition.is_sequence or (condition.data == CLEAN.data and condition.family != "clean"):
@@ -246,7 +247,7 @@ class Evaluator:
                 originals = to_tensor(np.stack(as_is), self._device)
                 clean, before = list(originals), predict(request.classifier, originals)
             samples = [sample for sample, _ in batch]
-            yield from map(Picture, samples, clean, changed, before, predictions)
+            yield from map(Picture, samples, clean, changed.clamp(0, 1), before, predictions)
 
     def _seen(self, request: EvalRequest, batch: Sequence[tuple[Sample, Pixels]], size: int) -> dict[str, Tensor]:
         """Image id -> what the model sees: float (3, side, side), of a sequence the first frame that is wrong."""

@@ -4,13 +4,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test bench lint docs architecture photos picture clean
+.PHONY: gate test check coverage bench lint docs architecture photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
 
+# a file's tests share what they start from, so they stay on one worker
+TESTS := tests --ignore tests/benchmarks -n 2 --dist loadfile
+# whole runs, simulations, attacks and big models; `make check` leaves them to `make test`
+SLOW := tests/runs tests/conditions tests/overlap tests/metrics/test_evidence.py tests/models/test_parity.py
+
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests --ignore tests/benchmarks -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS)
+
+# what is said within a minute
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS) $(SLOW:%=--ignore %)
+
+# lines and branches of the package that `make test` runs, in whatever process
+coverage: $(STAMP)
+	rm -rf .coverage && mkdir .coverage
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # speed, on a machine that does nothing else
 bench: photos
@@ -46,4 +62,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) site reports/latest reports/store *.egg-info
+	rm -rf $(VENV) .coverage site reports/latest reports/store *.egg-info

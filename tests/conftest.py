@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from PIL import Image
 
 from clip_robustness.mini.data import mini_folder
 from tests import ROOT
 from tests.forks import Fork
 
-settings.register_profile("suite", deadline=None)  # else a busy machine fails what is right
-settings.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what is run here would ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collect_file() -> None:
+    """Before the first file of these tests is imported; this conftest itself is, by every run in the checkout."""
+    from hypothesis import settings
+
+    settings.register_profile("suite", deadline=None)  # else a busy machine fails what is right
+    settings.load_profile("suite")
 
 
 @dataclass

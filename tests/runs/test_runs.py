@@ -142,6 +142,17 @@ def test_ids_can_be_selected(suite_run, expression):
     assert sum("::" in line for line in chosen.splitlines()) == 1
 
 
+def test_the_suites_own_tests_are_run_where_they_are_named_alone(suite_run):
+    def files(place):
+        lines = suite_run("--collect-only", "-q", place).output.splitlines()
+        return [line.partition("::")[0] for line in lines if "::" in line]
+
+    assert len(files(".")) == len(CONDITIONS)
+    assert {file.partition("/")[0] for file in files(".")} == {"robustness_tests"}
+    assert {*files("tests/metrics")} >= {"tests/metrics/test_flips.py", "tests/metrics/test_evidence.py"}
+    assert {*files("tests/metrics/test_flips.py")} == {"tests/metrics/test_flips.py"}
+
+
 def test_collecting_two_thousand_cells_does_not_import_torch(toml, tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()

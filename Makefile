@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test check coverage bench lint docs architecture photos picture clean
+.PHONY: gate test check coverage mutants bench lint docs architecture photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
@@ -31,6 +31,11 @@ coverage: $(STAMP)
 # speed, on a machine that does nothing else
 bench: photos
 	$(BIN)/pytest tests/benchmarks
+
+# breaks the code in 200 places of conditions and metrics, one at a time: which tests notice? make mutants SAMPLE=50 SEED=1
+mutants: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[mutants]'
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),200) --seed $(or $(SEED),0)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

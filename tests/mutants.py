@@ -1,0 +1,232 @@
+"""`make mutants`: break the code in one place at a time, and see whether the tests that hold it notice.
+
+    python -m tests.mutants [--sample N] [--seed N] [PATH ...]
+
+The mutants are those of cosmic-ray, which breaks constants, too, and two of ours: a number halved, a clamp left out.
+A sample takes places at random, and at each place one of the ways to break it. `[tool.mutants]` in pyproject.toml says
+which tests hold which modules. They run in a copy of the checkout, each in a fork of one process that has the large
+libraries loaded, until the first fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from ast import literal_eval
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.number_replacer import NumberReplacer
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.plugins import get_operator, operator_names
+from parso.python.tree import Number
+
+from tests import ROOT
+
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip",
+    "scipy.stats",
+    "cv2",
+    "foolbox",
+    "torchattacks",
+    "hypothesis",
+)
+_TIMES, _SECONDS = 5, 60
+"""A mutant that takes so many times as long as the code itself, and so many seconds more, hangs: it is killed."""
+
+
+class Halved(NumberReplacer):
+    """A number in half: to move a step of 0.15 by 1 is no error that anybody makes."""
+
+    def mutation_positions(self, node):
+        return [position for position in super().mutation_positions(node) if literal_eval(node.value)][:1]
+
+    def mutate(self, node, index):
+        value = literal_eval(node.value)
+        return Number(f" {value // 2 if isinstance(value, int) else value / 2!r}", node.start_pos)
+
+
+class WithoutClamp(Operator):
+    """`x.clamp(...)` as `x`."""
+
+    def mutation_positions(self, node):
+        calls = node.type in ("atom_expr", "power") and [child.get_code(False) for child in node.children[-2:]]
+        if calls and calls[0] in (".clamp", ".clip") and calls[1].startswith("("):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        del node.children[-2:]
+        return node
+
+    @classmethod
+    def examples(cls):
+        return ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules, and the tests that hold them; paths are relative to the checkout."""
+
+    name: str
+    modules: tuple[Path, ...]
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    group: Group
+    module: Path
+    operator: str
+    occurrence: int
+    line: int
+
+    def tests(self) -> list[str]:
+        """The group's, the module's own before the others."""
+        own = f"test_{self.module.name}"
+        return sorted(self.group.tests, key=lambda test: Path(test).name != own)
+
+    def code(self, original: str) -> str:
+        return mutate_code(original, _operators()[self.operator](), self.occurrence)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sample", type=int, default=200, metavar="N", help="places at most (default: 200)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("paths", nargs="*", help="modules or folders (default: all of [tool.mutants])")
+    options = parser.parse_args(argv)
+    groups = list(_groups([(ROOT / path).resolve() for path in options.paths]))
+    places = [place for group in groups for module in group.modules for place in _places(group, module)]
+    rng = random.Random(options.seed)
+    chosen = [rng.choice(place) for place in rng.sample(places, min(options.sample, len(places)))]
+    chosen.sort(key=lambda mutant: (mutant.group.name, mutant.module, mutant.line))
+    print(f"{len(chosen)} mutants at {len(places)} places, seed {options.seed}", flush=True)
+    sys.dont_write_bytecode = True  # a mutant of the same size and second would be taken for the code before
+    for library in _LIBRARIES:
+        importlib.import_module(library)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "checkout"
+        _copied(copy)
+        killed = {group.name: list(_judged(copy, group, chosen)) for group in groups}
+    _report({name: found for name, found in killed.items() if found})
+    return 0
+
+
+def _copied(to: Path) -> None:
+    """The checkout without what git ignores."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, listed.split("\0")):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, to / name, follow_symlinks=False)
+
+
+def _judged(copy: Path, group: Group, chosen: Sequence[Mutant]) -> Iterator[bool]:
+    """Whether each of the group's mutants is killed; those that survive are printed."""
+    mutants = [mutant for mutant in chosen if mutant.group == group]
+    if not mutants:
+        return
+    began = time.monotonic()
+    if not _passes(copy, group.tests, timeout=None):
+        sys.exit(f"{group.name}: its tests fail as they are; see `pytest {' '.join(group.tests)}`")
+    timeout = _TIMES * (time.monotonic() - began) + _SECONDS
+    for mutant in mutants:
+        file = copy / mutant.module
+        original = file.read_text()
+        changed = mutant.code(original)
+        file.write_text(changed)
+        killed = not _passes(copy, mutant.tests(), timeout)
+        file.write_text(original)
+        print("killed  " if killed else "SURVIVED", f"{mutant.module}:{mutant.line} {mutant.operator}", flush=True)
+        for sign, line in () if killed else _difference(original, changed):
+            print(f"    {sign} {line.strip()}", flush=True)
+        yield killed
+
+
+def _passes(copy: Path, tests: Sequence[str], timeout: float | None) -> bool:
+    if (child := os.fork()) == 0:
+        os.setsid()
+        os.chdir(copy)
+        sys.path[:0] = [str(copy), str(copy / "src")]
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "clip_robustness")]:
+            del sys.modules[name]
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+            os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    end = None if timeout is None else time.monotonic() + timeout
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if end is not None and time.monotonic() > end:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.05)
+    return os.waitstatus_to_exitcode(done[1]) == 0
+
+
+def _report(killed: dict[str, list[bool]]) -> None:
+    from clip_robustness.metrics.intervals import accuracy  # not before: forks would have it as it is
+
+    for name, found in [*killed.items(), ("all", list(chain.from_iterable(killed.values())))]:
+        share = accuracy(found)
+        print(f"{name}: {sum(found)} of {len(found)} killed, {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]")
+
+
+def _groups(only: Sequence[Path]) -> Iterator[Group]:
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
+    for name, table in tables.items():
+        found = [path for pattern in table["modules"] for path in sorted(ROOT.glob(pattern))]
+        wanted = [path for path in found if not only or any(path.resolve().is_relative_to(one) for one in only)]
+        yield Group(name, tuple(path.relative_to(ROOT) for path in wanted), tuple(_files(table["tests"])))
+
+
+def _files(tests: Sequence[str]) -> Iterator[str]:
+    for test in tests:
+        found = sorted((ROOT / test).glob("test_*.py")) or [ROOT / test]
+        yield from (str(file.relative_to(ROOT)) for file in found)
+
+
+def _operators() -> dict[str, type[Operator]]:
+    """Without those that need arguments, or that make `X | None` of annotations into something else."""
+    left_out = ("VariableInserter", "VariableReplacer", "BitOr_")
+    names = [name for name in operator_names() if not any(part in name for part in left_out)]
+    return {name: get_operator(name) for name in names} | {"halved": Halved, "without clamp": WithoutClamp}
+
+
+def _places(group: Group, module: Path) -> Iterator[list[Mutant]]:
+    """The mutants of a module, by place and kind."""
+    nodes = list(ast_nodes(get_ast((ROOT / module).read_text())))
+    found: dict[tuple[str, tuple[int, int]], list[Mutant]] = {}
+    for name, operator in _operators().items():
+        positions = (position for node in nodes for position in operator().mutation_positions(node))
+        for occurrence, (start, _) in enumerate(positions):
+            kind = "number" if name in ("halved", "core/NumberReplacer") else name.partition("_")[0]
+            found.setdefault((kind, start), []).append(Mutant(group, module, name, occurrence, start[0]))
+    yield from found.values()
+
+
+def _difference(before: str, after: str) -> list[tuple[str, str]]:
+    lines = zip(before.splitlines(), after.splitlines(), strict=False)
+    old, new = next((pair for pair in lines if pair[0] != pair[1]), ("", "?"))
+    return [("-", old), ("+", new)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

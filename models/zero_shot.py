@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,10 @@ _RESIZE_MODES = {
     "longest": "longest side, padded",
     "squash": "squashed",
 }
+
+
+_LARGEST_SCALE = 1000.0
+"""Published models multiply their cosines by 10 to 120."""
 
 
 class ZeroShot(nn.Module):
@@ -97,6 +102,7 @@ def classifier_of(
     _warn_of_namesakes(spec, replace(classes, names=names))
     prompts = read_prompts(options.prompts or classes.prompts)
     clip = clip_of(spec, device)
+    _check_scale(spec, clip.net)
     prepared = clip.preprocessing
     tokens = tokens_digest(clip.tokenizer, names, prompts)
     identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens
@@ -114,6 +120,16 @@ def classifier_of(
         fingerprint=fingerprint,
         prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
     ).to(device)
+
+
+def _check_scale(spec: ModelSpec, net: Any) -> None:
+    """Some exports have the factor of the cosines, 100, where its logarithm, 4.6, belongs: logits overflow."""
+    stored = float(net.logit_scale)
+    if not stored <= math.log(_LARGEST_SCALE):
+        raise InputError(
+            f"model spec '{spec}': its logit_scale is {stored:g}, but no CLIP multiplies cosines by exp({stored:g}); "
+            "where the file has the factor itself, save its logarithm"
+        )
 
 
 def _warn_of_namesakes(spec: ModelSpec, classes: ClassList) -> None:

@@ -98,6 +98,13 @@ def test_unwrapped_weights_give_the_same_logits(tmp_path, weights, expected, for
     assert torch.allclose(loaded(tmp_path / "x.pt")(expected[0]), expected[1], atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [100.0, float("nan")])
+def test_a_scale_that_is_no_logarithm_is_refused(tmp_path, weights, scale):
+    torch.save({**weights, "logit_scale": torch.tensor(scale)}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match=rf"logit_scale is {scale:g}.*save its logarithm"):
+        loaded(tmp_path / "x.pt")
+
+
 def test_the_content_decides_not_the_ending(tmp_path, weights):
     save_file(weights, tmp_path / "x.pt")
     torch.save(weights, tmp_path / "x.safetensors")

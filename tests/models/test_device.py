@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from clip_robustness.evaluation.settings import SETTINGS
-from clip_robustness.fixtures.plugin import _COMPARED, MODELS, WARNINGS, pytest_report_header
+from clip_robustness.fixtures.options import SETTINGS
+from clip_robustness.fixtures.start import _COMPARED, MODELS, WARNINGS, pytest_report_header
 from clip_robustness.models import InputError
 from clip_robustness.models.device import set_up_device, threads_of
 from clip_robustness.models.precision import computing_in

@@ -16,7 +16,8 @@ from clip_robustness.conditions.condition import ATTACKS
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.evaluation.store import Store
 from clip_robustness.evaluation.store.command import exported
-from clip_robustness.fixtures.plugin import runs_benchmark
+from clip_robustness.fixtures import collect
+from clip_robustness.fixtures.collect import runs_benchmark
 from clip_robustness.models import embedded
 from clip_robustness.reports.write import FILES
 from clip_robustness.results.results import read
@@ -317,16 +318,26 @@ def test_tests_of_the_suite_write_no_reports(suite_run):
     assert not run.report_dir.exists()
 
 
+def runs(root, *args):
+    """Whether these arguments name the package's own tests."""
+    said = SimpleNamespace(collectonly=False, robustness_explain_gate=False, robustness_dry_run=False)
+    options = {"option": said, "getoption": lambda name: getattr(said, name)}
+    invoked = SimpleNamespace(dir=root)
+    return runs_benchmark(SimpleNamespace(rootpath=root, args=args, invocation_params=invoked, **options))
+
+
+def test_an_environment_in_a_repository_is_no_part_of_it(tmp_path, monkeypatch):
+    installed = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages" / "clip_robustness" / "robustness_tests"
+    monkeypatch.setattr(collect, "_folder", lambda: installed)
+    assert not runs(tmp_path, str(tmp_path))
+    assert not runs(tmp_path, "tests")
+    assert runs(tmp_path, "clip_robustness.robustness_tests")
+    assert runs(tmp_path, str(installed / "test_adversarial.py"))
+
+
 def test_a_checkout_that_is_named_through_a_link_runs_the_benchmark(tmp_path):
     (tmp_path / "link").symlink_to(ROOT)
     (tmp_path / "other").mkdir()
-    said = SimpleNamespace(collectonly=False, explain_gate=False, dry_run=False)
-
-    def runs(root, *args):
-        invoked = SimpleNamespace(dir=root)
-        options = {"option": said, "getoption": lambda name: getattr(said, name)}
-        return runs_benchmark(SimpleNamespace(rootpath=root, args=args, invocation_params=invoked, **options))
-
     for root in (ROOT, tmp_path / "link"):
         for place in (ROOT, tmp_path / "link"):
             assert runs(root, str(place / "robustness_tests" / "test_natural_shifts.py::test_clean"))

@@ -69,7 +69,7 @@ class Cluster:
         self._seconds: dict[Key, float] = {}
         gpus, cpus = (int(self._ray.cluster_resources().get(name, 0)) for name in ("GPU", "CPU"))
         if gpus and session.settings.device == "auto":  # here there may be none
-            session.evaluate.device_type = "cuda"
+            session.evaluator.device_type = "cuda"
         shares = {"num_gpus": 1, "num_cpus": max(1, cpus // gpus)} if gpus else {"num_cpus": 1}
         # max_calls: else a GPU's worker would end after each task, and its models with it
         self._remote = self._ray.remote(max_retries=_RETRIES, max_calls=0, **shares)(_block)
@@ -111,7 +111,7 @@ class Cluster:
     def _submit(self, specs: Sequence[ModelSpec], condition: Condition) -> None:
         questions = {spec: self._bench.question(spec, condition) for spec in specs}
         images = self._bench.images(condition)
-        missing = {spec: {sample.id for sample in self._bench.evaluate.missing(*q)} for spec, q in questions.items()}
+        missing = {spec: {sample.id for sample in self._bench.evaluator.missing(*q)} for spec, q in questions.items()}
         settings = self._bench.settings
         size = len(images) if condition.name == UNIVERSAL else _BATCHES * settings.batch_size
         for spec in specs:
@@ -159,7 +159,7 @@ class Cluster:
                 continue
             try:
                 for block in answers:
-                    self._bench.evaluate.keep(*self._bench.question(spec, condition), block)
+                    self._bench.evaluator.keep(*self._bench.question(spec, condition), block)
             except InputError as error:
                 self._failed[key] = error
 

@@ -98,7 +98,7 @@ def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, sp
     seconds, known = 0.0, settings.store_dir.exists()
     for spec in specs:
         question = session.question(spec, condition)
-        missing = len(session.evaluate.missing(*question) if known else images.samples)
+        missing = len(session.evaluator.missing(*question) if known else images.samples)
         computed += missing
         if whole := measured.get((condition.path, spec.text)):
             seconds += missing * whole / len(images)

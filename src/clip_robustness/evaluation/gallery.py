@@ -41,7 +41,7 @@ def pictures(session: Session, cell: Cell, count: int) -> str:
     key = f"{code_version()}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
     if not (session.settings.gallery_dir / f"{key}.json").exists():
         few = replace(images, samples=tuple(sample for sample in images.samples if sample.id in chosen), anchors=())
-        made = session.evaluate.pictures(model, condition, few, session.surrogate(candidate, condition))
+        made = session.evaluator.pictures(model, condition, few, session.surrogate(candidate, condition))
         kept = examples(made, session.names(condition), theirs)
         with suppress(OSError):  # no room for pictures is no reason to lose the figures
             keep(session.settings.gallery_dir, key, sorted(kept, key=lambda example: chosen.index(example.image)))

@@ -78,7 +78,7 @@ class Session:
         self._all_should_be_named = excluded is not None
 
     @cached_property
-    def evaluate(self) -> Evaluator:
+    def evaluator(self) -> Evaluator:
         settings = self.settings
         return Evaluator(
             Store(settings.store_dir),
@@ -264,7 +264,7 @@ class Session:
             _ = self.overlap
         for spec in (*self.settings.candidates, *self.settings.supervised):
             self.classifier(spec)
-        _ = self.evaluate, self.before
+        _ = self.evaluator, self.before
 
     def described_models(self) -> list[dict[str, Any]]:
         """What results.json says of the models."""
@@ -319,7 +319,7 @@ class Session:
     def made_with(self, cell: Cell) -> str:
         """What the pixels of a cell depend on beside images, condition, seed, code and the model itself."""
         surrogate = self.surrogate(cell.candidate, cell.condition) if cell.condition.on_surrogate else None
-        return surrogate.fingerprint if surrogate else self.evaluate.made_with(cell.condition)
+        return surrogate.fingerprint if surrogate else self.evaluator.made_with(cell.condition)
 
     def outcomes(self, spec: ModelSpec, condition: Condition, images: Dataset | None = None) -> Outcomes:
         """On all images of a condition, or on some; the clean ones, which others are compared with, stay known."""
@@ -337,7 +337,7 @@ class Session:
         elsewhere = self.cluster.wait(spec, condition) if self.cluster else 0.0
         classifier, _, everything, surrogate = self.question(spec, condition)
         images = images or everything
-        outcomes = self.evaluate(classifier, condition, images, surrogate)
+        outcomes = self.evaluator(classifier, condition, images, surrogate)
         outcomes = replace(outcomes, seconds=outcomes.seconds + elsewhere)
         if outcomes.unreadable:
             sentence = (

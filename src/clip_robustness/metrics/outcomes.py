@@ -25,7 +25,7 @@ class Prediction:
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcomes:
     """Predictions of one model under one condition, in the order of the image ids.
 
@@ -48,3 +48,7 @@ class Outcomes:
     measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     rivals: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Short: it is in the message of every assert about it."""
+        return f"Outcomes({np.count_nonzero(self.correct)} of {len(self.ids)} correct)"

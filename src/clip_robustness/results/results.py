@@ -105,7 +105,7 @@ class PerImage:
         return np.unpackbits(bits, count=n).astype(bool) if len(bits) == (n + 7) // 8 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """One model under one condition. `accuracy` None: it did not run, and `reason` says why.
 
@@ -147,6 +147,11 @@ class Result:
     gallery: str = ""
     """The key of its pictures in gallery.json, beside results.json."""
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        """Short: it is in the message of every assert about it."""
+        figure = "not measured" if self.accuracy is None else f"{self.accuracy:.1%} of {self.n}"
+        return f"Result({self.model} under {self.label}: {figure}, {self.verdict})"
 
     @property
     def passed(self) -> bool:

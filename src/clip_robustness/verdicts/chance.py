@@ -40,12 +40,12 @@ class _Expected(NamedTuple):
     far_below: bool | None = None
 
 
-def checked(session: Session, cell: Cell, rows: Sequence[Result]) -> list[Result]:
+def checked(session: Session, cell: Cell, rows: Sequence[Result], *, alone: bool = False) -> list[Result]:
     """The rows of a cell, whose verdict is an error where its own clean or natural accuracies, or those that it is
     compared with, are at chance, whatever the rules say; the rows of baselines say why theirs are no measurements.
-    Images too few to tell are no pass."""
+    Images too few to tell are no pass. `alone`: it is not compared with the supervised models."""
     own = cell.condition.compared
-    doubts = {(spec, c): _doubt(session, cell, spec, c) for spec, c in _stands_on(session, cell)}
+    doubts = {(spec, c): _doubt(session, cell, spec, c) for spec, c in _stands_on(session, cell, alone)}
     said = {spec.text: doubt.warning for (spec, c), doubt in doubts.items() if c == own and doubt.warning}
     first, *others = (
         replace(row, warnings=(*row.warnings, said[row.model])) if row.model in said else row for row in rows
@@ -74,11 +74,11 @@ def _errors(own: Condition, doubts: dict[tuple[ModelSpec, Condition], Doubt]) ->
             yield found if condition == own else f"compared with {condition.label}: {found}"
 
 
-def _stands_on(session: Session, cell: Cell) -> Iterator[tuple[ModelSpec, Condition]]:
+def _stands_on(session: Session, cell: Cell, alone: bool) -> Iterator[tuple[ModelSpec, Condition]]:
     """The accuracies that have to be above chance: those of all models under a clean or natural condition itself, and
     on the clean images that a cell is compared with, where the suite has them; there those of a surrogate, too."""
     condition, settings = cell.condition.compared, session.settings
-    models = [cell.candidate, *(() if condition.zero_shot_only else settings.supervised)]
+    models = [cell.candidate, *(() if alone or condition.zero_shot_only else settings.supervised)]
     start = reference(condition)
     if condition.family in _TELLING and condition != start:
         yield from ((spec, condition) for spec in models)
@@ -157,7 +157,7 @@ def _reversed(session: Session, spec: ModelSpec, condition: Condition, images: D
     few = subsample(replace(images, anchors=()), _LOOKED_AT, session.settings.seed)
     model = session.asked(spec, condition)
     classifier, right, instead = restrict_logits(model, images.space), [], []
-    for picture in session.evaluate.pictures(model, condition, few):
+    for picture in session.evaluator.pictures(model, condition, few):
         accepted = picture.sample.accepted
         right.append(picture.prediction in accepted)
         instead.append(predict(classifier, picture.changed.flip(0)[None])[0] in accepted)

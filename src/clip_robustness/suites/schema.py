@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from clip_robustness.conditions.condition import (
     ATTACKS,
@@ -203,23 +203,33 @@ class SuiteFile(_Strict):
         return self.clean or (CIFAR if self.classes == CIFAR and CIFAR in self.data else CLEAN_SET)
 
     @model_validator(mode="after")
-    def _names(self) -> SuiteFile:
-        """A data set of the user's own is named under `[data]` and where it is used: slips in either are seen."""
-        used = [self.clean] if self.clean is not None else []
-        used += [name for name in self.conditions.natural if name not in NATURAL]
-        for name in used:
-            if name in NOT_NATURAL and name != self.clean:
-                raise ValueError(f"'{name}' is no natural shift; {nearest(name, NATURAL)}")
-            if name not in self.data:
-                raise ValueError(f"no data set '{name}' under [data]; {nearest(name, (*self.data, *NATURAL))}")
-            if not _SELECTABLE.fullmatch(name) or "adversarial" in name.lower() or name == CLEAN.name:
-                raise ValueError(
-                    f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
-                    "neither 'clean' nor the word adversarial, which selects the attacks"
-                )
-        if unknown := [name for name in self.data if name not in (*DATA_SETS, *used)]:
-            raise ValueError(
-                f"data set '{unknown[0]}' is neither a known one nor named by natural or clean; "
-                f"{nearest(unknown[0], DATA_SETS)}"
-            )
+    def _names(self, info: ValidationInfo) -> SuiteFile:
+        if info.context is not ALL_SLIPS:
+            for slip in slips(self):
+                raise ValueError(slip)
         return self
+
+
+ALL_SLIPS: Mapping[str, str] = {"slips": "are asked for"}
+"""The context of a validation after which `slips` is called."""
+
+
+def slips(suite: SuiteFile) -> Iterator[str]:
+    """A data set of the user's own is named under `[data]` and where it is used: slips in either are seen."""
+    used = [suite.clean] if suite.clean is not None else []
+    used += [name for name in suite.conditions.natural if name not in NATURAL]
+    for name in used:
+        if name in NOT_NATURAL and name != suite.clean:
+            yield f"'{name}' is no natural shift; {nearest(name, NATURAL)}"
+        elif name not in suite.data:
+            yield f"no data set '{name}' under [data]; {nearest(name, (*suite.data, *NATURAL))}"
+        elif not _SELECTABLE.fullmatch(name) or "adversarial" in name.lower() or name == CLEAN.name:
+            yield (
+                f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
+                "neither 'clean' nor the word adversarial, which selects the attacks"
+            )
+    for name in suite.data:
+        if name not in (*DATA_SETS, *used):
+            yield (
+                f"data set '{name}' is neither a known one nor named by natural or clean; {nearest(name, DATA_SETS)}"
+            )

@@ -1,0 +1,204 @@
+"""`clip-robustness validate`: everything that can be found wrong with a suite without running it, all at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.condition import DATA_SETS, Condition
+from clip_robustness.datasets.classes import CLASS_LISTS, ClassList, class_list, renamed
+from clip_robustness.datasets.load import load as load_data
+from clip_robustness.datasets.places import folder as place_of
+from clip_robustness.errors import InputError, one_line
+from clip_robustness.files import expanded
+from clip_robustness.models.spec import ModelSpec, parse_all
+from clip_robustness.suites.read import file_of, mistakes, parsed, sentences, suite_of
+from clip_robustness.suites.schema import ALL_SLIPS, Conditions, SuiteFile, slips
+from clip_robustness.suites.suite import Suite
+
+_PROBE = "mini:supervised"
+"""The model that attacks of plugins are tried on: small, and installed with the package."""
+
+
+def main(name: str, arguments: Sequence[str]) -> int:
+    """0 where nothing is wrong, 4 as `run` has it for wrong input."""
+    parser = argparse.ArgumentParser(prog=f"clip-robustness {name}", description=__doc__)
+    parser.add_argument("suite", help="a TOML file, or a shipped suite")
+    parser.add_argument("--profile", help="rules and gate to start from (default: the suite's)")
+    options = parser.parse_args(arguments)
+    found = Findings()
+    suite = checked(options.suite, options.profile, found)
+    for problem in dict.fromkeys(found.wrong):
+        print(one_line(f"wrong: {problem}"), file=sys.stderr)
+    for note in dict.fromkeys(found.notes):
+        print(one_line(f"note: {note}"))
+    if found.wrong:
+        return 4
+    assert suite is not None
+    print(f"{options.suite}: {len(suite.conditions)} conditions; nothing is wrong that can be found without running it")
+    return 0
+
+
+class Findings:
+    """What is wrong, and what a user should know that is not, a sentence each."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def of(self, where: str | Path = "") -> Iterator[None]:
+        """Takes down what is wrong inside and goes on."""
+        try:
+            yield
+        except (InputError, OSError) as error:
+            self.wrong.append(f"{where}: {error}" if where and str(where) not in str(error) else str(error))
+
+
+def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | None:
+    """The suite as far as it can be read; None where it can't."""
+    with found.of():
+        file = file_of(name_or_file)
+        with found.of(file):
+            settings = _settings(file, parsed(file), found)
+            if settings is None:
+                return None
+            for plugin in settings.plugins:
+                with found.of(file):
+                    registry.load_file(expanded(plugin, file.parent))
+            conditions = _conditions(file, settings.conditions, found)
+            suite = suite_of(file, settings.model_copy(update={"profile": None}), conditions)
+            with found.of(file):
+                suite = suite_of(file, settings, conditions, profile)
+            found.wrong += [f"{file}: {mistake}" for mistake in mistakes(suite)]
+            _check_models(suite, found)
+            _check_data(suite, found)
+            _check_plugins(suite.conditions, found)
+            return suite
+    return None
+
+
+def _settings(file: Path, raw: dict[str, Any], found: Findings) -> SuiteFile | None:
+    """What is left where what is wrong is left out; None where nothing is, or something is missing."""
+    for _ in range(100):
+        try:
+            settings = SuiteFile.model_validate(raw, context=ALL_SLIPS)
+        except ValidationError as error:
+            found.wrong += [f"{file}: {said}" for said in sentences(error)]
+            left_out = [_left_out(raw, each["loc"]) for each in reversed(error.errors())]
+            if not all(left_out):
+                return None
+            continue
+        found.wrong += [f"{file}: {slip}" for slip in slips(settings)]
+        return settings
+    return None
+
+
+def _left_out(raw: Any, place: Sequence[str | int]) -> bool:
+    """Whether the innermost table or value at a place could be removed."""
+    for at in range(len(place), 0, -1):
+        inner = raw
+        with suppress(KeyError, IndexError, TypeError):
+            for key in place[: at - 1]:
+                inner = inner[key]
+            del inner[place[at - 1]]
+            return True
+    return False
+
+
+def _conditions(file: Path, conditions: Conditions, found: Findings) -> list[Condition]:
+    """Those that can be made; where some can't, all tables are taken apart, name by name."""
+    with suppress(InputError):
+        return list(conditions.expand())
+    made: list[Condition] = []
+    for part in _parts(conditions):
+        with found.of(file):
+            made += part.expand()
+    return made
+
+
+def _parts(conditions: Conditions) -> Iterator[Conditions]:
+    """The same, each with one table of one name at one eps, severity or difficulty."""
+    nothing = Conditions.model_validate({})
+    yield nothing.model_copy(update={"natural": conditions.natural, "overlap": conditions.overlap})
+    for field in Conditions.model_fields:
+        value = getattr(conditions, field)
+        listed = isinstance(value, tuple)
+        for table in value if listed else [value]:
+            if not hasattr(table, "model_fields_set"):
+                continue
+            lists = {name: given for name, given in table if isinstance(given, tuple)}
+            for chosen in product(*lists.values()):
+                one = table.model_copy(update={name: (each,) for name, each in zip(lists, chosen, strict=True)})
+                yield nothing.model_copy(update={field: (one,) if listed else one})
+
+
+def _check_models(suite: Suite, found: Findings) -> None:
+    """That specs can be read and their files are there; of prompts and names of classes what is in them."""
+    classes = None
+    with suppress(InputError):
+        classes = class_list(suite.classes)
+    given = suite.settings
+    for text in (*given.candidate, *given.supervised, *([given.surrogate] if given.surrogate else [])):
+        with found.of(suite.file):
+            for spec in parse_all(text, suite.file.parent):
+                with found.of(f"{suite.file}: model spec '{text}'"):
+                    _check_words(spec, classes)
+
+
+def _check_words(spec: ModelSpec, classes: ClassList | None) -> None:
+    options = spec.options
+    if options.prompts:
+        from clip_robustness.models.templates import read_prompts
+
+        read_prompts(options.prompts)
+    if options.class_names and options.class_names != "open_clip" and classes:
+        renamed(classes, Path(options.class_names))
+
+
+def _check_data(suite: Suite, found: Findings) -> None:
+    """That every data set that a condition uses is there, in a layout that is read, with the labels of the classes."""
+    classes = None
+    with found.of(suite.file):
+        if suite.classes in CLASS_LISTS or Path(suite.classes).is_file():
+            classes = class_list(suite.classes)
+    used: dict[tuple[str, str], str | None] = {}
+    for condition in suite.conditions:
+        data = suite.data_of(condition)
+        with suppress(InputError):
+            used[data, condition.part] = suite.source(data)
+    for (data, part), source in used.items():
+        if source is None and data in DATA_SETS:
+            example = f'{data} = "/path/to/{data}"'
+            found.notes.append(f"{suite.file}: conditions on '{data}' are not run: add {example} under [data]")
+        elif source is not None and classes:
+            with found.of(suite.file):
+                found.notes += load_data(data, place_of(source), classes, part).warnings
+
+
+def _check_plugins(conditions: Sequence[Condition], found: Findings) -> None:
+    """That functions of others keep what the suite builds on: each is tried, on small images."""
+    tried: dict[registry.Registered, Condition] = {}
+    for condition in conditions:
+        with found.of():
+            if function := condition.registered:
+                tried[function] = condition
+    for function, condition in tried.items():
+        with found.of():
+            if function.kind == "corruption":
+                from clip_robustness.conditions.corruptions.promises import check_corruption
+
+                check_corruption(function)
+            else:
+                from clip_robustness import models
+                from clip_robustness.conditions.attacks.promises import check_attack
+
+                check_attack(function, models.load(_PROBE, class_list("mini")), condition.eps or 1.0)

@@ -1,0 +1,140 @@
+"""`clip-robustness validate` says everything that is wrong at once, each in a sentence that names where it is."""
+
+import pytest
+
+from clip_robustness.__main__ import main
+from clip_robustness.conditions import registry
+
+GOOD = """
+classes = "mini"
+candidate = ["mini:clip"]
+plugins = ["mine.py"]
+samples = 24
+[data]
+imagenet = "mini:imagenet"
+night = "mini:imagenet-v2"
+[conditions]
+natural = ["night", "imagenet-a"]
+corruptions = { names = ["posterize", "fog"] }
+attacks = [{ names = ["signs", "fgsm"], eps = ["8/255"] }]
+[[rules]]
+match = "natural/*"
+min_accuracy = 0.2
+"""
+MINE = """
+import numpy as np
+from clip_robustness import attack, corruption
+
+@corruption("posterize")
+def posterize(image, severity, rng):
+    return image // (8 * severity) * (8 * severity)
+
+@attack("signs", access="white-box")
+def signs(model, images, labels, eps, rngs):
+    return (images + eps).clamp(0, 1)
+"""
+BAD = """
+classes = "imagnet"
+candidate = ["mini:clop", "open_clip:ViT-B-32@gone.pt", "mini:clip?prompts=words.txt"]
+plugins = ["taken.py", "broken.py", "mine.py", "gone.py"]
+smaples = 3
+[data]
+imagenet = "/nowhere"
+imagenet-v3 = "/also"
+imagenet-v2 = "$NOT_SET/v2"
+[conditions]
+natural = ["imagenet-v2", "nihgt"]
+imagenet-c = { corruptions = ["fogg", "snow"], severities = [1, 7] }
+corruptions = { names = ["posterize", "fog"] }
+attacks = [{ names = ["fgsm", "bmi", "signs"], eps = ["8", "4/255"] }, { name = ["pgd"] }]
+[[rules]]
+match = "adverserial/*"
+min_accuracy = 2
+[[rules]]
+match = "natral/*"
+min_accuracy = 0.2
+"""
+WRONG = [
+    "unknown key 'conditions.attacks.name'; did you mean 'names'?",
+    "unknown key 'smaples'; did you mean 'samples'?",
+    "'rules.min_accuracy': input should be less than or equal to 1, got 2",
+    "no data set 'nihgt' under [data]",
+    "data set 'imagenet-v3' is neither a known one nor named by natural or clean; did you mean 'imagenet-v2'?",
+    "taken.py: the name is taken by the suite itself; rename one",
+    "broken.py does not import: ModuleNotFoundError: No module named 'nunpy'",
+    "gone.py: there is no such Python file",
+    "corruption 'fogg' is unknown; did you mean 'fog'?",
+    "severity 7 of imagenet-c does not exist; it goes from 1 to 5",
+    "eps '8' is outside (0, 1]: images are in [0, 1]; did you mean '8/255'?",
+    "attack 'bmi' is unknown; did you mean 'mim'?",
+    "'classes': 'imagnet' is neither a known class list nor a file; did you mean 'imagenet'?",
+    "$NOT_SET is not set",
+    "rule 'adverserial/*' matches no condition; did you mean 'adversarial/",
+    "rule 'natral/*' matches no condition; did you mean 'natural/",
+    "model spec 'mini:clop': the embedded models are mini:clip and mini:supervised",
+    "model spec 'open_clip:ViT-B-32@gone.pt': there is no file",
+    "words.txt: there is no template; write one a line, with {} for the class name",
+    "corruption 'posterize' of ",
+    "attack 'signs' of ",
+]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_registered(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_files", set())
+
+
+@pytest.fixture
+def validate(tmp_path, capsys):
+    def run(suite, mine=MINE):
+        (tmp_path / "mine.py").write_text(mine)
+        (tmp_path / "my.toml").write_text(suite)
+        code = main(["validate", str(tmp_path / "my.toml")])
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def test_a_good_suite_is_told_what_will_not_run(validate, tmp_path):
+    code, out, err = validate(GOOD)
+    assert (code, err) == (0, [])
+    file = tmp_path / "my.toml"
+    assert f"note: {file}: conditions on 'imagenet-a' are not run: add imagenet-a = " in "\n".join(out)
+    assert out[-1] == f"{file}: 16 conditions; nothing is wrong that can be found without running it"
+
+
+def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
+    (tmp_path / "words.txt").write_text("\n")
+    (tmp_path / "taken.py").write_text(MINE.partition("@attack")[0].replace("posterize", "fog"))
+    (tmp_path / "broken.py").write_text("import nunpy\n")
+    mine = MINE.replace("return image // ", "return image[::2] // ").replace("images + eps", "images + 2 * eps")
+    code, _, err = validate(BAD, mine)
+    assert code == 4
+    for wrong in WRONG:
+        assert sum(wrong in line for line in err) == 1, (wrong, err)
+    assert len(err) == len(WRONG), [line for line in err if not any(wrong in line for wrong in WRONG)]
+    assert "mine.py returns uint8 (32, 64, 3); return an array of uint8 (64, 64, 3)" in "\n".join(err)
+    assert "mine.py leaves the ball: " in "\n".join(err)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("classes = [", "not valid TOML"),
+        ('classes = "mini"\n[conditions]\n', "the key 'data' is missing"),
+        (GOOD.replace("candidate", 'profile = "relaese"\ncandidate'), "did you mean 'release'?"),
+        (GOOD.replace("mini:imagenet-v2", "/nowhere"), "/nowhere"),
+        (GOOD.replace('match = "natural/*"\n', ""), "the key 'rules.match' is missing"),
+    ],
+)
+def test_what_stops_the_rest(validate, text, says):
+    code, _, err = validate(text)
+    assert (code, len(err)) == (4, 1), err
+    assert says in err[0]
+
+
+def test_no_suite_of_that_name(capsys):
+    assert main(["validate", "minni"]) == 4
+    assert "did you mean 'mini'?" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_robustness import suites
 from clip_robustness.mini.data import mini_folder
 from tests import ROOT
 from tests.forks import Fork
@@ -67,6 +68,20 @@ def toml(tmp_path: Path) -> Callable[[str], str]:
         return str(file)
 
     return write
+
+
+def many_cells(folder: Path) -> str:
+    """The text of a suite of more than two thousand: the embedded default with a plugin, of thirty candidates."""
+    (folder / "mine.py").write_text(
+        "from clip_robustness import corruption\n"
+        "@corruption('posterize')\ndef posterize(image, severity, rng): return image\n"
+    )
+    specs = [f"timm:resnet50@{folder / f'{i}.pt'}" for i in range(30)]
+    for i in range(30):
+        (folder / f"{i}.pt").touch()
+    text = (suites.FOLDER / "mini.toml").read_text().replace('["mini:clip"]', repr(specs))
+    text = text.replace("\nsamples = 480", '\nplugins = ["mine.py"]\nsamples = 480')
+    return text.replace("\nstylized =", '\ncorruptions = { names = ["posterize"] }\nstylized =')
 
 
 @pytest.fixture

@@ -9,17 +9,16 @@ from clip_robustness.conditions.condition import CORRUPTIONS
 from clip_robustness.reports import html
 from clip_robustness.results.results import in_order
 from tests import ROOT
+from tests.conftest import many_cells
 from tests.reports.test_reports import PASSED, RESULTS
 
 
 def test_collecting_two_thousand_cells(benchmark, toml, tmp_path):
     """3 s on an idle machine of two slow cores."""
-    specs = [f"timm:resnet50@{tmp_path / f'{i}.pt'}" for i in range(30)]
-    for i in range(30):
-        (tmp_path / f"{i}.pt").touch()
-    suite = (ROOT / "suites" / "mini.toml").read_text().replace('["mini:clip"]', repr(specs))
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"]
-    benchmark.pedantic(run, ([*command, f"--suite={toml(suite)}"],), {"cwd": ROOT, "check": True}, rounds=3)
+    benchmark.pedantic(
+        run, ([*command, f"--suite={toml(many_cells(tmp_path))}"],), {"cwd": ROOT, "check": True}, rounds=3
+    )
 
 
 def test_the_page_of_five_thousand_cells(benchmark):

@@ -184,12 +184,21 @@ def test_a_view_that_crashes_is_said_and_loses_no_other(run_here, toml, green, m
     assert not any("all is well" in (green / name).read_text() for name in FILES)
 
 
-@pytest.mark.parametrize("name", ["of_cells", "environment", "guards.of_cells", "corrected", "gallery.collect"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "results.summary.of_cells",
+        "fixtures.environment.described",
+        "results.guards.of_cells",
+        "verdicts.judge.corrected",
+        "results.gallery.collect",
+    ],
+)
 def test_what_crashes_before_the_reports_loses_no_row(run_here, toml, monkeypatch, name):
     def crashes(*args, **kwargs):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(f"clip_robustness.fixtures.recorder.{name}", crashes)
+    monkeypatch.setattr(f"clip_robustness.{name}", crashes)
     run = run_here("--suite=" + toml(SUITE), "-k", "clean")
     assert run.code == 3, run.output
     assert "could not be made: ZeroDivisionError" in run.output

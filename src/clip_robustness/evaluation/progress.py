@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_robustness.metrics.intervals import accuracy
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -23,6 +21,8 @@ class Progress:
 
     def __str__(self) -> str:
         """`bim-8/255 mini:clip 128/480, 41.2% [32.6, 50.3], 12.3 images/s, 29 s left`, with the exact interval."""
+        from clip_robustness.metrics.intervals import accuracy  # takes scipy, which a collection does without
+
         speed = self.computed / max(self.seconds, 1e-9)
         found = accuracy(np.arange(self.done) < self.right)
         return (

@@ -14,15 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import expanded, is_bomb, whole
-from clip_robustness.metrics.intervals import Correct
 from clip_robustness.results.headline import headline
 from clip_robustness.results.results import Results, from_json
+
+if TYPE_CHECKING:
+    from clip_robustness.metrics.intervals import Correct
 
 SCHEMA = 1
 SUFFIX = ".run.json.gz"

@@ -8,13 +8,15 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from clip_robustness.metrics.intervals import Correct
+if TYPE_CHECKING:
+    from clip_robustness.metrics.intervals import Correct
+
 
 SCHEMA = 4
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")

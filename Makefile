@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test check coverage mutants bench lint docs architecture photos picture clean
+.PHONY: gate test check coverage mutants bench lint docs architecture statistics photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
@@ -50,6 +50,10 @@ docs: $(STAMP)
 # the picture of the imports; a test says when it is stale
 architecture: $(STAMP)
 	$(BIN)/python docs/architecture.py
+
+# the simulations of docs/statistics.md: fails where a verdict errs more often than it says
+statistics: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.metrics.simulated
 
 # the README's picture: the top of the default gate's report, by an installed Chromium
 picture: gate

@@ -73,6 +73,8 @@ def others(cell: Result) -> str:
         low, high = (cell.metrics.get(f"{key}{end}") for end in ends)
         ci95 = None if low is None or high is None else (low, high)
         found.append(f"{label} {unit(cell.metrics[key], sign)} {interval(ci95, sign, unit)}".rstrip())
+    if cell.n_clusters and cell.n_effective is not None:
+        found.append(f"of {cell.n_clusters} clusters, as {cell.n_effective:.0f} independent images")
     if cell.n_skipped:
         found.append(f"settled early, {cell.n_skipped} images spared")
     return "; ".join(found)

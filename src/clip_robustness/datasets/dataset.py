@@ -31,7 +31,8 @@ class Sample:
     `path` is the file that holds it: the image itself, or what `content` takes the bytes of an image file from. Any
     label of `also` counts as right, too. `border` pixels are cut off on each side before anything else is done.
     `cropped` files are what models shall see, whole: they are resized at most. `rival` is the class that the image
-    pretends to show, -1: none.
+    pretends to show, -1: none. `clusters` are what it shares with others, one name for each way of belonging together:
+    its video, or the pictures that its texture and its shape are from.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Sample:
     border: int = 0
     cropped: bool = False
     rival: int = -1
+    clusters: tuple[str, ...] = ()
     content: Callable[[], bytes] | None = field(default=None, compare=False)
 
     @property

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from clip_robustness.datasets.classes import ClassList
+from clip_robustness.datasets.clusters import existing
 from clip_robustness.datasets.dataset import Dataset, Sample, check_folder
 from clip_robustness.datasets.label_space import ClassSpace
 from clip_robustness.datasets.labels import Label
@@ -43,8 +44,9 @@ Labels = tuple[Label, ...]
 """Of an image: each is right."""
 
 
-def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> Dataset:
-    """All images that the table names, under the ids that they have in class folders.
+def read(data: str, place: str, space: ClassSpace, classes: ClassList, cluster: str = "") -> Dataset:
+    """All images that the table names, under the ids that they have in class folders. `cluster` is the column of the
+    table that says what belongs together.
 
     Raises `InputError` for a table that is missing, no such table or of other classes.
     """
@@ -59,6 +61,7 @@ def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> Datase
     try:
         listed = list_files(folder)
         labels = _labels(table, listed.files)
+        clusters = _clusters(table, cluster, listed.files) if cluster else {}
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     there = [file for file in listed.files if file in labels]
@@ -76,7 +79,7 @@ def read(data: str, place: str, space: ClassSpace, classes: ClassList) -> Datase
             f"{where}: {table} has numbers, which are taken for places in the list of classes from 0, in ImageNet's of "
             "its sorted wnids, as timm and Caffe count them"
         )
-    samples = tuple(Sample(file, folder / file, UNKNOWN) for file in there)
+    samples = tuple(Sample(file, folder / file, UNKNOWN, clusters=clusters.get(file, ())) for file in there)
     images = labelled(data, Records(str(table), samples, found, warnings=tuple(warnings)), space, classes)
     named = [replace(sample, id=f"{space.keys[sample.label]}/{sample.id}") for sample in images.samples]
     return replace(images, samples=tuple(sorted(named, key=lambda sample: sample.id)))
@@ -107,6 +110,17 @@ def _labels(table: Path, files: Sequence[str]) -> Mapping[str, Labels]:
             "from 1; take a table of wnids, such as LOC_val_solution.csv"
         )
     return {file: found[path] for file, path in _named(table, list(named), files).items()}
+
+
+def _clusters(table: Path, cluster: str, files: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """File -> what stands in the column of the table. Raises `InputError` where that is nothing."""
+    header, *rows = _rows(table)
+    place = header.index(existing(str(table), cluster, header))
+    file_column, _ = _columns(table, [header, *rows])
+    found = {str(PurePosixPath(row[file_column].replace("\\", "/"))): "".join(row[place : place + 1]) for row in rows}
+    if empty := [path for path, name in found.items() if not name]:
+        raise InputError(f"{table}: column '{cluster}' is empty for {len(empty)} images (first: {empty[0]})")
+    return {file: (found[path],) for file, path in _named(table, list(found), files).items()}
 
 
 def _named(table: Path, paths: Sequence[str], files: Sequence[str]) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from clip_robustness.datasets.clusters import existing
 from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.labels import Label
 from clip_robustness.datasets.records import UNKNOWN, Records, optional
@@ -20,11 +21,12 @@ _NAMES = ("wnid", "synset", "class_name", "classname", "label_name", "label_text
 """Columns that say what the numbers of another one mean."""
 
 
-def read(data: str, source: str) -> Records:
+def read(data: str, source: str, cluster: str = "") -> Records:
     """All rows of `org/name?split=test&config=...`, or of `/folder?split=test`. Images are decoded when they are used.
 
     The columns are those called `image` and `label`, else the only ones of their kind, or what `image=` and `label=`
-    name. Raises `InputError` for what can't be loaded, and for tables without such columns or with several.
+    name; `cluster` is that of what belongs together. Raises `InputError` for what can't be loaded, and for tables
+    without such columns or with several.
     """
     datasets = optional("datasets", data, f"hf:{source}")
     place = f"data set '{data}': hf:{source}"
@@ -46,20 +48,23 @@ def read(data: str, source: str) -> Records:
     if not len(table):
         raise InputError(f"{place} has no rows")
     image, label = _columns(datasets, table, place, options)
+    if cluster:
+        existing(place, cluster, list(table.features))
     feature = table.features[label]
     names = getattr(getattr(feature, "feature", feature), "names", None) or ()  # of a list, those of what it is of
     cells = table.select_columns([label])[:][label]
     labels = tuple(_labels(cell, row, f"{place}: the column '{label}'") for row, cell in enumerate(cells))
     other = next((name for name in _NAMES if name in table.features and name != label), None)
     said = {} if names or not other else _said(labels, table.select_columns([other])[:][other])
+    clusters = [(str(cell),) for cell in table.select_columns([cluster])[:][cluster]] if cluster else [()] * len(table)
     images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     file = Path(table.cache_files[0]["filename"])
     # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
     parts = [part for part in (split if not split.isidentifier() else "", options.get("image", "")) if part]
     before = "".join(f"{part}/" for part in parts)
     samples = tuple(
-        Sample(f"{before}{row:06d}", file, UNKNOWN, content=partial(_content, images, row, image))
-        for row in range(len(table))
+        Sample(f"{before}{row:06d}", file, UNKNOWN, clusters=of, content=partial(_content, images, row, image))
+        for row, of in enumerate(clusters)
     )
     return Records(f"hf:{source}", samples, labels, tuple(names), said=said)
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from clip_robustness.datasets import flat, huggingface, video, webdataset
 from clip_robustness.datasets.classes import ClassList
+from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, Sample, check_folder, read_folder
 from clip_robustness.datasets.label_space import ClassSpace, class_space, facts, own_space
 from clip_robustness.datasets.labels import naming, understood
@@ -34,21 +35,31 @@ _CROPPED = ("imagenet-c", "stylized-imagenet", "cue-conflict")
 _OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
 
 
-def load(data: str, source: str, classes: ClassList, part: str = "") -> Dataset:
+def load(data: str, source: str, classes: ClassList, part: str = "", clusters: str = "") -> Dataset:
     """All images of a data set for models over `classes`, with warnings about what is not as published.
 
-    `part` is the folder of a condition inside a data set that holds many. Raises `InputError` naming file or option
-    where the source can't be read or has other classes.
+    `part` is the folder of a condition inside a data set that holds many, `clusters` a rule for which images belong
+    together, as in `datasets.clusters`. Raises `InputError` naming file or option where the source can't be read, has
+    other classes, or the rule does not fit.
     """
+    images = _read(data, source, classes, part, clusters[7:] if clusters.startswith("column:") else "")
+    return clustered(images, clusters) if clusters else images
+
+
+def _read(data: str, source: str, classes: ClassList, part: str, column: str) -> Dataset:
     space = space_of(data, source, classes)
     kind, _, place = source.partition(":")
+    if column and kind not in ("flat", "hf"):
+        raise InputError(
+            f"data set '{data}': column:{column} under [clusters] is for tables (flat: and hf:), not {source}"
+        )
     if kind in ("flat", "wds", "hf"):
         if data in _VIDEO or data in _OF_FOLDERS or part:
             raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
         if kind == "flat":
-            images = flat.read(data, place, space, classes)
+            images = flat.read(data, place, space, classes, column)
         else:
-            records = (webdataset.read if kind == "wds" else huggingface.read)(data, place)
+            records = webdataset.read(data, place) if kind == "wds" else huggingface.read(data, place, column)
             images = labelled(data, records, space, classes)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
@@ -170,17 +181,21 @@ def _png(pixels: Pixels) -> bytes:
 
 
 def _read_cue_conflict(name: str, folder: Path, space: ClassSpace, classes: ClassList) -> Dataset:
-    """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture."""
+    """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture.
+
+    Images of one shape picture belong together, and so do those of one texture picture.
+    """
     images, label_of = read_folder(name, folder, classes, space), {key: i for i, key in enumerate(space.keys)}
     samples = []
     for sample in images.samples:
         named = re.fullmatch(r"(.+?)\d+-(.+?)\d+", sample.path.stem)
+        pictures = tuple(sample.path.stem.split("-"))
         if not named or label_of.get(named[1]) != sample.label or named[2] not in label_of:
             raise InputError(
                 f"data set '{name}': {sample.path} should be called <shape><number>-<texture><number>, with the shape "
                 f"of its folder and a texture among {', '.join(space.keys[:3])}, ..."
             )
-        samples.append(replace(sample, rival=label_of[named[2]]))
+        samples.append(replace(sample, rival=label_of[named[2]], clusters=pictures))
     return replace(images, samples=tuple(samples))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _REACH = 10
 def read_vid(name: str, folder: Path, space: ClassSpace) -> Dataset:
     """`pmsets.json` (anchor -> frames near it), `labels.json` (frame -> classes), and the frames that these name."""
     sets, labels = (read_json(_metadata(name, folder, file)) for file in ("pmsets.json", "labels.json"))
-    return _assembled(name, folder, space, sets, labels)
+    return _assembled(name, folder, space, sets, labels, lambda frame: frame.rpartition("/")[0])
 
 
 def read_ytbb(name: str, folder: Path, space: ClassSpace) -> Dataset:
@@ -59,7 +59,12 @@ def read_ytbb(name: str, folder: Path, space: ClassSpace) -> Dataset:
             frames = (path.relative_to(folder).as_posix() for path in (folder / anchor).parent.glob("[!.]*.jpg"))
             near += [frame for frame in frames if 0 < _distance(frame, anchor) <= _REACH]
     labels = {frame: good[anchor] for anchor, near in sets.items() for frame in (anchor, *near)}
-    return _assembled(name, folder, space, sets, labels, warnings)
+    return _assembled(name, folder, space, sets, labels, _youtube_id, warnings)
+
+
+def _youtube_id(frame: str) -> str:
+    """A video may have several anchors, each with its frames in a folder `<video>_<ms>`."""
+    return frame.partition("/")[0].rpartition("_")[0]
 
 
 def _assembled(
@@ -68,6 +73,7 @@ def _assembled(
     space: ClassSpace,
     sets: Mapping[str, Sequence[str]],
     labels: Mapping[str, Sequence[int]],
+    video_of: Callable[[str], str],
     warnings: Sequence[str] = (),
 ) -> Dataset:
     """Each frame once, however many anchors share it. An anchor is left out, counted and named, if a frame of its set
@@ -92,7 +98,10 @@ def _assembled(
         if not broken[anchor]
     ]
     kept = sorted({frame for a in anchors for frame in (a.id, *(near for near, _ in a.near))})
-    samples = [Sample(frame, folder / frame, labels[frame][0], tuple(labels[frame][1:])) for frame in kept]
+    samples = [
+        Sample(frame, folder / frame, labels[frame][0], tuple(labels[frame][1:]), clusters=(video_of(frame),))
+        for frame in kept
+    ]
     return Dataset(name, tuple(samples), space, tuple(anchors), tuple(warnings))
 
 

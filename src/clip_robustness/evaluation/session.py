@@ -17,6 +17,7 @@ from clip_robustness.conditions.condition import CLEAN, FROST, Condition, refere
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, subsample, without
 from clip_robustness.errors import InputError, ModelWarning, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
@@ -24,6 +25,7 @@ from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.video import over_anchors
 from clip_robustness.mini import overlap as mini_overlap
@@ -114,7 +116,9 @@ class Session:
 
     @cached_property
     def _objectnet(self) -> tuple[ClassList, Dataset]:
-        return load.objectnet_in_full(self._source("objectnet"), self._classes)
+        classes, images = load.objectnet_in_full(self._source("objectnet"), self._classes)
+        rule = self.settings.suite.clusters("objectnet")
+        return classes, clustered(images, rule) if rule else images
 
     def flags(self, spec: ModelSpec) -> dict[str, float]:
         """What would make its figures under attack doubtful, 1 where it is so, else 0."""
@@ -235,7 +239,8 @@ class Session:
 
     def _all_images(self, name: str, part: str) -> Dataset:
         if (name, part) not in self._data:
-            self._data[name, part] = load.load(name, self._source(name), self._classes, part)
+            rule = self.settings.suite.clusters(name)
+            self._data[name, part] = load.load(name, self._source(name), self._classes, part, rule)
         return self._data[name, part]
 
     def _source(self, name: str) -> str:
@@ -347,7 +352,9 @@ class Session:
             if len(outcomes.unreadable) > _UNREADABLE_ALLOWED * len(images):
                 raise InputError(f"{sentence}, more than {_UNREADABLE_ALLOWED:.0%}")
             outcomes = replace(outcomes, notes=(*outcomes.notes, sentence))
-        return over_anchors(outcomes, images.anchors) if images.anchors else outcomes
+        outcomes = over_anchors(outcomes, images.anchors) if images.anchors else outcomes
+        clusters_of = {sample.id: sample.clusters for sample in images.samples}
+        return replace(outcomes, clusters=Clusters.of([clusters_of[id] for id in outcomes.ids]))
 
     def question(
         self, spec: ModelSpec, condition: Condition

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -133,6 +133,13 @@ class Effect:
     def quantile(self, p: float) -> float:
         """Of the standard normal distribution, or of Student's."""
         return float(ndtri(p) if math.isinf(self.df) else stdtrit(self.df, p))
+
+    def draws(self, right: int, n: int, rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+        """Shares (size,) that `right` of n images are compatible with, from Jeffreys' posterior: a resampled 0 or 100%
+        would always be the same, as if it were certain."""
+        wider = 1.0 if math.isinf(self.df) else (self.quantile(0.975) / Effect().quantile(0.975)) ** 2
+        of = replace(self, deff=self.deff * wider)
+        return rng.beta(of.count(right) + 0.5, of.count(n - right) + 0.5, size)
 
     def tail(self, p: float) -> float:
         """What an interval that takes the design effect for known has to leave out for `p`."""

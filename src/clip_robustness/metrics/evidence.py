@@ -40,7 +40,8 @@ def share(correct: Correct, bound: float, clusters: Clusters | None = None) -> T
     """Of an accuracy that is to be at least `bound`: the exact binomial test."""
     of = effect(correct, clusters)
     n, right = of.count(len(correct)), of.count(int(correct.sum()))
-    return Tail(of.p_value(float(at_most(right, n, bound))), of.p_value(float(more_than(right - 1, n, bound))))
+    tail = Tail(of.p_value(float(at_most(right, n, bound))), of.p_value(float(more_than(right - 1, n, bound))))
+    return _trusted(tail, clusters)
 
 
 def paired(first: Correct, second: Correct, bound: float, clusters: Clusters | None = None) -> Tail:
@@ -59,7 +60,7 @@ def paired(first: Correct, second: Correct, bound: float, clusters: Clusters | N
         some, others = (round_to(count * n / len(first)) for round_to, count in ((_up, won), (_down, lost)))
         return of.p_value(berger_boos_pvalue(some, others, n, bound))
 
-    return Tail(p_value(won, lost, bound), p_value(lost, won, -bound))
+    return _trusted(Tail(p_value(won, lost, bound), p_value(lost, won, -bound)), clusters)
 
 
 def unpaired(
@@ -81,7 +82,12 @@ def unpaired(
     def p_value(one: tuple[Correct, Effect], other: tuple[Correct, Effect], bound: float) -> float:
         return Effect(df=df).p_value(_unpaired(*counts(*one, _up), *counts(*other, _down), bound))
 
-    return Tail(p_value(*samples, bound), p_value(*samples[::-1], -bound))
+    return _trusted(Tail(p_value(*samples, bound), p_value(*samples[::-1], -bound)), clusters, other_clusters)
+
+
+def _trusted(tail: Tail, *clusters: Clusters | None) -> Tail:
+    """Clusters that are too few to know their variance are evidence of nothing."""
+    return Tail(1.0, 1.0) if any(some and some.untrusted for some in clusters) else tail
 
 
 def _whole(of: Effect, n: int) -> int:
@@ -106,7 +112,7 @@ def mean_at_most(scores: NDArray[np.float64], bound: float, clusters: Clusters |
     n, of = len(scores), effect(scores, clusters)
     t = (scores.mean() - bound) / scores.std(ddof=1) * np.sqrt(of.count(n))
     df = min(n - 1, of.df)
-    return Tail(float(stdtr(df, -t)), float(stdtr(df, t)))
+    return _trusted(Tail(float(stdtr(df, -t)), float(stdtr(df, t))), clusters)
 
 
 def median_at_least(values: NDArray[np.float64], bound: float, clusters: Clusters | None = None) -> Tail:
@@ -114,13 +120,21 @@ def median_at_least(values: NDArray[np.float64], bound: float, clusters: Cluster
     return Tail(share(values >= bound, 0.5, clusters).p_violation, share(values <= bound, 0.5, clusters).p_violation)
 
 
-def effective_robustness(trend: Trend, shifted: Correct, clean: Correct, bound: float) -> Tail:
+def effective_robustness(
+    trend: Trend,
+    shifted: Correct,
+    clean: Correct,
+    bound: float,
+    clusters: Clusters | None = None,
+    clean_clusters: Clusters | None = None,
+) -> Tail:
     """Of an effective robustness that is to be at least `bound`: the bootstrap, in logit space."""
-    draws = redrawn_robustness(trend, shifted, clean)
-    return Tail(
+    draws = redrawn_robustness(trend, shifted, clean, clusters, clean_clusters)
+    tail = Tail(
         float((1 + (draws >= bound).sum()) / (1 + len(draws))),
         float((1 + (draws <= bound).sum()) / (1 + len(draws))),
     )
+    return _trusted(tail, clusters, clean_clusters)
 
 
 def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0) -> list[bool]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from clip_robustness.metrics.clusters import Clusters
     from clip_robustness.metrics.intervals import Correct
 
 NEVER = 2.0
@@ -35,6 +36,7 @@ class Outcomes:
     computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
     images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
     pretend to show, by their texture or by a written word; -1: none. `notes` are sentences on how they came about.
+    `clusters` are which images belong together, None where no two do.
     """
 
     ids: tuple[str, ...]
@@ -48,7 +50,16 @@ class Outcomes:
     measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     rivals: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    clusters: Clusters | None = None
 
     def __repr__(self) -> str:
         """Short: it is in the message of every assert about it."""
         return f"Outcomes({np.count_nonzero(self.correct)} of {len(self.ids)} correct)"
+
+
+class Paired(NamedTuple):
+    """What two models, or two runs, got right of the same images, bool (n,) in the same order."""
+
+    first: Correct
+    second: Correct
+    clusters: Clusters | None = None

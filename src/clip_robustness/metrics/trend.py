@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
+from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.intervals import Correct, Estimate, accuracy
 
 _DATA = Path(__file__).parent / "data"
@@ -88,13 +89,20 @@ def published_accuracies(shift: str) -> NDArray[np.float64] | None:
     return None
 
 
-def effective_robustness(trend: Trend, shifted: Correct, clean: Correct) -> Estimate:
+def effective_robustness(
+    trend: Trend,
+    shifted: Correct,
+    clean: Correct,
+    clusters: Clusters | None = None,
+    clean_clusters: Clusters | None = None,
+) -> Estimate:
     """Accuracy under shift minus what the trend predicts from the clean accuracy.
 
     The 95% interval holds what both samples of images and the choice of the trend's models leave open: percentiles
     over draws of all three.
     """
-    low, high = np.quantile(redrawn_robustness(trend, shifted, clean), (0.025, 0.975))
+    draws = redrawn_robustness(trend, shifted, clean, clusters, clean_clusters)
+    low, high = np.quantile(draws, (0.025, 0.975))
     return Estimate(float(shifted.mean()) - trend(float(clean.mean())), float(low), float(high))
 
 
@@ -105,18 +113,20 @@ def far_below(trend: Trend, shifted: Correct, clean: Correct) -> bool:
     return most < min(trend.lowest(at_least), trend(at_least) - _GAP)
 
 
-def redrawn_robustness(trend: Trend, shifted: Correct, clean: Correct) -> NDArray[np.float64]:
-    """Effective robustness, (draws,), for accuracies that the images are compatible with.
-
-    They are drawn from Jeffreys' posterior: a resampled 0 or 100% would always be the same, as if it were certain.
-    """
+def redrawn_robustness(
+    trend: Trend,
+    shifted: Correct,
+    clean: Correct,
+    clusters: Clusters | None = None,
+    clean_clusters: Clusters | None = None,
+) -> NDArray[np.float64]:
+    """Effective robustness, (draws,), for accuracies that the images, each with their clusters, are compatible with."""
     rng = np.random.default_rng(0)
 
-    def redrawn(correct: Correct) -> NDArray[np.float64]:
-        right = int(correct.sum())
-        return rng.beta(right + 0.5, len(correct) - right + 0.5, _DRAWS)
+    def redrawn(correct: Correct, of: Clusters | None) -> NDArray[np.float64]:
+        return effect(correct, of).draws(int(correct.sum()), len(correct), rng, _DRAWS)
 
-    return redrawn(shifted) - _predicted(trend.resampled, redrawn(clean))
+    return redrawn(shifted, clusters) - _predicted(trend.resampled, redrawn(clean, clean_clusters))
 
 
 def _logits(shares: ArrayLike) -> NDArray[np.float64]:

@@ -129,6 +129,12 @@ class Result:
     ci95: tuple[float, float] | None = None
     n_skipped: int = 0
     """Images that were not looked at, because the verdict was settled without them."""
+    n_clusters: int = 0
+    """Of images that belong together, as of one video; 0 where none do."""
+    design_effect: float = 1.0
+    """How many times the variance of the accuracy is that of as many independent images."""
+    n_effective: float | None = None
+    """As many independent images as tell as much: n over the design effect."""
     supervised: Baseline | None = None
     difference: Figure | None = None
     limits: int = 0
@@ -333,6 +339,8 @@ def properties(cell: Result) -> list[tuple[str, str | int | float]]:
         found |= {"eps": eps}
     if cell.n_skipped:
         found |= {"n_skipped": cell.n_skipped}
+    if cell.n_clusters:
+        found |= {"n_clusters": cell.n_clusters, "n_effective": cell.n_effective, "design_effect": cell.design_effect}
     if cell.regression and cell.regression.difference:
         found |= {"regression": cell.regression.difference.value}
         found |= {"regression_fixed": len(cell.regression.fixed), "regression_broken": len(cell.regression.broken)}

@@ -33,6 +33,7 @@ from clip_robustness.conditions.condition import (
     reference,
     stylized,
 )
+from clip_robustness.datasets.clusters import fault_of
 from clip_robustness.errors import nearest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.suites.rules import Rule
@@ -192,6 +193,8 @@ class SuiteFile(_Strict):
     plugins: tuple[str, ...] = ()
     """Python files with corruptions and attacks of the user's own; they are run."""
     data: dict[str, str]
+    clusters: dict[str, str] = {}
+    """Data set -> which of its images belong together: `regex:`, `file:` or `column:`, as in `datasets.clusters`."""
     conditions: Conditions
     profile: str | None = None
     gate: Gate | None = None
@@ -228,6 +231,11 @@ def slips(suite: SuiteFile) -> Iterator[str]:
                 f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
                 "neither 'clean' nor the word adversarial, which selects the attacks"
             )
+    for name, rule in suite.clusters.items():
+        if name not in suite.data:
+            yield f"clusters of '{name}': there is no such data set under [data]; {nearest(name, suite.data)}"
+        elif fault := fault_of(rule):
+            yield f"clusters of '{name}': {fault}"
     for name in suite.data:
         if name not in (*DATA_SETS, *used):
             yield (

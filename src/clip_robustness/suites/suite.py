@@ -66,6 +66,12 @@ class Suite:
         """What the suite calls the data set that a condition is evaluated on."""
         return self.settings.clean_set if condition.data == CLEAN_SET else condition.data
 
+    def clusters(self, data: str) -> str:
+        """Which images of a data set belong together, as in `datasets.clusters`; '' where the suite does not say."""
+        rule = self.settings.clusters.get(data, "")
+        kind, _, file = rule.partition(":")
+        return f"file:{expanded(file, self.file.parent)}" if kind == "file" else rule
+
     def source(self, data: str) -> str | None:
         """Where a data set is: a folder, `flat:` images with a table, `wds:` shards, an `hf:` data set, or `mini:NAME`
         for the drawn world; None where the suite names none."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.evidence import Tail, images_to_decide, rejected
 from clip_robustness.metrics.intervals import Estimate
 from clip_robustness.results.results import Check, Result
@@ -24,7 +25,8 @@ _WORST_FIRST: tuple[Status, ...] = ("fail", "inconclusive", "pass")
 @dataclass(frozen=True)
 class Evidence:
     """What was measured of a limit: the figure, `n` images, and how surprising that would be with the figure at the
-    bound. `bound` has the sign of the figure: a drop of at most 0.05 is a difference of at least -0.05."""
+    bound. `bound` has the sign of the figure: a drop of at most 0.05 is a difference of at least -0.05. `clusters` are
+    those of the images."""
 
     limit: str
     what: str
@@ -34,6 +36,7 @@ class Evidence:
     n: int
     at_least: bool = True
     signed: bool = True
+    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Che
         status, reason = "fail", f"{numbers} is {outside} {bound} (p = {e.tail.p_violation:.1g})"
     elif e.tail.p_compliance <= alpha_pass:
         status, reason = "pass", f"{numbers} is {inside} {bound}"
+    elif e.clusters and e.clusters.untrusted:
+        status, reason = "inconclusive", f"{numbers}: {e.clusters.untrusted}"
     else:
         kept = (e.estimate.value >= e.bound) == e.at_least
         needed = images_to_decide(e.estimate, e.n, e.bound, alpha_pass if kept else alpha_fail)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from clip_robustness.errors import InputError
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics import evidence
+from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1
 from clip_robustness.metrics.intervals import flat, mean
 from clip_robustness.models.spec import ModelSpec
@@ -27,30 +28,42 @@ def measure(session: Session, cell: Cell, test: str, limits: int) -> list[Result
     specs = (cell.candidate, *settings.supervised)
     # a list: a candidate that is a baseline, too, is computed once, and its first answer has the seconds
     of = [_over_corruptions(session, spec, condition) for spec in specs]
-    scores = mce(of[0][1])
+    scores, clusters = mce(of[0].errors), of[0].clusters
     found = [
         Evidence(
-            limit.name, "mCE", limit.value, mean(scores), evidence.mean_at_most(scores, limit.value), len(scores),
-            at_least=False, signed=False,
+            limit.name, "mCE", limit.value, mean(scores, clusters),
+            evidence.mean_at_most(scores, limit.value, clusters), len(scores),
+            at_least=False, signed=False, clusters=clusters,
         )
         for limit in applying
     ]  # fmt: skip
     verdict = judge(applying, found, settings.suite.gate, limits, settings.ungated(condition))
-    rows = [_row(spec, condition, *over) for spec, over in zip(specs, of, strict=True)]
+    rows = [_row(spec, condition, over) for spec, over in zip(specs, of, strict=True)]
     rows[0] = judged(replace(rows[0], role="candidate"), verdict, settings.firm(condition), settings.suite.gate, test)
     if reference := session.reference_of(cell.candidate):
         both = of[0], of[specs.index(reference)]
-        first, second = (dict(zip(ids, mean_top1(errors), strict=True)) for ids, errors, _ in both)
-        drop = mean(np.array([first[id] - second[id] for id in first if id in second]))
-        rows[0] = compared_with(rows[0], reference, mean(np.array([*second.values()])), drop)
+        first, second = (dict(zip(over.ids, mean_top1(over.errors), strict=True)) for over in both)
+        common = np.array([id in second for id in first])
+        drop = mean(np.array([first[id] - second[id] for id in first if id in second]), clusters and clusters[common])
+        theirs = mean(np.array([*second.values()]), both[1].clusters)
+        rows[0] = compared_with(rows[0], reference, theirs, drop)
     return rows
 
 
-def _row(
-    spec: ModelSpec, condition: Condition, ids: Sequence[str], errors: Mapping[str, Errors], seconds: float
-) -> Result:
-    top1, cells = mean_top1(errors), sum(map(len, errors.values()))
-    estimate = mean(top1)
+@dataclass(frozen=True)
+class _Over:
+    """Ids of the images that all cells have, the errors on them: corruption -> (5, n), and the seconds that cells took
+    which were not stored."""
+
+    ids: list[str]
+    errors: Mapping[str, Errors]
+    seconds: float
+    clusters: Clusters | None
+
+
+def _row(spec: ModelSpec, condition: Condition, over: _Over) -> Result:
+    top1, cells = mean_top1(over.errors), sum(map(len, over.errors.values()))
+    estimate, of = mean(top1, over.clusters), effect(top1, over.clusters)
     return Result(
         condition.family,
         condition.name,
@@ -59,20 +72,20 @@ def _row(
         "supervised",
         "baseline",
         "",
-        n=cells * len(ids),
+        n=cells * len(over.ids),
+        n_clusters=over.clusters.count if over.clusters else 0,
+        design_effect=round(of.deff, 4),
+        n_effective=round(of.count(cells * len(over.ids)), 2),
         correct=round(cells * float(top1.sum())),
         accuracy=estimate.value,
         ci95=(estimate.low, estimate.high),
-        metrics=flat({"mce": mean(mce(errors))}),
-        seconds=round(seconds, 3),
+        metrics=flat({"mce": mean(mce(over.errors), over.clusters)}),
+        seconds=round(over.seconds, 3),
     )
 
 
-def _over_corruptions(
-    session: Session, spec: ModelSpec, condition: Condition
-) -> tuple[list[str], dict[str, Errors], float]:
-    """Ids of the images that all cells have, the errors on them: corruption -> (5, n), and the seconds that cells took
-    which were not stored."""
+def _over_corruptions(session: Session, spec: ModelSpec, condition: Condition) -> _Over:
+    """Raises `InputError` where the cells have no images in common."""
     cells = averaged_by(condition, session.settings.suite.conditions)
     outcomes = {(c["corruption"], c["severity"]): session.outcomes(spec, c) for c in cells}
     wrong = {key: dict(zip(o.ids, ~o.correct, strict=True)) for key, o in outcomes.items()}
@@ -85,4 +98,6 @@ def _over_corruptions(
         corruption: np.array([[wrong[corruption, severity][id] for id in ids] for severity in SEVERITIES], float)
         for corruption in CORRUPTIONS_OF_MCE
     }
-    return ids, errors, sum(o.seconds for o in outcomes.values())
+    clusters_of = {sample.id: sample.clusters for sample in session.images(cells[0]).samples}
+    clusters = Clusters.of([clusters_of[id] for id in ids])
+    return _Over(ids, errors, sum(o.seconds for o in outcomes.values()), clusters)

@@ -17,26 +17,27 @@ def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
     """Name -> figure with its interval: pm-0 of videos, the flips of sequences, the shape bias of cue conflicts, of
     attacks the median of the smallest eps, in units of 1/255, the mean number of forward passes of an image, and how
     often the written word is predicted, or the chosen caption fits best."""
-    found = {name: accuracy(correct) for name, correct in outcomes.others.items()}
+    clusters = outcomes.clusters
+    found = {name: accuracy(correct, clusters) for name, correct in outcomes.others.items()}
     if condition.is_sequence and len(outcomes.ids) > 1:
         step = condition["difficulty"]
-        found["flip_probability"] = _not_negative(mean(outcomes.measures[f"flips-{step}"]))
-        found["top5_distance"] = _not_negative(mean(outcomes.measures[f"top5-{step}"]))
+        found["flip_probability"] = _not_negative(mean(outcomes.measures[f"flips-{step}"], clusters))
+        found["top5_distance"] = _not_negative(mean(outcomes.measures[f"top5-{step}"], clusters))
     if condition.name == "cue-conflict" and (bias := shape_bias(outcomes)):
         found["shape_bias"] = bias
     if (smallest := outcomes.measures.get("smallest_eps")) is not None:
-        found["median_eps"] = median(255 * smallest, 0, 255 * NEVER)
+        found["median_eps"] = median(255 * smallest, 0, 255 * NEVER, clusters)
     if (passes := outcomes.measures.get("passes")) is not None and len(passes) > 1:
-        found["queries" if condition.by_score else "passes"] = _not_negative(mean(passes))
+        found["queries" if condition.by_score else "passes"] = _not_negative(mean(passes, clusters))
     if (stuck := outcomes.measures.get("zero_gradient")) is not None and not condition.by_score:
-        found["zero_gradients"] = accuracy(stuck > 0)
+        found["zero_gradients"] = accuracy(stuck > 0, clusters)
     if (alone := outcomes.measures.get("square_alone")) is not None:
-        found["fooled_by_square_alone"] = accuracy(alone > 0)
+        found["fooled_by_square_alone"] = accuracy(alone > 0, clusters)
     if (words := outcomes.measures.get("word")) is not None:
-        found["reads_the_word"] = accuracy(words > 0)
+        found["reads_the_word"] = accuracy(words > 0, clusters)
     if (taken := outcomes.measures.get("caption")) is not None:
-        found["fits_the_caption"] = accuracy(taken > 0)
-        found["fits_the_caption_when_clean"] = accuracy(outcomes.measures["caption_when_clean"] > 0)
+        found["fits_the_caption"] = accuracy(taken > 0, clusters)
+        found["fits_the_caption_when_clean"] = accuracy(outcomes.measures["caption_when_clean"] > 0, clusters)
     return found
 
 
@@ -48,7 +49,8 @@ def shape_bias(outcomes: Outcomes) -> Estimate | None:
     assert outcomes.rivals is not None
     conflict = outcomes.rivals != outcomes.labels
     decided = conflict & (outcomes.correct | (outcomes.predictions == outcomes.rivals))
-    return accuracy(outcomes.correct[decided]) if decided.any() else None
+    of = outcomes.clusters[decided] if outcomes.clusters else None
+    return accuracy(outcomes.correct[decided], of) if decided.any() else None
 
 
 def confusions(outcomes: Outcomes, names: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:

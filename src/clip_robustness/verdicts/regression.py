@@ -9,6 +9,7 @@ import numpy as np
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.evaluation.session import Session, sizes
 from clip_robustness.evaluation.settings import Cell
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import Correct, Estimate, paired_difference
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.results.history import Run
@@ -22,10 +23,11 @@ class Pairs:
     ids: list[str]
     now: Correct
     then: Correct
+    clusters: Clusters | None = None
 
     @property
     def difference(self) -> Estimate:
-        return paired_difference(self.now, self.then)
+        return paired_difference(self.now, self.then, self.clusters)
 
 
 def compared(session: Session, cell: Cell, ours: Outcomes, images: Dataset) -> Pairs | str:
@@ -56,7 +58,9 @@ def compared(session: Session, cell: Cell, ours: Outcomes, images: Dataset) -> P
     if not same.any():
         return f"run '{run.name}' has none of these images"
     common = [key for key in keys if key in was_right]
-    return Pairs([id for id, _ in common], ours.correct[same], np.array([was_right[key] for key in common]))
+    before = np.array([was_right[key] for key in common])
+    clusters = ours.clusters[same] if ours.clusters else None
+    return Pairs([id for id, _ in common], ours.correct[same], before, clusters)
 
 
 def regression(session: Session, ours: Outcomes, found: Pairs | str) -> Regression:

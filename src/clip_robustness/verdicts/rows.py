@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clip_robustness.conditions.condition import Condition
+from clip_robustness.metrics.clusters import effect
 from clip_robustness.metrics.intervals import Estimate, accuracy, flat
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.models.spec import ModelSpec
@@ -17,7 +18,7 @@ from clip_robustness.verdicts.measures import confusions, eps_quantiles, figures
 
 def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes, names: Sequence[str]) -> Result:
     """What was measured of a model, as a baseline has it: without a verdict. `names` are those of the labels."""
-    estimate = accuracy(outcomes.correct)
+    estimate, of = accuracy(outcomes.correct, outcomes.clusters), effect(outcomes.correct, outcomes.clusters)
     return Result(
         family=condition.family,
         condition=condition.name,
@@ -30,6 +31,9 @@ def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes,
         correct=int(outcomes.correct.sum()),
         accuracy=estimate.value,
         ci95=(estimate.low, estimate.high),
+        n_clusters=outcomes.clusters.count if outcomes.clusters else 0,
+        design_effect=round(of.deff, 4),
+        n_effective=round(of.count(len(outcomes.correct)), 2),
         metrics=flat(figures(condition, outcomes)),
         unreadable=outcomes.unreadable,
         warnings=outcomes.notes,

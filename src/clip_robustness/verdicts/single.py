@@ -13,16 +13,8 @@ from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.evaluation.session import Measured, Session
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics import evidence, sequential
-from clip_robustness.metrics.intervals import (
-    Correct,
-    accuracy,
-    flat,
-    mean,
-    median,
-    paired_difference,
-    unpaired_difference,
-)
-from clip_robustness.metrics.outcomes import NEVER, Outcomes
+from clip_robustness.metrics.intervals import accuracy, flat, mean, median, paired_difference, unpaired_difference
+from clip_robustness.metrics.outcomes import NEVER, Outcomes, Paired
 from clip_robustness.metrics.trend import Trend, effective_robustness, fit, published
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results import guards
@@ -46,7 +38,7 @@ def measure(session: Session, cell: Cell, test: str, limits: int) -> list[Result
         measured = [session.outcomes(spec, condition, images) for spec in specs]
         seconds = [spent + outcomes.seconds for spent, outcomes in zip(seconds, measured, strict=True)]
         ours, theirs = measured[0], dict(zip(comparable, measured[1:], strict=True))
-        pairs = _on_common_images(ours, theirs[baseline]) if baseline else None
+        pairs = on_common_images(ours, theirs[baseline]) if baseline else None
         before = compared(session, cell, ours, images) if session.before else None
         found = [_evidence(session, limit.name, limit.value, cell, ours, images, pairs, before) for limit in applying]
         over_looks = [_over_looks(e, tails, looks) for e in found]
@@ -62,7 +54,7 @@ def measure(session: Session, cell: Cell, test: str, limits: int) -> list[Result
             metrics |= session.flags(spec)
         rows.append(replace(row, seconds=round(spent, 3), n_skipped=spared, metrics=metrics))
     if baseline and pairs:
-        estimate = accuracy(theirs[baseline].correct)
+        estimate = accuracy(theirs[baseline].correct, theirs[baseline].clusters)
         rows[0] = compared_with(rows[0], baseline, estimate, paired_difference(*pairs))
     rows[0] = replace(
         judged(rows[0], doubted(verdict, guards.doubts(rows[0])), settings.firm(condition), gate, test),
@@ -88,7 +80,7 @@ def _effective(session: Session, spec: ModelSpec, condition: Condition, outcomes
     if trend is None or session.settings.suite.source(session.settings.suite.data_of(CLEAN)) is None:
         return {}
     clean = session.on_reference(spec, condition)
-    estimate = effective_robustness(trend, outcomes.correct, clean.correct)
+    estimate = effective_robustness(trend, outcomes.correct, clean.correct, outcomes.clusters, clean.clusters)
     return flat({"effective_robustness": estimate}) | {"trend_r2": trend.r2}
 
 
@@ -99,58 +91,65 @@ def _evidence(
     cell: Cell,
     ours: Outcomes,
     images: Dataset,
-    pairs: tuple[Correct, Correct] | None,
+    pairs: Paired | None,
     before: Pairs | str | None,
 ) -> Evidence | str:
     """What the images say of a limit, or why they say nothing. `pairs`: candidate's and baseline's outcomes, `before`:
     those of the recorded run."""
-    condition, correct = cell.condition, ours.correct
+    condition, correct, clusters = cell.condition, ours.correct, ours.clusters
     if limit == "max_regression":
         if not isinstance(before, Pairs):
             return f"{limit}: {before}"
-        tail = evidence.paired(before.now, before.then, -bound)
-        return Evidence(limit, "difference to the recorded run", -bound, before.difference, tail, len(before.ids))
+        tail = evidence.paired(before.now, before.then, -bound, before.clusters)
+        what, n = "difference to the recorded run", len(before.ids)
+        return Evidence(limit, what, -bound, before.difference, tail, n, clusters=before.clusters)
     if limit == "min_accuracy":
-        return Evidence(
-            limit, "accuracy", bound, accuracy(correct), evidence.share(correct, bound), len(correct), signed=False
-        )
+        estimate, tail = accuracy(correct, clusters), evidence.share(correct, bound, clusters)
+        return Evidence(limit, "accuracy", bound, estimate, tail, len(correct), signed=False, clusters=clusters)
     if limit in ("max_drop_vs_supervised", "min_drop_vs_supervised"):
         if pairs is None:
             return f"{limit} needs a baseline; give one with --supervised"
         what, estimate = "difference to the supervised baseline", paired_difference(*pairs)
-        tail, n = evidence.paired(*pairs, -bound), len(pairs[0])
+        tail, n = evidence.paired(pairs.first, pairs.second, -bound, pairs.clusters), len(pairs.first)
         kept = limit == "max_drop_vs_supervised"
-        return Evidence(limit, what, -bound, estimate, tail if kept else tail.mirrored(), n, at_least=kept)
+        tail = tail if kept else tail.mirrored()
+        return Evidence(limit, what, -bound, estimate, tail, n, at_least=kept, clusters=pairs.clusters)
     if limit == "max_drop_vs_clean":
         clean = session.on_reference(cell.candidate, condition)
-        pair = _on_common_images(ours, clean)
-        same = condition.data == reference(condition).data and len(pair[0]) > 0
-        one, other = pair if same else (correct, clean.correct)
-        estimate = (paired_difference if same else unpaired_difference)(one, other)
-        tail = (evidence.paired if same else evidence.unpaired)(one, other, -bound)
-        return Evidence(limit, "difference to the clean images", -bound, estimate, tail, len(one))
+        pair, what = on_common_images(ours, clean), "difference to the clean images"
+        if condition.data == reference(condition).data and len(pair.first) > 0:
+            tail = evidence.paired(pair.first, pair.second, -bound, pair.clusters)
+            estimate, n = paired_difference(*pair), len(pair.first)
+            return Evidence(limit, what, -bound, estimate, tail, n, clusters=pair.clusters)
+        tail = evidence.unpaired(correct, clean.correct, -bound, clusters, clean.clusters)
+        estimate = unpaired_difference(correct, clean.correct, clusters, clean.clusters)
+        return Evidence(limit, what, -bound, estimate, tail, len(correct), clusters=clusters)
     if limit == "min_effective_robustness":
         trend = _trend(session, condition, images)
         if trend is None:
             return f"{limit} needs a trend: a published one, over ImageNet's classes, or three supervised baselines"
-        right = correct, session.on_reference(cell.candidate, condition).correct
-        tail = evidence.effective_robustness(trend, *right, bound)
-        estimate = effective_robustness(trend, *right)
-        return Evidence(limit, f"effective robustness ({trend.source})", bound, estimate, tail, len(correct))
+        clean = session.on_reference(cell.candidate, condition)
+        of = clusters, clean.clusters
+        tail = evidence.effective_robustness(trend, correct, clean.correct, bound, *of)
+        what = f"effective robustness ({trend.source})"
+        estimate = effective_robustness(trend, correct, clean.correct, *of)
+        return Evidence(limit, what, bound, estimate, tail, len(correct), clusters=clusters)
     if limit == "max_flip_rate":
         flips = ours.measures[f"flips-{condition['difficulty']}"]
-        tail = evidence.mean_at_most(flips, bound)
-        return Evidence(limit, "flip probability", bound, mean(flips), tail, len(flips), at_least=False, signed=False)
+        tail, estimate, n = evidence.mean_at_most(flips, bound, clusters), mean(flips, clusters), len(flips)
+        what = "flip probability"
+        return Evidence(limit, what, bound, estimate, tail, n, at_least=False, signed=False, clusters=clusters)
     smallest = 255 * ours.measures["smallest_eps"]
-    tail = evidence.median_at_least(smallest, bound)
+    tail = evidence.median_at_least(smallest, bound, clusters)
     return Evidence(
         limit,
         "median of the smallest eps x 255",
         bound,
-        median(smallest, 0, 255 * NEVER),
+        median(smallest, 0, 255 * NEVER, clusters),
         tail,
         len(smallest),
         signed=False,
+        clusters=clusters,
     )
 
 
@@ -178,8 +177,8 @@ def _over_looks(
     return replace(found, tail=sequential.over_looks(tails[found.limit], [images.counted for images in looks]))
 
 
-def _on_common_images(first: Outcomes, second: Outcomes) -> tuple[Correct, Correct]:
+def on_common_images(first: Outcomes, second: Outcomes) -> Paired:
     """What both got right or wrong, for the images that both could read, in one order."""
     common = set(first.ids) & set(second.ids)
-    one, other = (np.array([c for i, c in zip(o.ids, o.correct, strict=True) if i in common]) for o in (first, second))
-    return one, other
+    one, other = (np.array([i in common for i in outcomes.ids], bool) for outcomes in (first, second))
+    return Paired(first.correct[one], second.correct[other], first.clusters[one] if first.clusters else None)

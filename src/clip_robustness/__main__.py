@@ -9,6 +9,7 @@ from pathlib import Path
 
 COMMANDS = {
     "run": ("fixtures.run", "run the tests of a suite; the options are pytest's, and those of its group robustness"),
+    "ls": ("suites.listing", "list what can be named: conditions, attacks, data, models, limits, suites"),
     "validate": ("suites.validate", "find what is wrong with a suite without running it, all at once"),
     "merge": ("reports.command", "join the results of a run's shards"),
     "render": ("reports.command", "write the views of results.json anew, of several runs side by side"),

@@ -1,0 +1,184 @@
+"""`clip-robustness ls`: what suites and options can name, ours, installed packages' and a suite's own, a line each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.condition import (
+    ATTACKS,
+    CAPTION,
+    CLEAN,
+    CORRUPTIONS,
+    DATA_SETS,
+    EXTENDED,
+    FROST,
+    NATURAL,
+    STYLIZED,
+    TORCHATTACKS,
+    TYPOGRAPHIC_DISK,
+    UNIVERSAL,
+    Condition,
+    any_corruption,
+    attack,
+    corruption,
+    mean_corruption,
+    natural,
+    perturbation,
+    stylized,
+)
+from clip_robustness.errors import InputError, one_line, sentence
+from clip_robustness.metrics.benchmark import PERTURBATIONS
+from clip_robustness.models.spec import PRESETS
+from clip_robustness.suites.read import PROFILES, SHIPPED, load
+from clip_robustness.suites.rules import LIMITS
+from clip_robustness.suites.suite import Suite
+
+_MODELS = {
+    "open_clip:ARCH/TAG": "a CLIP of open_clip; also open_clip:ARCH@FILE, open_clip:hf-hub:ORG/NAME, local-dir:DIR",
+    "transformers:ORG/NAME": "a CLIP or SigLIP of transformers; also transformers:DIR",
+    "timm:NAME": "a supervised model of timm; also timm:NAME@FILE",
+    "torchvision:NAME": "a supervised model of torchvision; also torchvision:NAME/TAG, torchvision:NAME@FILE",
+    "python:MODULE:FACTORY": "what a function of yours returns",
+    "mini:clip": "the embedded CLIP of the drawn world",
+    "mini:supervised": "the embedded supervised model of the drawn world",
+}
+_LIMITS = {
+    "min_accuracy": "the accuracy is at least so much",
+    "max_drop_vs_supervised": "at most so much below the supervised baseline",
+    "min_drop_vs_supervised": "at least so much below the supervised baseline: a claim to check",
+    "max_drop_vs_clean": "at most so much below the clean images",
+    "min_effective_robustness": "at least so much above the trend of other models (natural shifts)",
+    "max_mce": "the mean corruption error, relative to AlexNet's 1 (imagenet-c-mce)",
+    "max_flip_rate": "the flip probability (sequences of imagenet-p)",
+    "min_median_eps": 'the median of the smallest eps, in 1/255 (attacks at eps = "min")',
+    "max_regression": "at most so much below the recorded run (--compare)",
+}
+_LEVELS = {"severity": "severities 1 to 5", "difficulty": "difficulties 1 to 3"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name; `family` and `needs` are '' where it has none, `origin` says whose it is."""
+
+    group: str
+    name: str
+    family: str = ""
+    about: str = ""
+    needs: str = ""
+    origin: str = "clip_robustness"
+
+    def __str__(self) -> str:
+        needs = f"needs {self.needs}" if self.needs else ""
+        whose = f"of {self.origin}" if self.origin != "clip_robustness" else ""
+        return f"{self.name:28} {self.family:12} " + "; ".join(filter(None, [self.about, needs, whose]))
+
+
+def main(name: str, arguments: Sequence[str]) -> int:
+    """0, or 4 for a suite that can't be read."""
+    parser = argparse.ArgumentParser(prog=f"clip-robustness {name}", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)} (default: all)")
+    parser.add_argument("--suite", help="a TOML file or a shipped suite, whose own names are listed, too")
+    parser.add_argument("--json", action="store_true", help="a list of objects instead of a line each")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.groups) - set(GROUPS):
+        parser.error(f"there is no group '{min(unknown)}'; known: {', '.join(GROUPS)}")
+    try:
+        entries = list(listed(options.groups or GROUPS, load(options.suite) if options.suite else None))
+    except (InputError, OSError) as error:
+        print(sentence(error), file=sys.stderr)
+        return 4
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return 0
+    for group in dict.fromkeys(entry.group for entry in entries):
+        print(f"{group}:")
+        for entry in entries:
+            if entry.group == group:
+                print(one_line(f"  {entry}"))
+    return 0
+
+
+def listed(groups: Iterable[str], suite: Suite | None = None) -> Iterator[Entry]:
+    """Raises `InputError` where a package offers a name that is taken."""
+    for group in groups:
+        yield from GROUPS[group](suite)
+
+
+def _conditions(suite: Suite | None) -> Iterator[Entry]:
+    own = suite.settings.conditions.natural if suite else ()
+    found = [CLEAN, *map(natural, dict.fromkeys((*NATURAL, *own)))]
+    found += [corruption(name, 1) for name in CORRUPTIONS]
+    found += [any_corruption(name, 1) for name in registry.names("corruption") if name not in CORRUPTIONS]
+    found += [perturbation(name) for name in PERTURBATIONS]
+    found += [corruption(CORRUPTIONS[0], 1, on_disk=True), perturbation(PERTURBATIONS[0], on_disk=True)]
+    found += [mean_corruption(), mean_corruption(on_disk=True)]
+    found += [stylized(name) for name in STYLIZED]
+    for condition in found:
+        about = next((text for key, text in _LEVELS.items() if key in dict(condition.params)), "")
+        name = condition.id.removesuffix("-1") if about else condition.id
+        if condition.part:
+            name, about = condition.name, f"the published files of {condition.data}; {about}"
+        yield _entry("conditions", name, condition, about, suite)
+
+
+def _attacks(suite: Suite | None) -> Iterator[Entry]:
+    theirs = [
+        name for name in registry.names("attack") if name not in (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL)
+    ]
+    for name in (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL, *theirs):
+        condition = attack(name, "8/255")
+        about = "beyond the eleven of the benchmark" if condition.extended else "one of the eleven"
+        yield _entry("attacks", name, condition, about, suite)
+    yield Entry("attacks", f"{TORCHATTACKS}NAME", "adversarial", "any attack of that library", "torchattacks")
+    yield Entry("attacks", f"{CAPTION}TEXT", "adversarial", "towards a text", "a zero-shot model")
+
+
+def _entry(group: str, name: str, condition: Condition, about: str, suite: Suite | None) -> Entry:
+    needs = [f"data {suite.data_of(condition) if suite else condition.data}"]
+    needs += ["a surrogate"] if condition.on_surrogate else []
+    needs += ["a zero-shot model"] if condition.zero_shot_only else []
+    origin = condition.registered.origin if condition.registered else Entry.origin
+    return Entry(group, name, condition.family, about, ", ".join(needs), origin)
+
+
+def _data(suite: Suite | None) -> Iterator[Entry]:
+    for name in DATA_SETS:
+        about = "pictures that frost blends images with" if name == FROST else ""
+        place = suite.settings.data.get(name) if suite else None
+        yield Entry("data", name, about=f"at {place}" if place else about)
+    for name, place in suite.settings.data.items() if suite else ():
+        if name not in DATA_SETS:
+            yield Entry("data", name, about=f"at {place}", origin=suite.file.name if suite else "")
+
+
+def _models(suite: Suite | None) -> Iterator[Entry]:
+    yield from (Entry("models", name, about=about) for name, about in _MODELS.items())
+    for name, preset in tomllib.loads(PRESETS.read_text(encoding="utf-8")).items():
+        yield Entry("models", f"preset:{name}", about=", ".join(preset["models"]))
+    for text in (*suite.settings.candidate, *suite.settings.supervised) if suite else ():
+        yield Entry("models", text, origin=suite.file.name if suite else "")
+
+
+def _limits(suite: Suite | None) -> Iterator[Entry]:
+    yield from (Entry("limits", name, about=_LIMITS[name]) for name in LIMITS)
+
+
+def _suites(suite: Suite | None) -> Iterator[Entry]:
+    yield from (Entry("suites", name, about="a shipped suite, for --suite") for name in SHIPPED)
+    yield from (Entry("suites", name, about="a shipped profile, for --profile") for name in PROFILES)
+
+
+GROUPS: dict[str, Callable[[Suite | None], Iterator[Entry]]] = {
+    "conditions": _conditions,
+    "attacks": _attacks,
+    "data": _data,
+    "models": _models,
+    "limits": _limits,
+    "suites": _suites,
+}

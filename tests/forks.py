@@ -29,10 +29,15 @@ _SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SI
 
 class Fork:
     """`python -m COMMAND` in this environment and in the checkout, as `subprocess.Popen` of it would be; without a
-    command an interpreter that reads from its standard input what to do, as pytest-xdist starts it."""
+    command an interpreter that reads from its standard input what to do, as pytest-xdist starts it.
 
-    def __init__(self, *command: str, parent: socket.socket | None = None) -> None:
+    What is printed goes to `terminal`, a file descriptor, where there is one.
+    """
+
+    def __init__(self, *command: str, parent: socket.socket | None = None, terminal: int | None = None) -> None:
         (theirs, stdin), (stdout, output), (done, says) = os.pipe(), os.pipe(), os.pipe()
+        if terminal is not None:
+            os.dup2(terminal, output)
         request = json.dumps({"command": command, "environment": dict(os.environ)}).encode()
         socket.send_fds(parent or _parent(), [request], [theirs, output, output if command else 2, says])
         for fd in (theirs, output, says):

@@ -141,8 +141,8 @@ def test_exact_search_over_shards_agrees_with_sorting_all_cosines(tmp_path_facto
 def test_an_index_finds_what_the_exact_search_finds_and_is_kept(tmp_path):
     pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
-    vectors = random_unit(0, 12_000, 64)
-    queries = unit(vectors[rng.choice(len(vectors), 300)] + 0.05 * rng.standard_normal((300, 64)))
+    vectors = random_unit(0, 4_000, 16)
+    queries = unit(vectors[rng.choice(len(vectors), 300)] + 0.05 * rng.standard_normal((300, 16)))
     np.save(tmp_path / "0.npy", vectors.astype(np.float16))
     shards = [Embedded(Shard("0", "0"), tmp_path / "0.npy", len(vectors))]
     found = nearest(queries, shards, 3, folder=tmp_path, device=CPU, method="ivfpq")

@@ -4,15 +4,13 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from clip_robustness.results.results import read
-from tests import ROOT
 from tests.conftest import run_pytest
+from tests.forks import Fork
 
 SUITE = """
 classes = "mini"
@@ -201,11 +199,12 @@ Store.add = slowly
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_a_terminal_shows_how_far_long_cells_are(folder, tmp_path, workers):
     (tmp_path / "slowly.py").write_text(SLOWLY)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "slowly",
-               "-o", f"pythonpath=. {tmp_path}", f"--suite={folder / 'suite.toml'}", f"--report-dir={tmp_path / 'run'}",
-               "--batch-size=2", "-k", "clean", *workers]  # fmt: skip
     ours, theirs = pty.openpty()
-    running = subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs)
+    running = Fork(
+        "pytest", "-p", "no:cacheprovider", "-p", "slowly", "-o", f"pythonpath=. {tmp_path}", "--batch-size=2",
+        f"--suite={folder / 'suite.toml'}", f"--report-dir={tmp_path / 'run'}", "-k", "clean", *workers,
+        terminal=theirs,
+    )  # fmt: skip
     os.close(theirs)
     said = b""
     try:

@@ -11,13 +11,13 @@ gate: $(STAMP)
 
 # a file's tests share what they start from, so they stay on one worker
 TESTS := tests --ignore tests/benchmarks -n 2 --dist loadfile
-# whole runs, simulations, attacks and big models; `make check` leaves them to `make test`
-SLOW := tests/runs tests/conditions tests/overlap tests/metrics/test_evidence.py tests/models/test_parity.py
+# whole runs, evaluations, simulations, attacks and big models; `make check` leaves them to `make test`
+SLOW := tests/runs tests/conditions tests/evaluation tests/overlap tests/metrics/test_evidence.py tests/models/test_parity.py
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS)
 
-# what is said within a minute
+# lint, and the tests that are quick
 check: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS) $(SLOW:%=--ignore %)
 

@@ -44,6 +44,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "familiarity": ("ahead of the baseline on the overlap", "+", share),
     "effective_robustness_all": ("effective robustness on all", "+", share),
     "effective_robustness": ("effective robustness", "+", share),
+    "among_single_models": ("among single models", "+", share),
     "flip_probability": ("flips", "", share),
     "top5_distance": ("T5D", "", number),
     "shape_bias": ("shape bias", "", share),
@@ -59,6 +60,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
 
 _LEFT_OUT = (
     "passes", "zero_gradients", "fooled_by_square_alone", "randomised", "probabilities", "optimises", "trend_r2",
+    "trend_spread",
 )  # fmt: skip
 """Of the guards' concern, or the same in all cells."""
 

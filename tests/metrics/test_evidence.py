@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -11,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from clip_robustness.metrics import evidence, sequential
 from clip_robustness.metrics.intervals import Estimate, accuracy, paired_difference, unpaired_difference
-from clip_robustness.metrics.trend import effective_robustness, published
+from clip_robustness.metrics.trend import effective_robustness, fit, published
 
 SIZES, ACCURACIES, ALPHAS = (50, 500, 5000), (0.01, 0.5, 0.99), (0.05, 0.025, 0.001)
 TIMES = 4000
@@ -230,3 +231,36 @@ def test_one_look_is_an_ordinary_test():
     assert sequential.looks(30) == (30,)
     assert sequential.over_looks([tail], (30,)) == tail
     assert sum(sequential.shares(sequential.looks(480))) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("correction", "theirs"), [("benjamini-hochberg", "fdr_bh"), ("benjamini-yekutieli", "fdr_by"), ("holm", "holm")]
+)
+def test_corrections_for_many_limits_as_others_compute_them(correction, theirs):
+    for seed in range(20):
+        p_values = list(np.random.default_rng(seed).beta(0.3, 3, 40))
+        found = evidence.rejected(p_values, 0.025, correction=correction)
+        assert found == multipletests(p_values, 0.025, theirs)[0].tolist()
+        part = evidence.rejected(p_values[:10], 0.025, 40, correction)
+        assert not any(ours and not whole for ours, whole in zip(part, found, strict=False))
+        assert (min(p_values) <= evidence.level(0.025, 0, 40, correction)) <= any(found)
+
+
+def test_a_single_model_of_the_trend_is_not_robust_by_chance():
+    """Fifteen models that scatter about a line by 0.3 logits, and a sixteenth of the same kind with many images: its
+    distance to the line is no effective robustness, which against the line alone it would often be, or the lack of."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        clean = rng.uniform(0.5, 0.85, 16)
+        shifted = expit(0.9 * logit(clean) - 0.5 + rng.normal(0, 0.3, 16))
+        trend = fit(clean[1:], shifted[1:])
+        images = [correct(rng.binomial(20_000, share), 20_000) for share in (shifted[0], clean[0])]
+        for scatter in (True, False):
+            tail = evidence.effective_robustness(trend, *images, 0.0, scatter=scatter)
+            interval = effective_robustness(trend, *images, scatter=scatter)
+            found.append([tail.p_violation <= 0.025, tail.p_compliance <= 0.025, interval.low <= 0 <= interval.high])
+    among_models, about_line = np.mean(found[::2], 0), np.mean(found[1::2], 0)
+    assert (among_models[:2] <= allowed(0.025, 200)).all()
+    assert among_models[2] >= 0.94 - noise(200)
+    assert (about_line[:2] > 0.1).all()
+    assert about_line[2] < 0.7

@@ -17,7 +17,7 @@ from tests.reports.test_reports import BASELINE, PASSED, RESULTS, everything
 from tests.test_security import changed, paths
 
 ABOUT = {"suite_file": "s.toml", "samples": 48, "seed": 0, "classes": "mini", "alpha": 0.05}
-ABOUT |= {"report_only": False, "require_limits": False, "code_version": "1"}
+ABOUT |= {"correction": "holm", "report_only": False, "require_limits": False, "code_version": "1"}
 ROWS = [replace(PASSED, condition=name, test=name) for name in ("fgsm", "bim", "mim", "pgd")]
 SELECTED = [Planned(row.test, row.family, row.condition, row.params, row.model) for row in ROWS]
 SELECTION = "4 of 82 cells selected."

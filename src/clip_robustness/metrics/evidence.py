@@ -24,6 +24,12 @@ _LEFT_OUT = 1e-5
 """Of the probability, what a nuisance parameter may lie outside its interval with (Berger & Boos 1994); it is added to
 the p-value."""
 _UNLIKELY = 1e-9
+CORRECTIONS = {
+    "holm": "Holm's correction",
+    "benjamini-hochberg": "the correction of Benjamini and Hochberg",
+    "benjamini-yekutieli": "the correction of Benjamini and Yekutieli",
+}
+"""For many limits: what it is called in messages."""
 _GRID = 48
 
 
@@ -127,9 +133,12 @@ def effective_robustness(
     bound: float,
     clusters: Clusters | None = None,
     clean_clusters: Clusters | None = None,
+    *,
+    scatter: bool = False,
 ) -> Tail:
-    """Of an effective robustness that is to be at least `bound`: the bootstrap, in logit space."""
-    draws = redrawn_robustness(trend, shifted, clean, clusters, clean_clusters)
+    """Of an effective robustness that is to be at least `bound`: the bootstrap, in logit space; with `scatter` among
+    single models, as in `trend.effective_robustness`."""
+    draws = redrawn_robustness(trend, shifted, clean, clusters, clean_clusters, scatter=scatter)
     tail = Tail(
         float((1 + (draws >= bound).sum()) / (1 + len(draws))),
         float((1 + (draws <= bound).sum()) / (1 + len(draws))),
@@ -137,18 +146,29 @@ def effective_robustness(
     return _trusted(tail, clusters, clean_clusters)
 
 
-def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0) -> list[bool]:
-    """Holm 1979: which hypotheses are rejected, so that a true one is with a probability of at most `alpha`.
+def level(alpha: float, rank: int, hypotheses: int, correction: str) -> float:
+    """What the p-value of a rank, from 0, among `hypotheses` is compared with, by one of `CORRECTIONS`."""
+    if correction == "holm":
+        return alpha / (hypotheses - rank)
+    dependent = sum(1 / k for k in range(1, hypotheses + 1)) if correction == "benjamini-yekutieli" else 1.0
+    return alpha * (rank + 1) / hypotheses / dependent
+
+
+def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0, correction: str = "holm") -> list[bool]:
+    """Which hypotheses are rejected: by Holm 1979 so that any true one is with a probability of at most `alpha`, by
+    Benjamini & Hochberg 1995, and under any dependence Benjamini & Yekutieli 2001, so that of the rejected ones an
+    expected share of at most `alpha` is true.
 
     Where these are a part of more `hypotheses`, none is rejected that would not be among all of them.
     """
-    rejects = [False] * len(p_values)
     count = max(hypotheses, len(p_values))
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        if p_values[i] > alpha / (count - rank):
-            break
-        rejects[i] = True
-    return rejects
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    small = [p_values[i] <= level(alpha, rank, count, correction) for rank, i in enumerate(order)]
+    last = small.index(False) if False in small else len(small)  # stepping down, all before the first that is not
+    if correction != "holm":  # stepping up, all up to the last one that is
+        last = max((rank + 1 for rank, is_small in enumerate(small) if is_small), default=0)
+    chosen = set(order[:last])
+    return [i in chosen for i in range(len(p_values))]
 
 
 def images_to_decide(estimate: Estimate, n: int, bound: float, alpha: float, power: float = 0.8) -> int | None:

@@ -95,13 +95,16 @@ def effective_robustness(
     clean: Correct,
     clusters: Clusters | None = None,
     clean_clusters: Clusters | None = None,
+    *,
+    scatter: bool = False,
 ) -> Estimate:
     """Accuracy under shift minus what the trend predicts from the clean accuracy.
 
     The 95% interval holds what both samples of images and the choice of the trend's models leave open: percentiles
-    over draws of all three.
+    over draws of all three. With `scatter` it is a prediction interval: also of where a single model of the kind that
+    the trend is fitted on may lie about it, by Student's t with as many degrees of freedom as models less two.
     """
-    draws = redrawn_robustness(trend, shifted, clean, clusters, clean_clusters)
+    draws = redrawn_robustness(trend, shifted, clean, clusters, clean_clusters, scatter=scatter)
     low, high = np.quantile(draws, (0.025, 0.975))
     return Estimate(float(shifted.mean()) - trend(float(clean.mean())), float(low), float(high))
 
@@ -119,6 +122,8 @@ def redrawn_robustness(
     clean: Correct,
     clusters: Clusters | None = None,
     clean_clusters: Clusters | None = None,
+    *,
+    scatter: bool = False,
 ) -> NDArray[np.float64]:
     """Effective robustness, (draws,), for accuracies that the images, each with their clusters, are compatible with."""
     rng = np.random.default_rng(0)
@@ -126,7 +131,11 @@ def redrawn_robustness(
     def redrawn(correct: Correct, of: Clusters | None) -> NDArray[np.float64]:
         return effect(correct, of).draws(int(correct.sum()), len(correct), rng, _DRAWS)
 
-    return redrawn(shifted, clusters) - _predicted(trend.resampled, redrawn(clean, clean_clusters))
+    own = redrawn(shifted, clusters)
+    predicted = _predicted(trend.resampled, redrawn(clean, clean_clusters))
+    if scatter:
+        predicted = expit(logit(predicted) + trend.spread * rng.standard_t(max(1, trend.models - 2), _DRAWS))
+    return own - predicted
 
 
 def _logits(shares: ArrayLike) -> NDArray[np.float64]:

@@ -160,7 +160,10 @@ class Gate(_Strict):
 
     `alpha` is the probability that a run fails although all limits are kept, or passes a cell although one is not, half
     of it each. `report_only`: no verdict fails a test. `stop_early`: a cell ends as soon as its verdict is settled.
-    `require_limits`: a run that no limit decides does not pass.
+    `require_limits`: a run that no limit decides does not pass. `correction` is for many limits: Holm's keeps `alpha`
+    for any false failure of a run, the others for the expected share of false ones among its failures.
+    `trend_interval`: whether an effective robustness has to be beyond what single supervised models scatter about their
+    trend, or beyond what is not known of the line alone.
     """
 
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
@@ -169,6 +172,8 @@ class Gate(_Strict):
     require_limits: bool = False
     stop_early: bool = False
     report_only: bool = False
+    correction: Literal["holm", "benjamini-hochberg", "benjamini-yekutieli"] = "holm"
+    trend_interval: Literal["prediction", "line"] = "prediction"
 
 
 class Profile(_Strict):

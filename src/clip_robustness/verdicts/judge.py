@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from clip_robustness.metrics.clusters import Clusters
-from clip_robustness.metrics.evidence import Tail, images_to_decide, rejected
+from clip_robustness.metrics.evidence import CORRECTIONS, Tail, images_to_decide, level, rejected
 from clip_robustness.metrics.intervals import Estimate
 from clip_robustness.results.results import Check, Result
 from clip_robustness.suites import Gate
@@ -54,17 +54,18 @@ def judge(
 ) -> Verdict:
     """What was measured of each limit against it; a string says why it could not be checked, which fails.
 
-    `of` is how many limits the run checks: all share one probability of a false alarm (Holm's correction, whose first
-    step this is; `corrected` does the others once all are known). A known weakness excuses the limits of its own rule
-    alone: what fails of the others fails. `ungated` says why there are no limits.
+    `of` is how many limits the run checks: all share one probability of a false alarm (Holm's correction, or that of
+    the gate, whose first step this is; `corrected` does the others once all are known). A known weakness excuses the
+    limits of its own rule alone: what fails of the others fails. `ungated` says why there are no limits.
     """
     if not limits:
         return Verdict("not gated", ungated)
     alpha = gate.alpha / 2
+    alone = level(alpha, 0, of, gate.correction)
     parts: dict[Rule | None, list[Check | str]] = {}  # those of each known weakness, and the others
     for limit, e in zip(limits, found, strict=True):
         # a weakness that is gone by chance is a false alarm, too
-        checked = e if isinstance(e, str) else _check(e, alpha / of, alpha / of if limit.weak else alpha, limit.weak)
+        checked = e if isinstance(e, str) else _check(e, alone, alone if limit.weak else alpha, limit.weak)
         parts.setdefault(limit.rule if limit.weak else None, []).append(checked)
     checks = tuple(check for part in parts.values() for check in part if isinstance(check, Check))
     said = {rule: _worst(part) for rule, part in parts.items()}
@@ -124,17 +125,21 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Che
     return Check(e.limit, e.bound, e.estimate.value, interval, *p_values, status, reason, more_images, weak)
 
 
-def corrected(cells: Iterable[Result], alpha: float, limits: int = 0, *, report_only: bool = False) -> list[Result]:
-    """The other steps of Holm's correction: where some limits fail, the remaining ones share what is left of alpha.
+def corrected(
+    cells: Iterable[Result], alpha: float, limits: int = 0, *, report_only: bool = False, correction: str = "holm"
+) -> list[Result]:
+    """The other steps of a correction: where some limits fail, the remaining ones share what is left of alpha.
 
     `limits` is how many there are where the cells are a part of a run.
     """
     cells = list(cells)
     checks = [(i, check) for i, cell in enumerate(cells) for check in cell.checks]
-    failing = rejected([check.p_violation for _, check in checks], alpha / 2, limits)
+    failing = rejected([check.p_violation for _, check in checks], alpha / 2, limits, correction)
     for (i, check), fails in zip(checks, failing, strict=True):
         open_still = cells[i].verdict in ("inconclusive", "improved") and check.status == "inconclusive"
         if fails and open_still and not check.weak and cells[i].family != "overlap":
-            reason = f"{check.limit}: {check.reason.partition(';')[0]}, but fails as others fail (Holm's correction)"
+            reason = (
+                f"{check.limit}: {check.reason.partition(';')[0]}, but fails as others fail ({CORRECTIONS[correction]})"
+            )
             cells[i] = replace(cells[i], verdict="fail", reason=reason, allowed=report_only)
     return cells

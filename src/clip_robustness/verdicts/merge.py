@@ -13,7 +13,17 @@ from clip_robustness.results.results import Result, Results, Shard, in_order, re
 from clip_robustness.results.summary import of_cells
 from clip_robustness.verdicts.judge import corrected
 
-_SAME = ("suite_file", "samples", "seed", "classes", "alpha", "report_only", "require_limits", "code_version")
+_SAME = (
+    "suite_file",
+    "samples",
+    "seed",
+    "classes",
+    "alpha",
+    "correction",
+    "report_only",
+    "require_limits",
+    "code_version",
+)
 """What the shards of one run have in common, of what they say of their environment."""
 
 
@@ -64,7 +74,9 @@ def _merged(files: Sequence[Path]) -> Results:
     in_turn = [(results, shard) for _, results, shard in sorted(begun, key=lambda each: each[2].index)]
     found = [cell for results, shard in in_turn for cell in _without_gaps(results, shard)]
     about = first.environment
-    cells = corrected(in_order([*found, *absent]), about["alpha"], report_only=about["report_only"])
+    cells = corrected(
+        in_order([*found, *absent]), about["alpha"], report_only=about["report_only"], correction=about["correction"]
+    )
     on_imagenet = first.environment["classes"] == "imagenet"
     return replace(
         first,

@@ -80,8 +80,12 @@ def _effective(session: Session, spec: ModelSpec, condition: Condition, outcomes
     if trend is None or session.settings.suite.source(session.settings.suite.data_of(CLEAN)) is None:
         return {}
     clean = session.on_reference(spec, condition)
-    estimate = effective_robustness(trend, outcomes.correct, clean.correct, outcomes.clusters, clean.clusters)
-    return flat({"effective_robustness": estimate}) | {"trend_r2": trend.r2}
+    of = outcomes.correct, clean.correct, outcomes.clusters, clean.clusters
+    estimates = {
+        "effective_robustness": effective_robustness(trend, *of),
+        "among_single_models": effective_robustness(trend, *of, scatter=True),
+    }
+    return flat(estimates) | {"trend_r2": trend.r2, "trend_spread": trend.spread}
 
 
 def _evidence(
@@ -129,10 +133,10 @@ def _evidence(
         if trend is None:
             return f"{limit} needs a trend: a published one, over ImageNet's classes, or three supervised baselines"
         clean = session.on_reference(cell.candidate, condition)
-        of = clusters, clean.clusters
-        tail = evidence.effective_robustness(trend, correct, clean.correct, bound, *of)
-        what = f"effective robustness ({trend.source})"
-        estimate = effective_robustness(trend, correct, clean.correct, *of)
+        of, scatter = (clusters, clean.clusters), session.settings.suite.gate.trend_interval == "prediction"
+        tail = evidence.effective_robustness(trend, correct, clean.correct, bound, *of, scatter=scatter)
+        what = f"effective robustness ({trend.source}{', among single models' if scatter else ''})"
+        estimate = effective_robustness(trend, correct, clean.correct, *of, scatter=scatter)
         return Evidence(limit, what, bound, estimate, tail, len(correct), clusters=clusters)
     if limit == "max_flip_rate":
         flips = ours.measures[f"flips-{condition['difficulty']}"]

@@ -234,6 +234,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(suite, tmp_path):
     assert "natural/imagenet-r" in run.output
     assert 'not run: no data: add imagenet-r = "/path/to/imagenet-r"' in run.output
     assert "memory: 2 x " in run.output
+    assert "points beyond it" in run.output
     assert run_pytest(folder, suite, "-k", "fgsm-1/255").code in (0, 1)
     again = run_pytest(folder, suite, "--dry-run")
     stored = {line.split()[0]: line.split()[3] for line in again.output.splitlines() if line.startswith(("adv", "syn"))}

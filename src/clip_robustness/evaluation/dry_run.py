@@ -23,6 +23,7 @@ from clip_robustness.evaluation.kept import Kept, memory_limit
 from clip_robustness.evaluation.memory import bounded
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
+from clip_robustness.evaluation.power import forecast
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
@@ -86,6 +87,7 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
         yield f"{model}: {plain} images/s in batches of {speed.batch}, {traced} with gradients"
     yield _memory(session.device, workers)
     yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
+    yield from forecast(session, cells)
 
 
 def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]) -> Line:

@@ -18,6 +18,7 @@ from scipy.special import betaincinv, ndtri, stdtr
 from clip_robustness.metrics.binomial import at_most, exactly, more_than
 from clip_robustness.metrics.clusters import Clusters, Effect, effect
 from clip_robustness.metrics.intervals import Correct, Estimate
+from clip_robustness.metrics.power import POWER, needed
 from clip_robustness.metrics.trend import Trend, redrawn_robustness
 
 _LEFT_OUT = 1e-5
@@ -171,15 +172,15 @@ def rejected(p_values: Sequence[float], alpha: float, hypotheses: int = 0, corre
     return [i in chosen for i in range(len(p_values))]
 
 
-def images_to_decide(estimate: Estimate, n: int, bound: float, alpha: float, power: float = 0.8) -> int | None:
+def images_to_decide(estimate: Estimate, n: int, bound: float, alpha: float, power: float = POWER) -> int | None:
     """How many images would settle on which side of `bound` the figure is, with probability `power`, if it is what it
     seems; by the normal approximation. None where it seems to be at the bound, or beyond ten million."""
     deviation = (estimate.high - estimate.low) / (2 * ndtri(0.975)) * np.sqrt(n)
     away = abs(estimate.value - bound)
     if away == 0 or deviation == 0:
         return None
-    needed = float(((ndtri(1 - alpha) + ndtri(power)) * deviation / away) ** 2)
-    return max(n + 1, int(np.ceil(needed))) if needed < 1e7 else None
+    images = needed(away, float(deviation), alpha, power)
+    return max(n + 1, int(np.ceil(images))) if images < 1e7 else None
 
 
 def berger_boos_pvalue(won: int, lost: int, n: int, bound: float) -> float:

@@ -146,7 +146,19 @@ def _file(name: str) -> Path | None:
 
 
 def _is_ours(name: str, file: Path) -> bool:
-    return _of_the_suite(name) or not any(file.is_relative_to(place) for place in _INSTALLED)
+    """Its package decides: `torch.ops` says of itself that it is the file '_ops.py'. Libraries may lie elsewhere than
+    this environment's, as with --system-site-packages or PYTHONPATH: pip leaves metadata beside them."""
+    if _of_the_suite(name):
+        return True
+    top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
+    place, depth = (Path(top).resolve(), 0) if top else (file, name.count("."))
+    root = place.parents[depth + (place.name == "__init__.py")]
+    return not (any(place.is_relative_to(known) for known in _INSTALLED) or _has_metadata(root))
+
+
+@cache
+def _has_metadata(folder: Path) -> bool:
+    return any(folder.glob("*.dist-info"))
 
 
 def _of_the_suite(name: str) -> bool:

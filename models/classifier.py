@@ -6,7 +6,9 @@ import copy
 import hashlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -101,6 +103,11 @@ def predict(classifier: Classifier, images: Tensor) -> list[int]:
     """Top-1 classes of images as `Classifier.logits` takes them. Raises as that and `predictions_of` do."""
     predictions: list[int] = predictions_of(classifier, classifier.logits(images)).tolist()
     return predictions
+
+
+def to_tensor(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """uint8 (..., height, width, 3) -> float (..., 3, height, width) in [0, 1]."""
+    return torch.tensor(pixels, device=device).movedim(-1, -3).float() / 255
 
 
 def fingerprint_of(module: nn.Module, *identity: object) -> str:

@@ -31,6 +31,8 @@ _NO_FIGURES = (
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _PACKAGE = "clip_robustness"
 _SOURCE = Path(__file__).parents[2]
+_REGISTRATIONS = ("attack", "corruption")
+"""Decorators."""
 _BRINGS = {"open_clip": ("timm", "transformers", "tokenizers")}
 """Libraries that another computes with only where a model asks for them."""
 _DISTRIBUTED_AS = {
@@ -213,7 +215,11 @@ def _module(name: str) -> _Module | None:
 
 
 class _Bare(ast.NodeTransformer):
-    """Without docstrings."""
+    """Without docstrings, and without what registers code: that says how it is found and counts by its kind."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.decorator_list = [d for d in node.decorator_list if not _registers(d)]
+        return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
@@ -284,6 +290,10 @@ def _imported_by_text(node: ast.AST) -> Iterator[str]:
     for inner in ast.walk(node):
         if isinstance(inner, ast.Call) and _last(inner.func) == "import_module":
             yield from (a.value for a in inner.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def _registers(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and _last(decorator.func) in _REGISTRATIONS
 
 
 def _last(node: ast.AST) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from clip_robustness.conditions.condition import MCE
+from clip_robustness.conditions.catalogue import MEANS
 from clip_robustness.results.headline import candidates
 from clip_robustness.results.results import Guard, Result, Summary
 
@@ -90,7 +90,7 @@ def spared(cells: Sequence[Result]) -> list[str]:
     shown = candidates(cells)
     images, planned = (
         sum(c.n_skipped for c in early),
-        sum(c.n + c.n_skipped for c in shown if not c.condition.endswith(MCE)),
+        sum(c.n + c.n_skipped for c in shown if c.condition not in MEANS),
     )
     return [
         f"{len(early)} of {len(shown)} cells were settled early: {images} of {planned} images were spared; their 95% "

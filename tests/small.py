@@ -12,9 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.evaluation.pixels import to_tensor
 from clip_robustness.mini.sets import picture
-from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.classifier import Classifier, to_tensor
 from tests import DATA
 
 FACTS = DATA / "autoattack.npz"

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clip_robustness.api import evaluate, list_conditions, load_dataset, load_model, read_results
-    from clip_robustness.conditions.registry import attack, corruption
+    from clip_robustness.conditions.registry import attack, corruption, figure, limit
 
 __all__ = [
     "attack",
     "corruption",
     "evaluate",
+    "figure",
+    "limit",
     "list_conditions",
     "load_dataset",
     "load_model",
     "read_results",
 ]
-_REGISTRATION = ("attack", "corruption")
+_REGISTRATION = ("attack", "corruption", "figure", "limit")
 
 
 def __getattr__(name: str) -> Any:

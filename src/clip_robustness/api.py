@@ -91,7 +91,7 @@ def evaluate(
     from clip_robustness.evaluation.store import Store
 
     asked = condition_of(condition) if isinstance(condition, str) else condition
-    if asked.on_surrogate and surrogate is None:
+    if asked.kind.crafted_on == "surrogate" and surrogate is None:
         raise InputError(f"{asked.id}: attacks by transfer are crafted on a surrogate; give one")
     with TemporaryDirectory() as temporary:
         kept = Store(Path(store or temporary))

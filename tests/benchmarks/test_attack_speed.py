@@ -22,9 +22,10 @@ import torchattacks
 from clip_robustness import models
 from clip_robustness.conditions.attacks.autoattack import STANDARD
 from clip_robustness.conditions.attacks.deepfool import DeepFool
-from clip_robustness.conditions.attacks.gradient import BIM, CRAFTED, MIM
+from clip_robustness.conditions.attacks.gradient import BIM, MIM
 from clip_robustness.conditions.attacks.loop import Task, run_in_order
 from clip_robustness.conditions.attacks.score import NES, SPSA
+from clip_robustness.conditions.attacks.transfer import CRAFTED
 from clip_robustness.conditions.attacks.turns import in_turn
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder, subsample

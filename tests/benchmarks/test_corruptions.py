@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_robustness.conditions.corruptions.corrupt import BENCHMARK, EXTRA, corrupt, corrupt_batch
+from clip_robustness.conditions.benchmark import CORRUPTIONS
+from clip_robustness.conditions.corruptions.corrupt import corrupt, corrupt_batch
 from tests import DATA
 
 BROKEN = {"fog", "glass_blur", "gaussian_blur"}
@@ -34,7 +35,7 @@ def image():
     return np.asarray(Image.fromarray(photo).resize((224, 224), Image.Resampling.BICUBIC))
 
 
-@pytest.mark.parametrize("name", [*BENCHMARK, *EXTRA])
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_one_image(benchmark, image, name):
     benchmark(lambda: corrupt(image, name, 5, np.random.default_rng(0)))
 
@@ -53,7 +54,7 @@ def test_speed_against_imagecorruptions(image, tmp_path):
     if not (python := os.environ.get("IMAGECORRUPTIONS_PYTHON")):
         pytest.skip("IMAGECORRUPTIONS_PYTHON names no interpreter of the environment in data/period.py")
     np.save(tmp_path / "image.npy", image)
-    before = {name: seconds(image, name) for name in (*BENCHMARK, *EXTRA)}
+    before = {name: seconds(image, name) for name in CORRUPTIONS}
     command = [python, DATA / "time_imagecorruptions.py", tmp_path / "image.npy"]
     theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     ours = {name: min(before[name], seconds(image, name)) for name in before}
@@ -73,7 +74,7 @@ def test_a_batch(benchmark, image, threads):
     """All corruptions of eight images."""
 
     def work():
-        for name in (*BENCHMARK, *EXTRA):
+        for name in CORRUPTIONS:
             corrupt_batch([image] * 8, name, 5, [np.random.default_rng(i) for i in range(8)], threads=threads)
 
     benchmark.pedantic(work, rounds=3, warmup_rounds=1)

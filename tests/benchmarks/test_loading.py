@@ -18,8 +18,8 @@ from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder
 from clip_robustness.evaluation.evaluator import EvalRequest, Evaluator
-from clip_robustness.evaluation.pixels import to_tensor
 from clip_robustness.evaluation.store import Store
+from clip_robustness.models.classifier import to_tensor
 from clip_robustness.models.loading import ToRGB
 
 COUNT, BATCH, ROUNDS = 128, 32, 3

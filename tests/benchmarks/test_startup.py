@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 from subprocess import run
 
-from clip_robustness.conditions.condition import CORRUPTIONS
+from clip_robustness.conditions.benchmark import CORRUPTIONS
 from clip_robustness.reports import html
 from clip_robustness.results.results import in_order
 from tests import ROOT

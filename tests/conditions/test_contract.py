@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from clip_robustness import suites
-from clip_robustness.conditions.condition import ATTACKS, CLEAN, CORRUPTIONS, EXTENDED, NATURAL, STYLIZED, condition_of
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.benchmark import CORRUPTIONS, NATURAL, STYLIZED
+from clip_robustness.conditions.condition import CLEAN, condition_of
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Settings
@@ -41,7 +43,7 @@ def session(tmp_path_factory):
 @pytest.fixture
 def question(session, condition):
     """The model, the images and the surrogate of a condition."""
-    candidate = session.settings.candidates[condition.zero_shot_only]
+    candidate = session.settings.candidates[condition.kind.zero_shot_only]
     return session.asked(candidate, condition), session.images(condition), session.surrogate(candidate, condition)
 
 
@@ -55,7 +57,9 @@ def another(tmp_path):
 
 def test_all_are_there():
     names = {condition.name for condition in SUITE.conditions}
-    assert names >= {*ATTACKS, *EXTENDED, *NATURAL, *STYLIZED}
+    assert names >= {*NATURAL, *STYLIZED}
+    attacks = {condition.registered.name for condition in SUITE.conditions if condition.kind.attack}
+    assert attacks == {found.name for found in registry.ours("attack")}
     synthetic = {value for condition in SUITE.conditions for _, value in condition.params}
     assert synthetic >= {*CORRUPTIONS, *PERTURBATIONS}
 
@@ -68,7 +72,7 @@ def test_ids_name_one_condition_each():
 def test_its_id_names_it_and_can_be_selected(condition):
     """But that of a caption, whose spaces can't be part of one."""
     assert condition_of(condition.id).path == condition.path
-    assert condition_of(condition.id) == condition or condition.caption
+    assert condition_of(condition.id) == condition or condition.kind.crafted_on == "text"
     assert re.fullmatch(r"[\w:./-]+", condition.id)
 
 
@@ -84,7 +88,7 @@ def test_outcomes_depend_neither_on_batches_nor_on_their_order(condition, questi
 
 @every
 def test_attacks_help_no_model(condition, question, session):
-    if not condition.attacked:
+    if not condition.kind.attack:
         return
     model, images, surrogate = question
     found, clean = session.evaluate(model, condition, images, surrogate), session.evaluate(model, CLEAN, images)
@@ -104,9 +108,9 @@ def test_what_models_see(condition, question, session, another):
         assert picture.changed.shape == (3, model.image_size, model.image_size)
         assert picture.changed.dtype == torch.float32
         assert 0 <= picture.changed.min() <= picture.changed.max() <= 1
-        if condition.attacked and condition.eps and picture.sample.id in fooled:
+        if condition.kind.attack and condition.eps and picture.sample.id in fooled:
             assert (picture.changed - picture.clean).abs().max() <= condition.eps + 1e-6
-    if condition.attacked:
+    if condition.kind.attack:
         return
     assert len(made) == len(images)
     backwards = replace(images, samples=images.samples[::-1])

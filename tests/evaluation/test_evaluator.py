@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from clip_robustness import models
+from clip_robustness.conditions import scoring as module
 from clip_robustness.conditions.condition import CLEAN, corruption
 from clip_robustness.conditions.condition import natural as natural_shift
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder, subsample
-from clip_robustness.evaluation import evaluator as module
 from clip_robustness.evaluation.evaluator import EvalRequest, Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder

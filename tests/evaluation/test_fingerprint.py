@@ -14,17 +14,18 @@ import torch
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from clip_robustness import models
-from clip_robustness.conditions.condition import ATTACKS, CLEAN, attack, corruption, perturbation, stylized
+from clip_robustness.conditions.benchmark import ATTACKS
+from clip_robustness.conditions.condition import CLEAN, attack, corruption, perturbation, stylized
+from clip_robustness.conditions.kind import load
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, subsample
 from clip_robustness.datasets.mp4 import write_video
 from clip_robustness.evaluation import fingerprint
 from clip_robustness.evaluation.evaluator import Evaluator, cell_key
 from clip_robustness.evaluation.fingerprint import code, code_version
-from clip_robustness.evaluation.pixels import to_tensor
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import code as slicing
-from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.classifier import Classifier, to_tensor
 from clip_robustness.models.loading import ToRGB
 from tests import ROOT
 
@@ -117,11 +118,13 @@ def test_all_that_runs_for_a_condition_is_in_its_version(tmp_path, images, condi
     if condition.name == "imagenet-p-disk":
         write_video(tmp_path / "0.mp4", np.zeros((4, 32, 32, 3), np.uint8))
         images = Dataset("imagenet-p", (Sample("0.mp4", tmp_path / "0.mp4", 0),))
-    if condition.caption:
-        surrogate = tiny(classes=ClassList("caption", *[(condition.caption, "a photo")] * 2))
-    if condition.on_surrogate:
+    if condition.kind.crafted_on == "text":
+        surrogate = tiny(classes=ClassList("caption", *[(condition.text, "a photo")] * 2))
+    if condition.kind.crafted_on == "surrogate":
         surrogate = tiny(side=40)
     evaluate = Evaluator(None, device=CPU, batch_size=4)
+    for name in condition.code:
+        load(name)  # what runs when it is imported is no part of the run
     ran = executed(lambda: evaluate.answers(tiny(), condition, images, surrogate, range(len(images))))
     assert len(ran) > 10
     assert counted(ran) - code(condition).units.keys() == set()
@@ -189,19 +192,19 @@ def concerned(edit):
             "src/clip_robustness/conditions/attacks/transfer.py",
             b"clamp(0, 1)",
             b"clamp(0, 0.9)",
-            lambda c: c.on_surrogate,
+            lambda c: c.kind.crafted_on == "surrogate",
         ),
         (
             "src/clip_robustness/conditions/attacks/smallest_eps.py",
             b"2 / 255",
             b"3 / 255",
-            lambda c: c.attacked and c.eps is None,
+            lambda c: c.searched,
         ),
         (
             "src/clip_robustness/conditions/attacks/loop.py",
             b"active.step + 1",
             b"active.step + 2",
-            lambda c: c.attacked,
+            lambda c: c.kind.attack and c.name not in ("typographic", "universal", "torchattacks:FGSM"),
         ),
         (
             "src/clip_robustness/conditions/corruptions/weather.py",
@@ -216,14 +219,21 @@ def concerned(edit):
             lambda c: "shot_noise" in c.id,
         ),
         ("src/clip_robustness/datasets/mp4.py", b"rgb24", b"bgr24", lambda c: c.name == "imagenet-p-disk"),
-        ("src/clip_robustness/metrics/flips.py", b"noise", b"silence", lambda c: c.is_sequence),
+        ("src/clip_robustness/metrics/flips.py", b"noise", b"silence", lambda c: c.kind.is_sequence),
         ("src/clip_robustness/datasets/dataset.py", b"width - self.border", b"width", lambda c: True),
         ("models/classifier.py", b"self.mean) / self.std", b"self.mean) * self.std", lambda c: True),
         (
             "src/clip_robustness/conditions/condition.py",
-            b'("fgsm", "bim", "mim", "dim")',
-            b'("fgsm", "bim", "mim")',
+            b"DIFFICULTIES = (1, 2, 3)",
+            b"DIFFICULTIES = (1, 2)",
             lambda c: False,
+        ),
+        ("src/clip_robustness/conditions/attacks/gradient.py", b"passes=(1, 5)", b"passes=(1, 6)", lambda c: False),
+        (
+            "src/clip_robustness/conditions/attacks/runners/transferred.py",
+            b"samples[i] for i in missing",
+            b"samples[0] for i in missing",
+            lambda c: c.kind.crafted_on == "surrogate" and not c.searched,
         ),
         ("src/clip_robustness/evaluation/store/block.py", b"1 << 28", b"1 << 29", lambda c: False),
         ("reports/html.py", b"def ", b"def  ", lambda c: False),

@@ -80,7 +80,7 @@ CONDITIONS: list[tuple[Condition, float]] = [
 @pytest.mark.parametrize(("condition", "eps"), CONDITIONS, ids=[c.id for c, _ in CONDITIONS])
 def test_a_picture_shows_what_the_model_saw(evaluate, victim, images, condition, eps):
     """The prediction for its pixels is the one that counted, and they are as far from the clean ones as allowed."""
-    surrogate = models.load("mini:supervised", MINI) if condition.on_surrogate else None
+    surrogate = models.load("mini:supervised", MINI) if condition.kind.crafted_on else None
     found = evaluate(victim, condition, images, surrogate)
     predicted = dict(zip(found.ids, found.predictions.tolist(), strict=True))
     wrong = {i for i, right in zip(found.ids, found.correct, strict=True) if not right}
@@ -90,7 +90,7 @@ def test_a_picture_shows_what_the_model_saw(evaluate, victim, images, condition,
     for picture in pictures:
         assert picture.prediction != picture.sample.label
         moved = float((picture.changed - picture.clean).abs().max())
-        if condition.is_sequence:  # the first frame may be the only one that is wrong
+        if condition.kind.is_sequence:  # the first frame may be the only one that is wrong
             assert 0 <= moved <= eps
         else:
             assert picture.prediction == predicted[picture.sample.id]

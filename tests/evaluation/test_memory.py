@@ -119,7 +119,7 @@ def bounded_by_memory(monkeypatch, images, gradients):
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
 def test_a_batch_is_bounded_before_the_memory_is_full(tmp_path, tmp_path_factory, monkeypatch, condition):
-    model, gradients = models.load(PLAIN, class_list("mini")), condition.attacked
+    model, gradients = models.load(PLAIN, class_list("mini")), bool(condition.kind.attack)
     for images, processes, fits in ((4.5, 1, 4), (9, 2, 4), (0, 1, 1), (99, 1, 16)):
         bounded_by_memory(monkeypatch, images, gradients)
         assert memory.bounded(model, 16, gradients=gradients, sharing=processes) == Batch(16, fits)
@@ -137,13 +137,13 @@ def test_a_cpu_takes_no_more_than_it_gains_from_and_nothing_is_said_of_it(
 ):
     passed = []
     plain = measured(tmp_path_factory.mktemp("plain"), PLAIN, condition)
-    needed = memory.bytes_an_image(models.load(PLAIN, class_list("mini")), gradients=condition.attacked)
+    needed = memory.bytes_an_image(models.load(PLAIN, class_list("mini")), gradients=bool(condition.kind.attack))
     monkeypatch.setattr(memory, "_ENOUGH", 4.5 * memory._OVERHEAD * needed)
     forward = Classifier.forward
     monkeypatch.setattr(Classifier, "forward", lambda self, x: (passed.append(x), forward(self, x))[1])
     cell = measured(tmp_path, PLAIN, condition)
     assert (cell.n, cell.correct, cell.warnings) == (plain.n, plain.correct, ())
-    assert max(len(images) for images in passed if images.requires_grad == condition.attacked) == 4
+    assert max(len(images) for images in passed if images.requires_grad == bool(condition.kind.attack)) == 4
 
 
 def test_what_does_not_fit_at_all_is_one_sentence(tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_robustness import models, suites
-from clip_robustness.conditions.condition import ATTACKS, CLEAN, CORRUPTIONS, Condition, attack, corruption, natural
+from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS
+from clip_robustness.conditions.condition import CLEAN, Condition, attack, corruption, natural
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.errors import InputError, NotRunError

@@ -119,7 +119,7 @@ def test_perturbations_crafted_in_half_precision_are_as_strong(sure):
     fooled = []
     for precision in ("fp32", "fp16"):
         rngs = [np.random.default_rng(i) for i in range(8)]
-        crafted = transfer.craft(at(precision), "mim", images, labels.tolist(), [EPS] * 8, rngs)
+        crafted = transfer.craft(at(precision), transfer.CRAFTED["mim"], images, labels.tolist(), [EPS] * 8, rngs)
         with torch.no_grad():
             fooled.append(int((at("fp32")(crafted).argmax(1) != labels).sum()))
     assert fooled[0] > 0

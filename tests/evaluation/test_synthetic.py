@@ -11,12 +11,12 @@ from torchvision.transforms import CenterCrop, Compose, Lambda, Resize
 from clip_robustness.conditions.condition import CLEAN, corruption, perturbation, stylized
 from clip_robustness.conditions.corruptions.corrupt import corrupt
 from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.conditions.kept import Kept, geometry_key
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
 from clip_robustness.datasets.mp4 import write_video
 from clip_robustness.evaluation.evaluator import Evaluator
-from clip_robustness.evaluation.kept import Kept, geometry_key
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.outcomes import Outcomes
@@ -24,7 +24,8 @@ from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import InputError
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.loading import ToRGB
-from clip_robustness.verdicts.measures import figures, shape_bias
+from clip_robustness.verdicts.figures import shape_bias
+from clip_robustness.verdicts.measures import figures
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -176,16 +177,21 @@ def test_shape_bias_by_hand():
         correct=np.array([True, True, False, False, True]),
         rivals=np.array([1, 2, 0, 0, 4]),
     )
-    assert shape_bias(outcomes).value == 2 / 3
-    assert shape_bias(replace(outcomes, predictions=outcomes.predictions * 0 + 9, correct=np.zeros(5, bool))) is None
+    assert shape_bias(CLEAN, outcomes).value == 2 / 3
+    assert shape_bias(CLEAN, replace(outcomes, rivals=np.full(5, -1))) is None
+    assert (
+        shape_bias(CLEAN, replace(outcomes, predictions=outcomes.predictions * 0 + 9, correct=np.zeros(5, bool)))
+        is None
+    )
 
 
 def test_images_are_corrupted_once_for_all_models(monkeypatch, image_folder, tmp_path):
-    from clip_robustness.evaluation import pixels
+    from clip_robustness.conditions.corruptions import corrupt as module
 
     images = replace(load.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI), space=None)
     made = []
-    monkeypatch.setattr(pixels, "corrupt", lambda *args: (made.append(1), corrupt(*args))[1])
+    corrupted = module.corrupted
+    monkeypatch.setattr(module, "corrupted", lambda *args: (made.append(1), corrupted(*args))[1])
     evaluate = Evaluator(Store(tmp_path / "store"), device=CPU)
     one, other = brightness(), brightness()
     other.fingerprint = "another"
@@ -208,11 +214,12 @@ def test_no_more_pixels_are_kept_than_allowed(image_folder):
 
 def test_clean_pixels_make_room_for_corrupted_ones(monkeypatch, image_folder):
     """With room for the images once they are corrupted once for three models, not three times."""
-    from clip_robustness.evaluation import pixels
+    from clip_robustness.conditions.corruptions import corrupt as module
 
     images = load.load("imagenet", str(image_folder({MINI.keys[0]: 6})), MINI)
     made = []
-    monkeypatch.setattr(pixels, "corrupt", lambda *args: (made.append(1), corrupt(*args))[1])
+    corrupted = module.corrupted
+    monkeypatch.setattr(module, "corrupted", lambda *args: (made.append(1), corrupted(*args))[1])
     source, models = PixelSource(0, Kept(6 * 32 * 32 * 3)), [brightness(), brightness(), brightness()]
     for condition in (CLEAN, corruption("fog", 1), corruption("fog", 2)):
         for classifier in models:

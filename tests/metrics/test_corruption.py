@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clip_robustness.conditions.corruptions.corrupt import BENCHMARK
+from clip_robustness.conditions.benchmark import CORRUPTIONS_OF_MCE
 from clip_robustness.metrics.corruption import (
     ALEXNET_CLEAN_ERROR,
     alexnet_errors,
@@ -15,12 +15,12 @@ from clip_robustness.models import InputError
 
 
 def errors(value):
-    return {name: np.full(5, value) for name in BENCHMARK}
+    return {name: np.full(5, value) for name in CORRUPTIONS_OF_MCE}
 
 
 def test_alexnet_is_the_unit():
     alexnet = alexnet_errors()
-    assert tuple(alexnet) == BENCHMARK
+    assert tuple(alexnet) == CORRUPTIONS_OF_MCE
     assert mce(alexnet) == pytest.approx(1)
     assert relative_mce(alexnet, ALEXNET_CLEAN_ERROR) == pytest.approx(1)
     assert mean_top1(alexnet) == pytest.approx(1 - 0.788993, abs=1e-6)  # the published means, averaged
@@ -61,7 +61,7 @@ def test_extra_corruptions_are_not_counted():
 
 def test_per_image_scores_average_to_the_figure_of_the_set():
     rng = np.random.default_rng(0)
-    wrong = {name: (rng.random((5, 40)) < 0.4).astype(float) for name in BENCHMARK}
+    wrong = {name: (rng.random((5, 40)) < 0.4).astype(float) for name in CORRUPTIONS_OF_MCE}
     clean = (rng.random(40) < 0.2).astype(float)
     shares = {name: w.mean(axis=1) for name, w in wrong.items()}
     assert mce(wrong).mean() == pytest.approx(mce(shares))
@@ -82,7 +82,7 @@ def test_the_interval_covers_the_truth():
     truth = mce(errors(0.4))
     for _ in range(300):
         hard = rng.random(100) < 0.4
-        estimate = mean(mce({name: np.tile(hard, (5, 1)).astype(float) for name in BENCHMARK}))
+        estimate = mean(mce({name: np.tile(hard, (5, 1)).astype(float) for name in CORRUPTIONS_OF_MCE}))
         covered += estimate.low <= truth <= estimate.high
     assert 0.91 < covered / 300 < 0.98
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from clip_robustness.conditions.condition import NATURAL
+from clip_robustness.conditions.benchmark import NATURAL
 from clip_robustness.metrics.trend import effective_robustness, fit, published
 
 CLEAN = np.linspace(0.4, 0.9, 60)

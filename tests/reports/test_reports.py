@@ -14,7 +14,7 @@ from itertools import product
 import pytest
 import xmlschema
 
-from clip_robustness.conditions.condition import CORRUPTIONS
+from clip_robustness.conditions.benchmark import CORRUPTIONS
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.reports import csv, figures, html, junit, markdown, terminal
 from clip_robustness.reports.command import render

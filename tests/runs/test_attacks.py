@@ -16,29 +16,29 @@ from torch import nn
 from torchvision.datasets import CIFAR10
 
 from clip_robustness import models, suites
-from clip_robustness.conditions.attacks import torchattacks, transfer
-from clip_robustness.conditions.attacks.gradient import BIM, CRAFTED, MIM
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.attacks import torchattacks, transfer, universal
+from clip_robustness.conditions.attacks.gradient import BIM, MIM
 from clip_robustness.conditions.attacks.loop import Task, run, run_in_order
 from clip_robustness.conditions.attacks.smallest_eps import smallest_eps
 from clip_robustness.conditions.attacks.typographic import typed, wrong_word
-from clip_robustness.conditions.condition import CLEAN, EXTENDED, attack, perturbation
+from clip_robustness.conditions.attacks.universal import crafted_on
+from clip_robustness.conditions.benchmark import ATTACKS
+from clip_robustness.conditions.condition import CLEAN, attack, perturbation
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, read_folder, subsample
-from clip_robustness.evaluation import attacking
-from clip_robustness.evaluation.attacking import crafted_on
 from clip_robustness.evaluation.evaluator import Evaluator
-from clip_robustness.evaluation.pixels import to_tensor
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.outcomes import NEVER
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.mini.sets import picture
 from clip_robustness.models import InputError
-from clip_robustness.models.classifier import Classifier, predict
+from clip_robustness.models.classifier import Classifier, predict, to_tensor
 from clip_robustness.verdicts.measures import figures
 
 MINI = class_list("mini")
-DIM = CRAFTED["dim"]
+DIM = transfer.CRAFTED["dim"]
 CPU = torch.device("cpu")
 
 
@@ -104,7 +104,7 @@ def test_a_search_gives_score_based_attacks_twenty_steps(evaluate, images):
         _Unmoved(), attack("nes", "min", pairs=2), replace(images, samples=(first, replace(first, id="b")))
     )
     assert (found.measures["smallest_eps"] == NEVER).all()
-    assert found.measures["passes"].tolist() == [4 * (1 + 20 * (2 * 2 + 1))] * 2
+    assert found.measures["queries"].tolist() == [4 * (1 + 20 * (2 * 2 + 1))] * 2
 
 
 class _Unmoved(Classifier):
@@ -171,7 +171,7 @@ def test_the_perturbation_is_resampled_between_resolutions(victim, surrogate):
     images = to_tensor(np.stack([pixels for pixels, _ in drawn]), CPU)
     large, labels = transfer.resampled(images, 96).clamp(0, 1), [label for _, label in drawn]
     rngs = [np.random.default_rng(i) for i in range(8)]
-    crafted = transfer.craft(surrogate, "mim", large, labels, [8 / 255] * 8, rngs)
+    crafted = transfer.craft(surrogate, transfer.CRAFTED["mim"], large, labels, [8 / 255] * 8, rngs)
     assert crafted.shape == large.shape
     assert (crafted - large).abs().max() <= 8 / 255 + 1e-6
     assert crafted.min() >= 0
@@ -337,7 +337,7 @@ def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victi
     store.replace(cell, blocks[1:])
     again = Evaluator(store, device=CPU, batch_size=32)(victim, condition, images)
     assert np.array_equal(again.predictions, whole.predictions)
-    monkeypatch.setattr(attacking, "universal", None)  # nothing is crafted where all is known
+    monkeypatch.setattr(universal, "universal", None)  # nothing is crafted where all is known
     assert np.array_equal(Evaluator(store, device=CPU)(victim, condition, images).predictions, whole.predictions)
 
 
@@ -397,11 +397,16 @@ def test_attacks_of_torchattacks_get_the_suites_seed_and_no_more_classes_than_th
     assert torchattacks._made(three, "torchattacks:APGDT", 8 / 255, seed=7).n_target_classes == 2
 
 
-@pytest.mark.parametrize("name", EXTENDED)
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "apgd-t", "fab", "square", "autoattack", "universal"])
 def test_attacks_beyond_the_eleven_are_marked_and_our_own(name):
-    assert attack(name, "8/255").extended
-    assert not attack(name, "8/255").of_peer
-    assert name in attacking._METHODS
+    assert not attack(name, "8/255").kind.in_benchmark
+    assert name in {found.name for found in registry.ours("attack")}
+
+
+def test_the_eleven_are_registered_with_their_papers():
+    ours = {found.name: found for found in registry.ours("attack")}
+    assert all(ours[name].options["source"] for name in ATTACKS)
+    assert all(attack(name, "8/255").kind.in_benchmark for name in ATTACKS)
 
 
 @pytest.mark.parametrize(

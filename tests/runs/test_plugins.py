@@ -1,5 +1,6 @@
 """Corruptions and attacks of plugin files and of installed packages: registered, run, kept and refused."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from clip_robustness import models, suites
 from clip_robustness.conditions import registry
 from clip_robustness.conditions.attacks.promises import check_attack
+from clip_robustness.conditions.benchmark import CORRUPTIONS
 from clip_robustness.conditions.condition import CLEAN, any_corruption, attack, corruption
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets.classes import class_list
@@ -17,6 +19,7 @@ from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import InputError
+from tests import ROOT
 
 CPU = torch.device("cpu")
 MINI = class_list("mini")
@@ -49,12 +52,10 @@ attacks = { names = ["fgsm", "random-signs"], eps = ["8/255"] }
 
 @pytest.fixture(autouse=True)
 def _nothing_registered(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr(registry, "_files", set())
-    registry._entry_points.cache_clear()
+    registry.forget()
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield
-    registry._entry_points.cache_clear()
+    registry.forget()
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def package(tmp_path, monkeypatch):
         (tmp_path / "site" / f"{name}-1.2.dist-info" / "entry_points.txt").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(tmp_path / "site")
         monkeypatch.delitem(sys.modules, name, raising=False)
-        registry._entry_points.cache_clear()
+        registry.forget(files=False)
 
     return install
 
@@ -95,7 +96,11 @@ def test_a_plugin_file_of_a_suite(toml, plugin):
         "adversarial/fgsm-8/255",
         "adversarial/random-signs-8/255",
     ]
-    assert [c.extended for c in suite.conditions] == [False] * 6 + [True]
+    assert [c.id for c in suite.conditions if not c.kind.in_benchmark] == [
+        "corruption-posterize-1",
+        "corruption-posterize-3",
+        "random-signs-8/255",
+    ]
 
 
 def test_a_plugins_outcomes_are_kept_under_its_code(tmp_path, plugin):
@@ -110,8 +115,7 @@ def test_a_plugins_outcomes_are_kept_under_its_code(tmp_path, plugin):
         assert not np.array_equal(outcomes.predictions, clean.predictions)
     cells = set(store.cells())
     for edited, new in ((FILE, 0), (FILE.replace("8 - severity", "7 - severity"), 2)):
-        registry._registered.clear()
-        registry._files.clear()
+        registry.forget()
         registry.load_file(plugin(edited))
         for condition in conditions:
             Evaluator(store, device=CPU)(victim, condition, images)
@@ -174,7 +178,7 @@ def test_names_that_two_register(tmp_path, plugin, package):
 def test_a_package_that_does_not_import(package):
     package("shifts_of_others", "import nothing_like_it", ("invert", "invert"))
     with pytest.raises(InputError, match=r"'invert': shifts_of_others 1\.2 does not import: ModuleNotFoundError"):
-        _ = any_corruption("invert", 1).registered
+        _ = any_corruption("invert", 1).registered.function
 
 
 def test_what_plugins_can_not_do(plugin):
@@ -271,3 +275,96 @@ def test_a_plugin_in_a_run(suite_run, toml, plugin):
     run = suite_run(f"--suite={toml(SUITE)}", "--samples", "24", "-k", "posterize")
     assert run.code == 4
     assert "shifts_of_mine.py returns int16 (64, 64, 3); return an array of uint8 (64, 64, 3)" in run.output
+
+
+OWN = (
+    FILE
+    + """
+from clip_robustness import figure, limit
+from clip_robustness.metrics.intervals import mean
+
+@attack("half-fgsm", access="white-box", runner="in_loop", search=True, passes=(1, 1), stronger_than=("fgsm",))
+def half_fgsm(context):
+    from clip_robustness.conditions.attacks.gradient import SignSteps
+    return (SignSteps(1, size=0.5),)
+
+@figure("steps_to_fool")
+def steps_to_fool(condition, outcomes):
+    passes = outcomes.measures.get("passes")
+    return None if passes is None else mean(passes)
+
+@limit("min_steps_to_fool", low=0, high=1000, only_for="is_attack")
+def min_steps_to_fool(look, bound):
+    return look.mean_at_least("steps to fool", look.ours.measures["passes"], bound)
+"""
+)
+RULE = '[[rules]]\nmatch = "adversarial/half-fgsm*"\nmin_steps_to_fool = {}\n'
+OWN_SUITE = SUITE.replace('"random-signs"], eps = ["8/255"]', '"half-fgsm"], eps = ["8/255", "min"]')
+
+
+def test_an_attack_of_ones_own_in_our_loop(tmp_path, plugin):
+    """Half a step of FGSM is FGSM at half of the eps, at a fixed one and in the search."""
+    registry.load_file(plugin(OWN))
+    images = subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
+    evaluate = Evaluator(Store(tmp_path), device=CPU)
+    victim = models.load("mini:clip", MINI)
+    half, whole = (evaluate(victim, attack(*of), images) for of in (("half-fgsm", "4/255"), ("fgsm", "2/255")))
+    assert np.array_equal(half.predictions, whole.predictions)
+    searched = evaluate(victim, attack("half-fgsm", "min"), images)
+    assert "smallest_eps" in searched.measures
+    assert attack("half-fgsm", "1/255").kind.passes == (1, 1)
+
+
+def test_a_figure_and_a_limit_of_ones_own(suite_run, toml, plugin):
+    plugin(OWN)
+    for bound, verdict in ((1, "pass"), (3, "fail")):
+        run = suite_run(f"--suite={toml(OWN_SUITE + RULE.format(bound))}", "--samples", "24", "-k", "half-fgsm-8")
+        row = run.cell("half-fgsm 8/255")
+        assert row["verdict"] == verdict, run.output
+        assert 1 <= row["metrics"]["steps_to_fool"] <= 2
+        assert f"steps to fool {row['metrics']['steps_to_fool']:.3f}" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("min_steps_to_fool =", "min_step_to_fool ="),
+            "unknown key 'rules.min_step_to_fool'; did you mean 'min_steps",
+        ),
+        (("fool = 3", "fool = -1"), "'rules.min_steps_to_fool': input should be greater than or equal to 0"),
+        (("half-fgsm*", "*"), None),
+        (('match = "adversarial/half-fgsm*"', 'match = "synthetic/*"'), "sets min_steps_to_fool, which 'synthetic/"),
+    ],
+)
+def test_a_limit_of_ones_own_that_is_set_wrong(toml, plugin, change, says):
+    plugin(OWN)
+    text = OWN_SUITE + RULE.format(3).replace(*change)
+    if says is None:
+        assert "min_steps_to_fool" in suites.load(toml(text)).limits
+        return
+    with pytest.raises(InputError, match=says):
+        suites.load(toml(text))
+
+
+def test_options_that_are_no_literals_or_unknown(plugin, package):
+    package(
+        "their_attacks", FILE.replace('access="black-box"', "access=str()"), ("signs", "random_signs"), kind="attack"
+    )
+    with pytest.raises(InputError, match=r"their_attacks\.py, line 10: @attack takes literals alone"):
+        attack("signs", "1/255")
+    registry.load_file(plugin(FILE.replace('access="black-box"', 'access="black-box", runs_fast=True')))
+    with pytest.raises(InputError, match=r"'random-signs' of .*shifts_of_mine\.py: .*keyword argument 'runs_fast'"):
+        attack("random-signs", "1/255")
+
+
+def test_ours_are_found_as_others_are_without_an_import():
+    """One registry: what a file of ours registers has a name, a file and options, as what a package offers."""
+    code = (
+        "import sys; from clip_robustness.conditions import registry as r; found = r.find;"
+        "print(found('attack', 'bim').options['passes'], found('corruption', 'fog').reference, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src")
+    assert done.stdout.split("\n")[0] == "(1, 5) clip_robustness.conditions.corruptions.weather.fog False"
+    assert registry.find("corruption", "fog").function.__name__ == "fog"
+    assert set(CORRUPTIONS) <= {found.name for found in registry.ours("corruption")}

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from clip_robustness import suites
-from clip_robustness.conditions.condition import ATTACKS
+from clip_robustness.conditions.benchmark import ATTACKS
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.evaluation.store import Store
 from clip_robustness.evaluation.store.command import exported
@@ -54,7 +54,7 @@ def rows(run):
 def test_the_default_leaves_its_reports(small):
     assert {p.name for p in small.report_dir.iterdir()} == set(FILES)
     assert (small.report_dir / "report.html").stat().st_size < 3e6
-    alone = sum(condition.zero_shot_only for condition in CONDITIONS)
+    alone = sum(condition.kind.zero_shot_only for condition in CONDITIONS)
     assert len(small.cells) == 2 * len(CONDITIONS) - alone
     assert all(cell["n"] == 8 for cell in small.cells if cell["family"] != "overlap")
     assert "results.json" in small.output

@@ -74,7 +74,8 @@ def limits(match="*", known_weakness=None, **values):
 def accurate(right, n=480, bound=0.85):
     """Of `min_accuracy` at the bound: 450 of 480 show that it is kept, 408 leave it open, 360 show that it is not."""
     correct = np.arange(n) < right
-    return Evidence("min_accuracy", "accuracy", bound, accuracy(correct), share(correct, bound), n, signed=False)
+    kept = share(correct, bound)
+    return Evidence("accuracy", bound, accuracy(correct), kept, n, signed=False, limit="min_accuracy")
 
 
 def checked(right, n=480, bound=0.85, of=1, gate=GATE, **more):
@@ -138,8 +139,8 @@ def test_an_inconclusive_cell_says_how_many_more_images_would_decide():
 def test_the_worst_of_several_limits_decides_and_is_the_reason():
     good, bad = np.arange(480) < 470, np.arange(480) < 300
     found = [
-        Evidence("min_accuracy", "accuracy", 0.85, accuracy(good), share(good, 0.85), 480, signed=False),
-        Evidence("max_flip_rate", "flips", 0.3, accuracy(bad), share(bad, 0.3).mirrored(), 480, at_least=False),
+        Evidence("accuracy", 0.85, accuracy(good), share(good, 0.85), 480, signed=False, limit="min_accuracy"),
+        Evidence("flips", 0.3, accuracy(bad), share(bad, 0.3).mirrored(), 480, at_least=False, limit="max_flip_rate"),
     ]
     verdict = judge(limits(min_accuracy=0.85, max_flip_rate=0.3), found, GATE, 2)
     assert verdict.status == "fail"

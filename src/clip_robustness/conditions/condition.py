@@ -5,92 +5,37 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 
 from clip_robustness.conditions import registry
+from clip_robustness.conditions.benchmark import CORRUPTIONS, CORRUPTIONS_OF_MCE, NATURAL, STYLIZED
+from clip_robustness.conditions.catalogue import DATA_SETS as _OF_CONDITIONS
+from clip_robustness.conditions.catalogue import MEANS, NAMES, kind_of
+from clip_robustness.conditions.kind import CLEAN_SET, Kind
 from clip_robustness.errors import InputError, nearest
-from clip_robustness.metrics.benchmark import NOISE_SEQUENCES, PERTURBATIONS
+from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.models.spec import selectable
 
-_NATURAL_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust")
-_ALL_NAMES = "objectnet-all-names"
-NATURAL = ("imagenet-v2", "imagenet-sketch", *_NATURAL_WITH_OWN_CLASSES, _ALL_NAMES)
-"""The seven; objectnet once more with all of its classes, most of which only a zero-shot model can be asked for."""
-CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-    "speckle_noise",
-    "gaussian_blur",
-    "spatter",
-    "saturate",
-)
-"""The fifteen of ImageNet-C, which mCE is about, and its four extra ones."""
-CORRUPTIONS_OF_MCE = CORRUPTIONS[:15]
 SEVERITIES = (1, 2, 3, 4, 5)
 DIFFICULTIES = (1, 2, 3)
-MCE = "-mce"
-"""What follows the name of imagenet-c, made on the fly or from disk, for the mean over all of its cells."""
-STYLIZED = ("stylized-imagenet", "stylized-local", "cue-conflict")
-WHITE_BOX, BY_TRANSFER, BY_SCORE = ("fgsm", "bim", "mim"), ("fgsm", "bim", "mim", "dim"), ("nes", "spsa")
-TYPOGRAPHIC, TYPOGRAPHIC_DISK = "typographic", "typographic-disk"
-ATTACKS = (*WHITE_BOX, "deepfool", *(f"transfer-{name}" for name in BY_TRANSFER), *BY_SCORE, TYPOGRAPHIC)
-"""The eleven, in the order of the benchmark."""
-EXTENDED = ("pgd", "apgd-ce", "apgd-t", "fab", "square", "autoattack")
-CAPTION = "caption:"
-"""What stands before the text that images are moved to, in a zero-shot model's embedding."""
-UNIVERSAL = "universal"
-"""One perturbation for all images."""
-TORCHATTACKS = "torchattacks:"
-"""What stands before the name of any attack of that library, with its options: 'torchattacks:CW?c=1'."""
-OF_PLUGINS = "corruption"
-"""The name of the conditions that corruptions of plugins are."""
-registry.reserve("corruption", CORRUPTIONS)
-registry.reserve("attack", (*ATTACKS, *EXTENDED, TYPOGRAPHIC_DISK, UNIVERSAL))
 NO_EPS = "none"
 """For attacks that are not bounded."""
 SEARCH = "min"
 """In the place of eps: the smallest one is searched for each image."""
 PAIRS = 100
 """Of queries a step, of the score-based attacks."""
-CLEAN_SET = "imagenet"
-"""The clean reference, which corruptions and attacks start from, unless a suite calls it otherwise."""
-_OWN_DATA = {
-    **{name: name for name in NATURAL},
-    _ALL_NAMES: "objectnet",
-    "imagenet-c-disk": "imagenet-c",
-    "imagenet-p-disk": "imagenet-p",
-    "stylized-imagenet": "stylized-imagenet",
-    "cue-conflict": "cue-conflict",
-    "typographic-disk": "typographic",
-}
-"""Conditions with images of their own -> their data set; all others start from the clean reference."""
 FROST = "frost-textures"
 """The published pictures that the frost corruption can blend images with instead of drawn ones."""
 CIFAR = "cifar10"
 """What the clean reference is called under [data] where the classes are CIFAR-10's."""
-DATA_SETS = tuple(dict.fromkeys((CLEAN_SET, CIFAR, *_OWN_DATA.values(), FROST)))
+DATA_SETS = (CLEAN_SET, CIFAR, *(name for name in _OF_CONDITIONS if name != CLEAN_SET), FROST)
 NOT_NATURAL = tuple(name for name in DATA_SETS if name not in NATURAL)
 OVERLAP = "overlap-"
 """What stands before the name of a natural shift, or of the clean images, that is looked at without its images that
 overlap with the pre-training set."""
-_REFERENCES = {f"clean-{name}-classes": name for name in (*_NATURAL_WITH_OWN_CLASSES, "cue-conflict")}
-"""Conditions on clean images of the classes of a data set -> the data set."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +52,14 @@ class Condition:
     samples: int | None = field(default=None, compare=False)
 
     @property
+    def kind(self) -> Kind:
+        """What decides how it is computed and judged. Raises `InputError` for an attack that nobody registered."""
+        return kind_of(self.family, self.name)
+
+    @property
     def id(self) -> str:
         """Stable, readable, selectable with `-k`: `imagenet-c-contrast-3`, `bim-8/255`."""
-        name = selectable(self.name) if self.caption else self.name
+        name = selectable(self.name) if self.kind.crafted_on == "text" else self.name
         return "-".join([name, *(str(value) for _, value in self.params)])
 
     @property
@@ -132,79 +82,65 @@ class Condition:
 
     @property
     def computation(self) -> str:
-        """What is computed for it. Sequences with an order have the same frames at every difficulty."""
-        if self.family == "overlap":
-            return self.compared.computation
-        if self.is_sequence and self["perturbation"] not in NOISE_SEQUENCES:
-            return f"{self.family}/{self.name}-{self['perturbation']}"
-        return f"{self.family}/{self.name}" if self.name == "deepfool" else self.path
+        """What is computed for it; some differ only in where that is read."""
+        own, kind = self.compared, self.compared.kind
+        anew = any(value in kind.but_for for _, value in own.params)
+        params = tuple((k, v) for k, v in own.params if anew or k not in kind.read_at)
+        return replace(own, params=params).path
 
     @property
     def data(self) -> str:
-        """The data set that it is evaluated on; a natural shift that is not the benchmark's has one of its name."""
-        shift = self.compared
-        return _OWN_DATA.get(shift.name, shift.name if shift.family == "natural" else CLEAN_SET)
+        """The data set that it is evaluated on."""
+        return self.compared.kind.data
 
     @property
     def part(self) -> str:
         """The folder inside the data set, where a data set holds the images of many conditions."""
-        if self.name == "imagenet-c-disk":
-            return f"{self['corruption']}/{self['severity']}"
-        if self.name == "imagenet-p-disk":
-            name, difficulty = str(self["perturbation"]), self["difficulty"]
-            return f"{name}_{difficulty}" if name in NOISE_SEQUENCES and difficulty != 1 else name
-        return ""
+        return self.kind.part(dict(self.params))
 
     @property
-    def all_names(self) -> bool:
-        """Whether it asks for all of a data set's classes, also those that ImageNet does not have."""
-        return self.name == _ALL_NAMES
+    def classes_of(self) -> str:
+        """The data set whose classes the labels are."""
+        return self.kind.classes_of or self.data
 
     @property
-    def caption(self) -> str:
-        """The text that images are moved to; '' for all other conditions."""
-        return self.name.removeprefix(CAPTION) if self.name.startswith(CAPTION) else ""
-
-    @property
-    def zero_shot_only(self) -> bool:
-        """Whether supervised models can't be asked, because they have no such classes or read no text."""
-        return self.all_names or bool(self.caption)
-
-    @property
-    def extended(self) -> bool:
-        """Whether it is an attack beyond the benchmark's eleven."""
-        return self.family == "adversarial" and self.name not in (*ATTACKS, TYPOGRAPHIC_DISK)
+    def text(self) -> str:
+        """What follows the colon of its name: for a caption the text that images are moved to."""
+        return self.name.partition(":")[2]
 
     @property
     def registered(self) -> registry.Registered | None:
-        """The function of a plugin that it runs; None for our own. Imports the plugin's package."""
-        if self.name == OF_PLUGINS:
-            return registry.find("corruption", str(self["corruption"]))
-        ours = (*EXTENDED, UNIVERSAL)
-        if self.extended and self.name not in ours and not self.of_peer and not self.caption:
-            return registry.find("attack", self.name)
-        return None
+        """The attack or corruption that it runs."""
+        kind = self.kind
+        return registry.find(kind.runs, str(self[kind.runs])) if kind.runs else kind.attack
 
     @property
-    def of_peer(self) -> bool:
-        """Whether another library attacks."""
-        return self.name.startswith(TORCHATTACKS)
+    def code(self) -> list[str]:
+        """What computes its outcomes, as 'module.name'."""
+        kind, found = self.kind, self.registered
+        named = [kind.pixels, self.runner, kind.craft_set, found.reference if found else ""]
+        return [name for name in named if name]
 
     @property
-    def on_surrogate(self) -> str:
-        """The attack that is crafted on a surrogate; '' for all others."""
-        return self.name.removeprefix("transfer-") if self.name.startswith("transfer-") else ""
+    def runner(self) -> str:
+        """What makes predictions of pixels, as 'module.function'."""
+        return self.kind.search if self.searched and self.kind.search else self.kind.runner
+
+    @property
+    def random_name(self) -> str:
+        """What the random numbers of its images belong to."""
+        return " ".join([self.name, *(str(self[name]) for name in self.kind.draws_by)])
+
+    @property
+    def searched(self) -> bool:
+        """Whether the smallest eps is searched."""
+        return dict(self.params).get("eps") == SEARCH
 
     @property
     def eps(self) -> float | None:
         """In pixel units; None where the smallest is searched, or there is none."""
         written = dict(self.params).get("eps", SEARCH)  # what has none, has none to give
         return None if written == SEARCH else float(parse_eps(str(written)))
-
-    @property
-    def by_score(self) -> bool:
-        """Whether it is an attack that sees the scores alone, and takes no gradient."""
-        return self.name in (*BY_SCORE, "square")
 
     @property
     def pairs(self) -> int:
@@ -221,24 +157,9 @@ class Condition:
         """Whether the perturbed image counts as an 8-bit file holds it."""
         return "saved" in dict(self.params)
 
-    @property
-    def averaged(self) -> str:
-        """The condition whose cells it is the mean of; '' for all others."""
-        return self.name.removesuffix(MCE) if self.name.endswith(MCE) else ""
-
-    @property
-    def attacked(self) -> bool:
-        """Whether this program attacks: published typographic attacks are images like others."""
-        return self.family == "adversarial" and self.name != TYPOGRAPHIC_DISK
-
-    @property
-    def is_sequence(self) -> bool:
-        return self.name in ("imagenet-p", "imagenet-p-disk")
-
-    @property
-    def classes_of(self) -> str:
-        """The data set whose classes the labels are."""
-        return _REFERENCES.get(self.name, self.data)
+    def says(self, what: str) -> bool:
+        """Whether it, or its kind, has a property: 'is_sequence', 'searched'."""
+        return bool(getattr(self.kind, what) if hasattr(self.kind, what) else getattr(self, what))
 
     def __getitem__(self, key: str) -> str | int:
         return dict(self.params)[key]
@@ -288,7 +209,7 @@ def overlap(shift: Condition) -> Condition:
 
 def averaged_by(mean: Condition, conditions: Iterable[Condition]) -> list[Condition]:
     """Those of the conditions that a mean over cells is made of."""
-    return [c for c in conditions if c.name == mean.averaged and c["corruption"] in CORRUPTIONS_OF_MCE]
+    return [c for c in conditions if c.name == mean.kind.averages and c["corruption"] in CORRUPTIONS_OF_MCE]
 
 
 def largest(conditions: Iterable[Condition]) -> Condition:
@@ -298,7 +219,8 @@ def largest(conditions: Iterable[Condition]) -> Condition:
 
 def reference(shift: Condition) -> Condition:
     """The clean images that a shift is compared with: of the same classes."""
-    return next((Condition("clean", name) for name, data in _REFERENCES.items() if data == shift.name), CLEAN)
+    name = f"clean-{shift.name}-classes"
+    return Condition("clean", name) if name in NAMES["clean"] else CLEAN
 
 
 def corruption(name: str, severity: int, *, on_disk: bool = False, samples: int | None = None) -> Condition:
@@ -310,18 +232,18 @@ def corruption(name: str, severity: int, *, on_disk: bool = False, samples: int 
 
 
 def any_corruption(name: str, severity: int, samples: int | None = None) -> Condition:
-    """One of ImageNet-C, made on the fly, or one of a plugin."""
-    if not registry.knows("corruption", name):
-        _known(name, (*CORRUPTIONS, *registry.names("corruption")), "corruption")
+    """One of ImageNet-C, made on the fly, or any other that somebody registered."""
+    registry.find("corruption", name)
+    if name in CORRUPTIONS:
         return corruption(name, severity, samples=samples)
     if severity not in SEVERITIES:
         raise InputError(f"severity {severity} of corruption '{name}' does not exist; it goes from 1 to 5")
-    return Condition("synthetic", OF_PLUGINS, (("corruption", name), ("severity", severity)), samples)
+    return Condition("synthetic", "corruption", (("corruption", name), ("severity", severity)), samples)
 
 
 def mean_corruption(*, on_disk: bool = False) -> Condition:
     """The mean over the fifteen corruptions of ImageNet-C at all severities, and mCE."""
-    return Condition("synthetic", ("imagenet-c-disk" if on_disk else "imagenet-c") + MCE)
+    return Condition("synthetic", ("imagenet-c-disk" if on_disk else "imagenet-c") + "-mce")
 
 
 def perturbation(name: str, difficulty: int = 1, *, on_disk: bool = False, samples: int | None = None) -> Condition:
@@ -351,32 +273,38 @@ def attack(
     `rounded`: what counts is the prediction for the perturbed image as an 8-bit file holds it.
     """
     params: list[tuple[str, str | int]] = []
-    if name == CAPTION:
-        raise InputError(f"attack '{name}' needs a text, such as '{CAPTION}a photo of a dog'")
-    if not name.startswith((TORCHATTACKS, CAPTION)) and not registry.knows("attack", name):
-        _known(name, (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL, *registry.names("attack")), "attack")
-    if eps == NO_EPS and registry.knows("attack", name):
+    kind = attack_kind(name)
+    if kind.eps and eps == NO_EPS and "none" not in kind.eps:
         raise InputError(f"attack '{name}' is given an eps; write one, such as '8/255'")
-    if not name.startswith(TYPOGRAPHIC) and eps != NO_EPS:
-        if eps != SEARCH:
-            eps = _spelling(eps)
-        elif Condition("adversarial", name).extended:
-            raise InputError(f"attack '{name}' runs at a fixed eps, such as '8/255'")
-        params.append(("eps", eps))
-    if name in BY_SCORE and pairs != PAIRS:
+    if kind.eps and eps == SEARCH and not (kind.search or "eps" in kind.read_at):
+        raise InputError(f"attack '{name}' runs at a fixed eps, such as '8/255'")
+    if kind.eps and eps != NO_EPS:
+        params.append(("eps", eps if eps == SEARCH else _spelling(eps)))
+    if "pairs" in kind.options and pairs != PAIRS:
         params.append(("pairs", f"{pairs}pairs"))
-    for asked, key, value, what in (
-        (normalized, "eps_space", "normalized", 'eps_space = "normalized"'),
-        (rounded, "saved", "8bit", "round_to_8bit = true"),
+    for asked, option, param, what in (
+        (normalized, "normalized", ("eps_space", "normalized"), 'eps_space = "normalized"'),
+        (rounded, "rounded", ("saved", "8bit"), "round_to_8bit = true"),
     ):
-        if asked and (name not in (*WHITE_BOX, *BY_SCORE) or eps == SEARCH):
+        if asked and (option not in kind.options or eps == SEARCH):
+            having = [n for n in registry.names("attack") if option in kind_of("adversarial", n).options]
             raise InputError(
-                f"{what} is for {', '.join((*WHITE_BOX, *BY_SCORE))} at a fixed eps, not for '{name}' at '{eps}'; "
-                "give these a table of their own"
+                f"{what} is for {', '.join(having)} at a fixed eps, not for '{name}' at '{eps}'; give these a table of "
+                "their own"
             )
         if asked:
-            params.append((key, value))
+            params.append(param)
     return Condition("adversarial", name, tuple(params), samples)
+
+
+def attack_kind(name: str) -> Kind:
+    """Raises `InputError` for an attack that nobody registered, and for what lacks a text behind its colon."""
+    if not registry.knows("attack", name):
+        _known(name, (*NAMES["adversarial"], *registry.names("attack")), "attack")
+    kind = kind_of("adversarial", name)
+    if name.endswith(":"):
+        raise InputError(f"attack '{name}' needs a text, such as '{name}{kind.example}'")
+    return kind
 
 
 def _known(name: str, names: tuple[str, ...], what: str) -> str:
@@ -390,19 +318,20 @@ def condition_of(text: str) -> Condition:
 
     Raises `InputError` for what looks like an attack, a corruption or a sequence and is none.
     """
-    if text in _NAMED:
-        return _NAMED[text]
+    if text in NAMES["clean"]:
+        return Condition("clean", text)
+    if text in MEANS:
+        return Condition("synthetic", text)
     if text.startswith(OVERLAP):
         return overlap(condition_of(text.removeprefix(OVERLAP)))
     for kind, make in _WITH_LEVELS.items():
         if text.startswith(f"{kind}-"):
             name, _, level = text.removeprefix(f"{kind}-").rpartition("-")
             return make(name, int(level) if level.isdecimal() else 0)
-    attacks = (*ATTACKS, *EXTENDED, UNIVERSAL, *registry.names("attack"))
-    if (found := _ATTACK.fullmatch(text)) and (found["name"] in attacks or text.startswith((TORCHATTACKS, CAPTION))):
+    if (found := _ATTACK.fullmatch(text)) and registry.knows("attack", found["name"]):
         pairs, normalized, rounded = int(found["pairs"] or PAIRS), bool(found["normalized"]), bool(found["rounded"])
         return attack(found["name"], found["eps"], pairs=pairs, normalized=normalized, rounded=rounded)
-    if text in (TYPOGRAPHIC, TYPOGRAPHIC_DISK):
+    if text in NAMES["adversarial"] or registry.knows("attack", text):
         return attack(text)
     return stylized(text) if text in STYLIZED else natural(text)
 
@@ -410,19 +339,10 @@ def condition_of(text: str) -> Condition:
 _ATTACK = re.compile(
     r"(?P<name>.+?)-(?P<eps>[^-]+?)(-(?P<pairs>\d+)pairs)?(?P<normalized>-normalized)?(?P<rounded>-8bit)?"
 )
-_NAMED = {
-    condition.id: condition
-    for condition in (
-        CLEAN,
-        *(Condition("clean", name) for name in _REFERENCES),
-        mean_corruption(),
-        mean_corruption(on_disk=True),
-    )
-}
 _WITH_LEVELS: dict[str, Callable[[str, int], Condition]] = {  # the longer names first
     "imagenet-c-disk": partial(corruption, on_disk=True),
     "imagenet-p-disk": partial(perturbation, on_disk=True),
     "imagenet-c": corruption,
     "imagenet-p": perturbation,
-    OF_PLUGINS: any_corruption,
+    "corruption": any_corruption,
 }

@@ -1,107 +1,159 @@
-"""Corruptions and attacks that are not ours: of the plugin files of a suite, and of installed packages.
+"""What is found by name, ours, of installed packages, and of the plugin files of a suite, by one registration each.
 
-A plugin file runs when a suite that names it is read; a package's module is imported when one of its conditions is
-first computed. Light to import.
+Ours is found in the files of this package, and a package's behind its entry points, without importing them: a module is
+imported when what it registers is first used. A plugin file runs when a suite that names it is read. Light to import.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from clip_robustness.errors import InputError
+from clip_robustness.conditions.declared import declared_in
+from clip_robustness.errors import InputError, nearest
 
-Kind = Literal["corruption", "attack"]
+Group = Literal["corruption", "attack", "figure", "limit"]
 Access = Literal["white-box", "black-box"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-GROUPS: dict[Kind, str] = {"corruption": "clip_robustness.corruptions", "attack": "clip_robustness.attacks"}
+GROUPS: dict[Group, str] = {
+    "corruption": "clip_robustness.corruptions",
+    "attack": "clip_robustness.attacks",
+    "figure": "clip_robustness.figures",
+    "limit": "clip_robustness.limits",
+}
 """Of the entry points of packages."""
-_NAME = re.compile(r"[\w.+-]+", re.ASCII)
+_OURS: dict[Group, str] = {
+    "corruption": "clip_robustness.conditions.corruptions",
+    "attack": "clip_robustness.conditions.attacks",
+    "figure": "clip_robustness.verdicts.figures",
+    "limit": "clip_robustness.verdicts.limits",
+}
+"""Where ours are: a package, or a module."""
+_NAME = re.compile(r"[\w.+-]+:?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A function of somebody else's: where it comes from, for messages, and what changes with its code."""
+    """What stands behind a name: `reference` is 'module.attribute', `options` what the registration says beside the
+    name. `origin` is for messages; `version` changes with the code of others, ours is fingerprinted by what runs."""
 
-    kind: Kind
+    group: Group
     name: str
-    function: Callable[..., Any]
+    reference: str
+    options: Mapping[str, Any] = field(compare=False)
     origin: str
-    version: str
+    version: str = ""
+    loaded: Callable[..., Any] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.kind} '{self.name}' of {self.origin}"
+        return f"{self.group} '{self.name}' of {self.origin}"
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """Imports its module. Raises `InputError` where that fails."""
+        if self.loaded is not None:
+            return self.loaded
+        module, _, attribute = self.reference.rpartition(".")
+        try:
+            found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise InputError(
+                f"{self.group} '{self.name}': {self.origin} does not import: {type(error).__name__}: {error}"
+            ) from error
+        return found
 
 
-def unregistered(kind: Kind, function: Callable[..., Any]) -> Registered:
+def unregistered(group: Group, function: Callable[..., Any], **options: Any) -> Registered:
     """For a function that is only tried."""
-    return Registered(kind, getattr(function, "__name__", "?"), function, str(function.__module__), "")
+    module, name = str(function.__module__), getattr(function, "__name__", "?")
+    return Registered(group, name, f"{module}.{name}", options, module, loaded=function)
 
 
-_registered: dict[tuple[Kind, str], Registered] = {}
-_ours: dict[Kind, frozenset[str]] = {"corruption": frozenset(), "attack": frozenset()}
+_registered: dict[tuple[Group, str], Registered] = {}
+"""Of plugin files."""
 _files: set[Path] = set()
 
 
-def corruption(name: str) -> Callable[[Function], Function]:
-    """Register `function(image, severity, rng)` as a corruption of that name.
+def corruption(name: str, *, source: str = "", textures: bool = False) -> Callable[[Function], Function]:
+    """Register `function(image, severity, rng)` as a corruption of that name; `source` is the paper that defines it.
+    With `textures` the function takes the published textures of frost, too, or None.
 
     It takes an image, uint8 RGB (height, width, 3), a severity from 1 to 5, and a numpy `Generator` of the image's own,
     and returns an image of the same type and shape. Raises `InputError` for a name that is taken or can't be part of a
     test id.
     """
-    return lambda function: _register("corruption", name, function)
+    return lambda function: _register("corruption", name, function, {"source": source, "textures": textures})
 
 
-def attack(name: str, *, access: Access) -> Callable[[Function], Function]:
-    """Register `function(model, images, labels, eps, rngs)` as an attack of that name.
+def attack(name: str, *, access: Access, **options: Any) -> Callable[[Function], Function]:
+    """Register an attack of that name: `function(model, images, labels, eps, rngs)`.
 
     It takes a classifier, images that it gets right, float (n, 3, side, side) in [0, 1], their labels int64 (n,), the
     radius of the L-infinity ball in the same unit, and a numpy `Generator` an image, and returns images of the same
     type and shape, in [0, 1] and in the ball. `access`: `white-box` where it takes gradients, `black-box` where it asks
-    for logits alone; these get no gradients. Raises `InputError` for a name that is taken or can't be part of a test
-    id.
+    for logits alone; these get no gradients. `options` are fields of `kind.Kind`, such as `source`, the paper that
+    defines it, and `passes`, what an image takes; with another `runner` the function is what that one runs.
+
+    A name that ends in ':' stands for all names that begin so. Raises `InputError` for a name that is taken or can't be
+    part of a test id.
     """
-
-    def register(function: Function) -> Function:
-        function.access = access  # type: ignore[attr-defined]
-        return _register("attack", name, function)
-
-    return register
+    return lambda function: _register("attack", name, function, {"access": access, **options})
 
 
-def reserve(kind: Kind, names: Iterable[str]) -> None:
-    """Names that are ours."""
-    _ours[kind] = frozenset(names)
+def figure(name: str) -> Callable[[Function], Function]:
+    """Register `function(condition, outcomes)` as a figure of that name: a `metrics.intervals.Estimate`, a value with
+    its 95% interval, or None where a cell has none. `outcomes` has predictions and named measures of each image."""
+    return lambda function: _register("figure", name, function, {})
 
 
-def _register(kind: Kind, name: str, function: Function, origin: str = "") -> Function:
+def limit(
+    name: str, *, low: float, high: float, about: str = "", only_for: str = "", not_for: tuple[str, ...] = ("averages",)
+) -> Callable[[Function], Function]:
+    """Register `function(look, bound)` as a limit that rules may set to a value from `low` to `high`: it gives the
+    `Evidence` of a `verdicts.limits.Look`, or a sentence that says why there is none, which fails. The name begins with
+    'min_' or 'max_'; `about` is a line on it.
+
+    `only_for` and `not_for` are what conditions say of themselves, such as 'is_sequence': to set it for others than
+    `only_for` is an error; for `not_for` it says nothing.
+    """
+    options = {"low": low, "high": high, "about": about, "only_for": only_for, "not_for": not_for}
+    return lambda function: _register("limit", name, function, options)
+
+
+def _register(group: Group, name: str, function: Function, options: Mapping[str, Any]) -> Function:
+    reference = f"{function.__module__}.{function.__qualname__}"
+    if group == "attack":
+        function.access = options["access"]  # type: ignore[attr-defined]
+    offered = [_ours(group)[name]] if name in _ours(group) else []
+    offered += [_of_package(group, point) for point in _entry_points(group).get(name, ())]
+    if any(known.reference == reference for known in offered):
+        return function  # is found without it
     file = Path(inspect.getfile(inspect.unwrap(function)))
-    found = Registered(kind, name, function, origin or str(file), f"{origin} {_digest(file)}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    found = Registered(group, name, reference, options, str(file), digest, function)
     if not _NAME.fullmatch(name) or "adversarial" in name.lower():
         raise InputError(
             f"{found}: the name is part of test ids; use letters, digits, '.', '+', '_' and '-', and not the word "
             "adversarial, which selects the attacks"
         )
-    before = _registered.get((kind, name))
-    if name in _ours[kind] or (before and before.version != found.version):
-        raise InputError(f"{found}: the name is taken by {before.origin if before else 'the suite itself'}; rename one")
-    _registered[kind, name] = found
+    if group == "limit" and not name.startswith(("min_", "max_")):
+        raise InputError(f"{found}: the name of a limit begins with min_ or max_")
+    before = _ours(group).get(name) or _registered.get((group, name))
+    if before and (before.origin, before.version) != (found.origin, found.version):
+        raise InputError(f"{found}: the name is taken by {before.origin}; rename one")
+    _registered[group, name] = found
     return function
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def load_file(file: Path) -> None:
@@ -125,50 +177,87 @@ def load_file(file: Path) -> None:
     _files.add(file)
 
 
+def forget(*, files: bool = True) -> None:
+    """Packages, and plugin files, for tests."""
+    if files:
+        _registered.clear()
+        _files.clear()
+    _entry_points.cache_clear()
+    _of_package.cache_clear()
+
+
 @cache
-def _entry_points(kind: Kind) -> dict[str, list[EntryPoint]]:
+def _ours(group: Group) -> dict[str, Registered]:
+    package = _OURS[group]
+    place = Path(__file__).parents[1].joinpath(*package.split(".")[1:])
+    found = {}
+    for file in [place.with_suffix(".py")] if not place.is_dir() else sorted(place.rglob("*.py")):
+        module = ".".join([package, *(file.relative_to(place).with_suffix("").parts if place.is_dir() else ())])
+        for attribute, name, options in declared_in(file, group):
+            found[name] = Registered(group, name, f"{module}.{attribute}", options, "the suite itself")
+    return found
+
+
+@cache
+def _entry_points(group: Group) -> dict[str, list[EntryPoint]]:
     found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUPS[kind]):
+    for point in entry_points(group=GROUPS[group]):
         found.setdefault(point.name, []).append(point)
     return found
 
 
-def names(kind: Kind) -> list[str]:
-    """Of what is registered, and of what installed packages offer, which is not imported for it."""
-    own = [name for registered, name in _registered if registered == kind]
-    return sorted({*own, *_entry_points(kind)})
+@cache
+def _of_package(group: Group, point: EntryPoint) -> Registered:
+    """What a package offers. Its source is read where it lies beside others; else its options are not known."""
+    origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    file = _source(point.module)
+    declared = {attribute: options for attribute, _, options in declared_in(file, group)} if file else {}
+    version = f"{origin} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}" if file else origin
+    reference = f"{point.module}.{point.attr}"
+    return Registered(group, point.name, reference, declared.get(point.attr, {}), origin, version)
 
 
-def knows(kind: Kind, name: str) -> bool:
-    """Whether a name is somebody else's. Raises `InputError` where a package offers one that is taken."""
-    points = _entry_points(kind).get(name, [])
-    known = _registered.get((kind, name))
-    origins = [_origin(point) for point in points]
-    if known and known.origin not in origins:
-        origins.append(known.origin)
-    if points and name in _ours[kind]:
-        origins.append("the suite itself")
-    if len(origins) > 1:
-        raise InputError(f"{kind} '{name}' is registered by {' and by '.join(origins)}; rename or remove one")
-    return bool(origins)
+def _source(module: str) -> Path | None:
+    """The file of a module, which is not imported for it."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    for folder in spec.submodule_search_locations or () if spec and rest else ():
+        for file in (Path(folder, *rest).with_suffix(".py"), Path(folder, *rest, "__init__.py")):
+            if file.is_file():
+                return file
+    return Path(spec.origin) if spec and not rest and spec.origin and spec.origin.endswith(".py") else None
 
 
-def find(kind: Kind, name: str) -> Registered:
-    """Raises `InputError` for a name that nobody registered, and where a package does not import."""
-    if not knows(kind, name):
-        raise InputError(f"{kind} '{name}' is not registered; name its file under plugins, or install its package")
-    if (kind, name) not in _registered:
-        (point,) = _entry_points(kind)[name]
-        try:
-            function = point.load()
-        except Exception as error:
-            raise InputError(
-                f"{kind} '{name}': {_origin(point)} does not import: {type(error).__name__}: {error}"
-            ) from error
-        _registered.pop((kind, name), None)  # by its own decorator, which does not know the package
-        _register(kind, name, function, _origin(point))
-    return _registered[kind, name]
+def names(group: Group) -> list[str]:
+    """Of ours, of what is registered, and of what installed packages offer, which is not imported for it."""
+    of_files = [name for registered, name in _registered if registered == group]
+    return sorted({*_ours(group), *of_files, *_entry_points(group)})
 
 
-def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+def ours(group: Group) -> list[Registered]:
+    """What this package registers."""
+    return [*_ours(group).values()]
+
+
+def knows(group: Group, name: str) -> bool:
+    """Whether anybody registered a name. Raises `InputError` where two did."""
+    return _lookup(group, name) is not None
+
+
+def find(group: Group, name: str) -> Registered:
+    """Raises `InputError` for a name that nobody registered, with the nearest of all, and for one that two did."""
+    found = _lookup(group, name)
+    if found is None:
+        raise InputError(f"{group} '{name}' is unknown; {nearest(name, names(group))}")
+    return found
+
+
+def _lookup(group: Group, name: str) -> Registered | None:
+    """By the name itself, or by what stands before its colon."""
+    key = name if ":" not in name else f"{name.partition(':')[0]}:"
+    found = [_of_package(group, point) for point in _entry_points(group).get(key, ())]
+    found += [known for known in (_registered.get((group, key)), _ours(group).get(key)) if known]
+    if len(found) > 1:
+        origins = " and by ".join(known.origin for known in found)
+        raise InputError(f"{group} '{key}' is registered by {origins}; rename or remove one")
+    return found[0] if found else None

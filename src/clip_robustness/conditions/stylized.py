@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clip_robustness.conditions.source import Source
 from clip_robustness.datasets.pixels import Pixels, Rng, checked
 
 _PATCH = 7
@@ -22,6 +23,11 @@ _ROUNDS = {4: 24, 2: 12, 1: 4}
 """Reduction -> rounds of matching at that scale, coarse to fine."""
 _STEP = 0.6
 _STROKES = 1500
+
+
+def of_source(source: Source) -> Pixels:
+    """`stylize` of an image as a model crops it."""
+    return stylize(source.clean(), source.rng)
 
 
 def stylize(image: Pixels, rng: Rng) -> Pixels:

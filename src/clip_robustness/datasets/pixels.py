@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from clip_robustness.errors import InputError
 
@@ -41,3 +42,8 @@ def checked(image: NDArray[Any]) -> Pixels:
             f"float pixels from {image.min():g} to {image.max():g} are outside [0, 1]; divide by 255 or pass uint8"
         )
     return np.ascontiguousarray(np.rint(image * 255), np.uint8)
+
+
+def squeezed(image: Image.Image, side: int) -> Pixels:
+    """The whole image at (side, side), uint8 RGB."""
+    return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))

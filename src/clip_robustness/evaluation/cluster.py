@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clip_robustness.conditions.condition import FROST, UNIVERSAL, Condition
+from clip_robustness.conditions.condition import FROST, Condition
+from clip_robustness.conditions.kept import memory_limit
 from clip_robustness.conditions.registry import load_file
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.costs import Costs
 from clip_robustness.evaluation.evaluator import BatchResult, Evaluator
-from clip_robustness.evaluation.kept import memory_limit
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
@@ -113,7 +113,7 @@ class Cluster:
         images = self._bench.images(condition)
         missing = {spec: {sample.id for sample in self._bench.evaluator.missing(*q)} for spec, q in questions.items()}
         settings = self._bench.settings
-        size = len(images) if condition.name == UNIVERSAL else _BATCHES * settings.batch_size
+        size = len(images) if condition.kind.craft_set else _BATCHES * settings.batch_size
         for spec in specs:
             self._seconds.setdefault((spec.text, condition.computation), 0.0)
         for start in range(0, len(images), size):

@@ -11,63 +11,29 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from clip_robustness.conditions.condition import SEARCH, Condition, averaged_by
+from clip_robustness.conditions.condition import PAIRS, Condition, averaged_by
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.settings import Settings
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import read
 
 _FACTS = Path(__file__).parent.parent / "datasets" / "data"
-_FRAMES = 31
-"""Of a sequence of imagenet-p."""
 _NEIGHBOURS = 20
 """Frames of a video beside an anchor."""
 _GRADIENT = 3
 """Forward passes that one with its gradient takes as long as, about."""
-_PASSES = {
-    "fgsm": (1, 1),
-    "bim": (1, 5),
-    "mim": (1, 12),
-    "deepfool": (1, 22),
-    "transfer-fgsm": (2, 1),
-    "transfer-bim": (2, 10),
-    "transfer-mim": (2, 10),
-    "transfer-dim": (2, 16),
-    "typographic": (2, 0),
-    "pgd": (1, 130),
-    "apgd-ce": (1, 65),
-    "apgd-t": (1, 600),
-    "fab": (1, 600),
-    "square": (3300, 0),
-    "autoattack": (3300, 1250),
-    "universal": (10, 10),
-}
-"""Forward passes an image without a gradient, and with it: the means over models of 40 to 90% robust accuracy, of which
-an image that is wrong when clean takes one, and one that is fooled early a few. DeepFool's passes have gradients of
-several classes."""
-_CAPTION = (2, 20)
-_UNKNOWN = (1, 20)
-"""Of attacks that are not ours."""
-_STEPS_STOOD = 14
-"""Of the score-based attacks, by an image."""
 _TRIALS = 6
 """Of a search for the smallest eps."""
-_DRAWING = {"imagenet-c": 1, "imagenet-p": _FRAMES, "stylized-local": 20, "typographic": 5}
-"""Passes that take as long as changing an image does."""
 
 
 def plain_and_traced(condition: Condition) -> tuple[float, float]:
     """Forward passes an image, about: without gradients, and with."""
-    if condition.is_sequence:
-        return _FRAMES, 0
-    if condition.name in ("nes", "spsa"):
-        once: tuple[float, float] = (2 * condition.pairs * _STEPS_STOOD, 0)
-    else:
-        other = _UNKNOWN if condition.extended else (1, 0)
-        once = _CAPTION if condition.caption else _PASSES.get(condition.name, other)
-    searched = dict(condition.params).get("eps") == SEARCH and condition.name != "deepfool"
-    trials = _TRIALS if searched else 1
-    return trials * once[0], trials * once[1]
+    kind = condition.kind
+    times = condition.pairs / PAIRS if "pairs" in kind.options else 1
+    if condition.searched and kind.search:
+        times *= _TRIALS
+    plain, traced = kind.passes
+    return times * plain, times * traced
 
 
 def passes(condition: Condition) -> float:
@@ -102,13 +68,13 @@ class Costs:
 
     def of(self, spec: ModelSpec, condition: Condition) -> float:
         """Of one model under one condition; a mean over cells costs what they do."""
-        if condition.averaged:
+        if condition.kind.averages:
             return sum(self.of(spec, cell) for cell in averaged_by(condition, self.settings.suite.conditions))
         known = self.measured.get((condition.path, spec.text))
         return self._estimated(condition) * self._seconds_a_pass if known is None else known
 
     def _estimated(self, condition: Condition) -> float:
-        return images(self.settings, condition) * (passes(condition) + _DRAWING.get(condition.name, 0))
+        return images(self.settings, condition) * (passes(condition) + condition.kind.drawing)
 
     @cached_property
     def _seconds_a_pass(self) -> float:
@@ -128,7 +94,7 @@ def read_costs(settings: Settings) -> Costs:
         cells = read(settings.costs).cells
     except (OSError, ValueError) as error:
         raise InputError(f"--costs {settings.costs}: {error}; give the results.json of an earlier run") from None
-    conditions = [c for c in settings.suite.conditions if not c.averaged]
+    conditions = [c for c in settings.suite.conditions if not c.kind.averages]
     by_label = {(c.family, c.name, tuple(c.params)): c.path for c in conditions}
     measured = {}
     for cell in cells:

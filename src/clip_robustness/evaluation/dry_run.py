@@ -16,10 +16,10 @@ from torch import Tensor
 
 from clip_robustness.conditions.condition import FROST, Condition
 from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.conditions.kept import Kept, memory_limit
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.errors import NotRunError
 from clip_robustness.evaluation.costs import plain_and_traced, read_costs
-from clip_robustness.evaluation.kept import Kept, memory_limit
 from clip_robustness.evaluation.memory import bounded
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
@@ -60,7 +60,7 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
     for condition in dict.fromkeys([*selected, *wanted]):
         if condition not in wanted:
             other = computed.get(condition.computation)
-            how = f"computed with {other.path}" if other else f"the mean of the cells of {condition.averaged}"
+            how = f"computed with {other.path}" if other else f"the mean of the cells of {condition.kind.averages}"
             yield f"{condition.path:46} {how}"
             continue
         try:

@@ -15,31 +15,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.condition import CLEAN, DIFFICULTIES, TYPOGRAPHIC, UNIVERSAL, Condition
+from clip_robustness.conditions.condition import Condition
+from clip_robustness.conditions.context import Answers, Batches, Context
 from clip_robustness.conditions.corruptions.frost import read_textures
+from clip_robustness.conditions.kept import Kept, memory_limit
+from clip_robustness.conditions.kind import load
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation.attacking import AttackRunner, crafted_on
 from clip_robustness.evaluation.deadline import Deadline
 from clip_robustness.evaluation.file_stamps import FileStamps
 from clip_robustness.evaluation.fingerprint import code_version
-from clip_robustness.evaluation.kept import Kept, memory_limit
 from clip_robustness.evaluation.memory import Batch, bounded, is_out_of_memory, release
-from clip_robustness.evaluation.pixels import PixelSource, to_tensor
+from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.store import About, Known, Store, block
-from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
-from clip_robustness.metrics.flips import flip_probabilities, top5_distances
 from clip_robustness.metrics.outcomes import Outcomes, Prediction
-from clip_robustness.models.classifier import Classifier, predict, predictions_of
+from clip_robustness.models.classifier import Classifier, predict, predictions_of, to_tensor
 from clip_robustness.models.device import workers
 from clip_robustness.models.projected import restrict_logits
 
 _READ_AT = 8 / 255
-_TOP = 5
-_FRAMES = 31
-"""Of most sequences; how many images make a batch depends on it."""
 
 
 def cell_key(
@@ -108,9 +104,8 @@ class Evaluator:
         self._own_store, self._device, self._seed, self._batch_size = store, device, seed, batch_size
         self._deadline, self._told = deadline, watch
         textures = read_textures(Path(frost)) if frost else None
-        kept = Kept(memory_limit() if limit_bytes is None else limit_bytes)
-        self._source = PixelSource(seed, kept, textures)
-        self._attacker = AttackRunner(device, batch_size, seed, kept)
+        self._kept = Kept(memory_limit() if limit_bytes is None else limit_bytes)
+        self._source = PixelSource(seed, self._kept, textures)
         self._watch = FileStamps()
         self._faults: dict[tuple[Path, str], str] = {}
         """(file, image id) -> why it could not be decoded."""
@@ -226,7 +221,8 @@ class Evaluator:
         Of a sequence the first frame and the next one that is wrong. Attacks are seeded by image and do again what they
         did, but for floating point.
         """
-        if condition.name == UNIVERSAL or (condition.extended and not condition.caption and not condition.registered):
+        kind = condition.kind
+        if not kind.pictured:
             return
         request = self._question(classifier, condition, images, surrogate)
         there = [sample for sample in images.samples if sample.id in request.stamps]
@@ -241,9 +237,9 @@ class Evaluator:
                 predictions = predictions_of(request.classifier, request.classifier(changed)).tolist()
             clean: Sequence[Tensor | None] = [None] * len(batch)
             before: Sequence[int | None] = [None] * len(batch)
-            if condition.is_sequence or (condition.data == CLEAN.data and condition.family != "clean"):
+            if kind.changes:
                 clean_of = self._source.clean(request.classifier)
-                as_is = [pixels[0] if condition.is_sequence else clean_of(sample) for sample, pixels in batch]
+                as_is = [pixels[0] if kind.is_sequence else clean_of(sample) for sample, pixels in batch]
                 originals = to_tensor(np.stack(as_is), self._device)
                 clean, before = list(originals), predict(request.classifier, originals)
             samples = [sample for sample, _ in batch]
@@ -251,13 +247,13 @@ class Evaluator:
 
     def _seen(self, request: EvalRequest, batch: Sequence[tuple[Sample, Pixels]], size: int) -> dict[str, Tensor]:
         """Image id -> what the model sees: float (3, side, side), of a sequence the first frame that is wrong."""
-        if request.condition.attacked:
-            attacker = replace(self._attacker, size=size, seen={})  # knows what is crafted already
-            for _ in attacker.answers(request.classifier, request.condition, [list(batch)], request.surrogate, []):
+        if request.condition.kind.attack:
+            context = replace(self._context(request, size), pictures={})  # knows what is crafted already
+            for _ in load(request.condition.runner)(context, [batch]):
                 pass
-            return attacker.seen or {}
+            return context.pictures or {}
         seen = {sample.id: to_tensor(pixels, self._device) for sample, pixels in batch}
-        if request.condition.is_sequence:
+        if request.condition.kind.is_sequence:
             for sample, _ in batch:
                 predictions = predict(request.classifier, seen[sample.id])
                 wrong = (i for i, prediction in enumerate(predictions) if prediction not in sample.accepted)
@@ -273,16 +269,16 @@ class Evaluator:
         self, classifier: Classifier, condition: Condition, images: Dataset, surrogate: Classifier | None
     ) -> EvalRequest:
         classifier, stamps = restrict_logits(classifier, images.space), self._watch.stamps(images.samples)
-        made_with = self._source.made_with(condition)
+        made_with, kind = [self._source.made_with(condition)], condition.kind
         if surrogate is not None:
-            surrogate = restrict_logits(surrogate, images.space) if condition.on_surrogate else surrogate
-            made_with = f"{surrogate.fingerprint} {surrogate.code}"
-        if condition.name == UNIVERSAL:
-            some = crafted_on(images, self._seed)
-            made_with = repr([(i.id, self._content(i, stamps), _asked(condition, i)) for i in some])
-        if condition.name == TYPOGRAPHIC:
-            made_with = repr(classifier.classes.names)
-        cell = cell_key(classifier, condition, images, self._seed, self.device_type, made_with)
+            surrogate = restrict_logits(surrogate, images.space) if kind.crafted_on == "surrogate" else surrogate
+            made_with.append(f"{surrogate.fingerprint} {surrogate.code}")
+        if kind.craft_set:
+            some = load(kind.craft_set)(images, self._seed)
+            made_with.append(repr([(i.id, self._content(i, stamps), _asked(condition, i)) for i in some]))
+        if kind.reads_names:
+            made_with.append(repr(classifier.classes.names))
+        cell = cell_key(classifier, condition, images, self._seed, self.device_type, " ".join(made_with))
         return EvalRequest(classifier, condition, images, surrogate, cell, stamps)
 
     def _known(self, request: EvalRequest) -> Known:
@@ -341,7 +337,9 @@ class Evaluator:
     def _batch(self, request: EvalRequest) -> Batch:
         if (where := _where(request)) not in self._batches:
             each = [
-                bounded(model, self._batch_size, gradients=request.condition.attacked, sharing=self._sharing)
+                bounded(
+                    model, self._batch_size, gradients=request.condition.kind.attack is not None, sharing=self._sharing
+                )
                 for model in (request.classifier, request.surrogate)
                 if model is not None
             ]
@@ -370,30 +368,19 @@ class Evaluator:
             return f"outcomes could not be stored, another run computes them anew: {error.strerror or error}"
         return ""
 
-    def _answers(
-        self, request: EvalRequest, samples: Sequence[Sample], size: int
-    ) -> Iterator[list[tuple[Sample, Prediction]]]:
+    def _answers(self, request: EvalRequest, samples: Sequence[Sample], size: int) -> Iterator[Answers]:
         """The answers to those that can be decoded, block by block; `size` images, or frames, pass at a time."""
-        classifier, condition = request.classifier, request.condition
+        condition = request.condition
         batches = self._prepared(request, samples, size)
-        if condition.attacked:
-            some = crafted_on(request.images, self._seed) if condition.name == UNIVERSAL else []
-            craft_set = self._prepared(request, [sample for sample in some if sample.id in request.stamps], size)
-            self._attacker.size = size
-            yield from self._attacker.answers(classifier, condition, batches, request.surrogate, craft_set)
-            return
-        for batch in batches:
-            if not batch:
-                continue
-            pixels = [pixels for _, pixels in batch]
-            if condition.is_sequence:
-                answers = self._on_sequences(
-                    classifier, condition, pixels, [sample.accepted for sample, _ in batch], size
-                )
-            else:
-                tensor = to_tensor(np.stack(pixels), self._device)
-                answers = [Prediction(prediction) for prediction in predict(classifier, tensor)]
-            yield [(sample, answer) for (sample, _), answer in zip(batch, answers, strict=True)]
+        yield from load(condition.runner)(self._context(request, size), batches)
+
+    def _context(self, request: EvalRequest, size: int) -> Context:
+        craft_set: Batches = ()
+        if choose := request.condition.kind.craft_set:
+            some = [s for s in load(choose)(request.images, self._seed) if s.id in request.stamps]
+            craft_set = self._prepared(request, some, size)
+        known = request.classifier, request.condition, self._device, size, self._seed, self._kept
+        return Context(*known, surrogate=request.surrogate, craft_set=craft_set)
 
     def _prepared(
         self, request: EvalRequest, samples: Sequence[Sample], size: int
@@ -411,49 +398,22 @@ class Evaluator:
                 self._faults[sample.path, sample.id] = str(error)
                 return None
 
-        count = max(1, size // _FRAMES) if request.condition.is_sequence else size
+        count = max(1, size // request.condition.kind.frames)
         blocks = [samples[start : start + count] for start in range(0, len(samples), count)]
         with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
             pending: list[Future[tuple[Sample, Pixels] | None]] = []
             for block in [*blocks, []]:
                 following = [pool.submit(prepare, sample) for sample in block]
-                yield [pair for future in pending if (pair := future.result()) is not None]
+                if ready := [pair for future in pending if (pair := future.result()) is not None]:
+                    yield ready
                 pending = following
-
-    def _on_sequences(
-        self,
-        classifier: Classifier,
-        condition: Condition,
-        sequences: Sequence[Pixels],
-        labels: Sequence[Sequence[int]],
-        size: int,
-    ) -> list[Prediction]:
-        """An image whose frames are not all right has the class that they are mistaken for most often."""
-        tops = []
-        frames = np.concatenate(sequences)
-        for start in range(0, len(frames), size):
-            with torch.inference_mode():
-                logits = classifier.logits(to_tensor(frames[start : start + size], self._device))
-                predictions_of(classifier, logits)
-                tops.append(logits.topk(min(_TOP, logits.shape[1]), dim=1).indices.cpu())
-        ends = np.cumsum([len(sequence) for sequence in sequences])[:-1]
-        noise = condition["perturbation"] in NOISE_SEQUENCES
-        answers = []
-        for top, accepted in zip(np.split(torch.cat(tops).numpy(), ends), labels, strict=True):
-            wrong = top[:, 0][~np.isin(top[:, 0], accepted)]
-            measures = {}
-            for step in DIFFICULTIES:
-                measures[f"flips-{step}"] = float(flip_probabilities(top[None, :, 0], noise=noise, step=step)[0])
-                measures[f"top5-{step}"] = float(top5_distances(top[None], noise=noise, step=step)[0])
-            answers.append(Prediction(int(np.bincount(wrong).argmax()) if len(wrong) else accepted[0], measures))
-        return answers
 
 
 def _asked(condition: Condition, sample: Sample) -> str:
     """What an outcome depends on of an image beside its file: how it is cut, and, under attack and in sequences, its
     labels. Everywhere else corrected labels need no other prediction."""
     cut = f"{sample.border}{'w' if sample.cropped else ''}"
-    if condition.attacked or condition.is_sequence:
+    if condition.kind.labels_count:
         return " ".join(map(str, [cut, sample.label, *sorted(sample.also)]))
     return cut
 

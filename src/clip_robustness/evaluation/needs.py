@@ -28,13 +28,13 @@ def needs(settings: Settings, cells: Iterable[Cell]) -> Mapping[Condition, list[
 def _of(settings: Settings, cell: Cell) -> Iterator[Need]:
     """What measuring one cell asks for; without the data for it the cell is not run."""
     condition, suite = cell.condition.compared, settings.suite
-    baselines = () if condition.zero_shot_only else settings.supervised
+    baselines = () if condition.kind.zero_shot_only else settings.supervised
     everyone = (cell.candidate, *baselines)
     yield from (
-        (c, everyone) for c in (averaged_by(condition, suite.conditions) if condition.averaged else [condition])
+        (c, everyone) for c in (averaged_by(condition, suite.conditions) if condition.kind.averages else [condition])
     )
     if len(baselines) > 1:  # which of them a candidate is compared with
         yield CLEAN, everyone
     if suite.source(suite.data_of(CLEAN)):  # a verdict counts where the clean images show that labels and models fit
-        surrogate = (settings.surrogate,) if condition.on_surrogate and settings.surrogate else ()
+        surrogate = (settings.surrogate,) if condition.kind.crafted_on == "surrogate" and settings.surrogate else ()
         yield reference(condition), (*everyone, *surrogate)

@@ -29,7 +29,7 @@ def units(cells: Sequence[Cell], costs: Costs, parts: int) -> list[Unit]:
         groups[cell.condition.computation].append(cell)
     names = {cell.condition.name for cell in cells}
     whole = [
-        Unit(tuple(group), 0.0) if group[0].condition.averaged in names else _unit(group, costs)
+        Unit(tuple(group), 0.0) if group[0].condition.kind.averages in names else _unit(group, costs)
         for group in groups.values()
     ]
     fair = sum(unit.cost for unit in whole) / parts
@@ -46,7 +46,7 @@ def _by_model(unit: Unit, costs: Costs) -> list[Unit]:
 def _unit(cells: Sequence[Cell], costs: Costs) -> Unit:
     """What cells of one computation cost: the baselines', and each candidate's, once."""
     condition = largest(cell.condition for cell in cells)
-    baselines = () if condition.zero_shot_only else costs.settings.supervised
+    baselines = () if condition.kind.zero_shot_only else costs.settings.supervised
     models = dict.fromkeys([*(cell.candidate for cell in cells), *baselines])
     return Unit(tuple(cells), sum(costs.of(spec, condition) for spec in models))
 
@@ -61,7 +61,7 @@ def shard(cells: Sequence[Cell], costs: Costs, index: int, count: int) -> set[Ce
     loads = [0.0] * count
     mine: set[Cell] = set()
     found = units(cells, costs, count)
-    for name in sorted({cell.condition.averaged for cell in cells} - {""}):
+    for name in sorted({cell.condition.kind.averages for cell in cells} - {""}):
         found = _with_its_mean(found, name, count, costs)
     for unit in dearest_first(found):
         least = loads.index(min(loads))
@@ -74,7 +74,7 @@ def shard(cells: Sequence[Cell], costs: Costs, index: int, count: int) -> set[Ce
 def _with_its_mean(found: list[Unit], name: str, count: int, costs: Costs) -> list[Unit]:
     """A mean over cells beside these, in the shard that computes them anyway, if they are no more than its fair share;
     else it computes them once more."""
-    means = [unit for unit in found if unit.cells[0].condition.averaged == name]
+    means = [unit for unit in found if unit.cells[0].condition.kind.averages == name]
     own = [unit for unit in found if unit.cells[0].condition.name == name]
     others = [unit for unit in found if unit not in means and unit not in own]
     cost = sum(unit.cost for unit in own)
@@ -91,12 +91,12 @@ def informative_first(cells: Sequence[Cell], costs: Costs) -> list[Cell]:
 
     def rank(unit: Unit) -> int:
         conditions = {cell.condition for cell in unit.cells}
-        if any(condition.family == "clean" for condition in conditions):
+        if any(condition.kind.is_reference for condition in conditions):
             return 0
         return 1 if any(map(settings.firm, conditions)) else 2
 
     ordered: list[Cell] = []
-    found = sorted(units(cells, costs, 1), key=lambda unit: (bool(unit.cells[0].condition.averaged), unit.cost))
+    found = sorted(units(cells, costs, 1), key=lambda unit: (bool(unit.cells[0].condition.kind.averages), unit.cost))
     for wanted in (0, 1, 2):
         turns: dict[str, list[Unit]] = defaultdict(list)
         for unit in found:

@@ -128,7 +128,7 @@ class Session:
 
     def asked(self, spec: ModelSpec, condition: Condition) -> Classifier:
         """The model as a condition asks it. Raises `MissingDataError` for one that has none of the classes."""
-        if not condition.all_names:
+        if not condition.kind.all_names:
             return self.classifier(spec)
         try:
             return self.classifier(spec, self._objectnet[0])
@@ -142,13 +142,13 @@ class Session:
 
         Raises `MissingDataError` for a caption that a model can't read.
         """
-        if condition.caption:
-            texts = (condition.caption, "a photo")
+        if condition.kind.crafted_on == "text":
+            texts = (condition.text, "a photo")
             try:
                 return self.classifier(_plainly(spec), ClassList(condition.name, texts, texts))
             except InputError as error:
                 raise MissingDataError(f"only a zero-shot model can read a caption: {error}") from None
-        if not condition.on_surrogate:
+        if not condition.kind.crafted_on:
             return None
         if self.settings.surrogate is None:
             raise InputError(f"{condition.id}: no model to craft on; give --surrogate SPEC, or a supervised baseline")
@@ -162,10 +162,11 @@ class Session:
         """
         counts = [count for count in (self.settings.samples, condition.samples) if count is not None]
         data = self.settings.suite.data_of(condition)
-        key = (data, condition.part, condition.classes_of, condition.all_names, *counts)
+        all_names = condition.kind.all_names
+        key = (data, condition.part, condition.classes_of, all_names, *counts)
         if key not in self._images:
             chosen = partial(subsample, count=min(counts, default=None), seed=self.settings.seed)
-            images = self._objectnet[1] if condition.all_names else self._all_images(data, condition.part)
+            images = self._objectnet[1] if all_names else self._all_images(data, condition.part)
             if condition.data == condition.classes_of:
                 self._images[key] = chosen(images)
             else:
@@ -178,7 +179,7 @@ class Session:
                 said = f"data set '{data}': --exclude-overlap does not name it, all of its images stay"
                 self._images[key] = replace(self._images[key], warnings=(*self._images[key].warnings, said))
         images = self._images[key]
-        if condition.attacked and (several := [sample.id for sample in images.samples if sample.also]):
+        if condition.kind.attack and (several := [sample.id for sample in images.samples if sample.also]):
             raise InputError(
                 f"data set '{images.name}': {len(several)} of {len(images)} images have several labels (first: "
                 f"{several[0]}), and attacks lead away from one; give attacks a clean reference with a label an image"
@@ -188,7 +189,7 @@ class Session:
     def names(self, condition: Condition) -> Sequence[str]:
         """What a condition's labels are called."""
         names, space = self._classes.names, self.images(condition).space
-        if condition.all_names:
+        if condition.kind.all_names:
             return self._objectnet[0].names
         if space is None:
             return names
@@ -209,7 +210,7 @@ class Session:
         assert suite.overlap is not None
         if suite.overlap != mini_overlap.PRETRAINING:
             return read_overlap(Path(suite.overlap))
-        asked = dict.fromkeys(suite.data_of(c) for c in suite.conditions if c.family == "overlap")
+        asked = dict.fromkeys(suite.data_of(c) for c in suite.conditions if c.kind.is_repeated)
         names = [name for name in asked if suite.source(name)]
         return mini_overlap.found([self._all_images(name, "") for name in names], self.device)
 
@@ -254,9 +255,11 @@ class Session:
         """Load every model, list every data set that the suite names and open the store that will be written to, so
         that mistakes show before hours are spent."""
         for plugin, condition in {c.registered: c for c in self.settings.suite.conditions}.items():
-            if plugin and plugin.kind == "corruption":
+            if not plugin or not plugin.version:
+                continue
+            if plugin.group == "corruption":
                 check_corruption(plugin)
-            elif plugin:
+            elif "runner" not in plugin.options:
                 check_attack(plugin, self.classifier(self.settings.candidates[0]), condition.eps or 1.0)
         for condition in self.settings.suite.conditions:
             with suppress(MissingDataError):
@@ -323,12 +326,13 @@ class Session:
 
     def made_with(self, cell: Cell) -> str:
         """What the pixels of a cell depend on beside images, condition, seed, code and the model itself."""
-        surrogate = self.surrogate(cell.candidate, cell.condition) if cell.condition.on_surrogate else None
+        on_surrogate = cell.condition.kind.crafted_on == "surrogate"
+        surrogate = self.surrogate(cell.candidate, cell.condition) if on_surrogate else None
         return surrogate.fingerprint if surrogate else self.evaluator.made_with(cell.condition)
 
     def outcomes(self, spec: ModelSpec, condition: Condition, images: Dataset | None = None) -> Outcomes:
         """On all images of a condition, or on some; the clean ones, which others are compared with, stay known."""
-        if condition.family != "clean":
+        if not condition.kind.is_reference:
             return self._evaluated(spec, condition, images)
         if (spec, condition) not in self._on_clean:
             self._on_clean[spec, condition] = self._evaluated(spec, condition)

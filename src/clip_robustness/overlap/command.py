@@ -56,7 +56,7 @@ def lines(found: Found) -> list[str]:
 def _run(options: argparse.Namespace) -> Found:
     suite = suites.load(options.suite)
     classes, device = class_list(suite.classes), set_up_device(options.device)
-    looked_at = (CLEAN, *(c for c in suite.conditions if c.family == "natural"))
+    looked_at = (CLEAN, *(c for c in suite.conditions if c.kind.is_shift))
     names = options.data or [n for n in dict.fromkeys(map(suite.data_of, looked_at)) if suite.source(n) is not None]
     sets = []
     for name in names:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 
-from clip_robustness.conditions.condition import BY_SCORE, SEARCH, parse_eps
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.catalogue import kind_of
+from clip_robustness.conditions.condition import SEARCH, parse_eps
+from clip_robustness.conditions.kind import Kind
 from clip_robustness.metrics.binomial import at_most
 from clip_robustness.metrics.intervals import Correct
 from clip_robustness.results.results import Guard, Result
@@ -74,17 +77,18 @@ def _monotone(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
 
 def _stronger(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
     """More steps are not weaker than one, an ensemble not than its parts, who knows the model not than who does not."""
-    blind = sorted({c.condition for c in cells if c.condition.startswith("transfer-") or c.condition in BY_SCORE})
-    claims = [(better, "fgsm", f"{better} is at least as strong as fgsm") for better in ("bim", "mim")]
-    claims += [
-        ("autoattack", name, f"autoattack is at least as strong as {name}")
-        for name in ("pgd", "apgd-ce", "apgd-t", "fab", "square", "bim")
-    ]
-    claims += [("bim", name, f"bim, which knows the model, is at least as strong as {name}") for name in blind]
-    for better, worse, claim in claims:
-        for strong, weak in _pairs(cells, better, worse):
-            detail = f"at {strong.params['eps']}: {strong.accuracy:.3f}, {worse} {weak.accuracy:.3f}"
-            yield claim, _at_most(strong, weak), detail
+    for better in sorted({cell.condition for cell in cells}):
+        for worse in _kind(better).stronger_than:
+            knows = ", which knows the model," if _kind(worse).access == "black-box" else ""
+            claim = f"{better}{knows} is at least as strong as {worse}"
+            for strong, weak in _pairs(cells, better, worse):
+                detail = f"at {strong.params['eps']}: {strong.accuracy:.3f}, {worse} {weak.accuracy:.3f}"
+                yield claim, _at_most(strong, weak), detail
+
+
+def _kind(name: str) -> Kind:
+    """Of an attack; of one that is not installed here nothing is known."""
+    return kind_of("adversarial", name) if registry.knows("attack", name) else Kind(name, "adversarial")
 
 
 def _flagged(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
@@ -124,7 +128,7 @@ def _ball(cell: Result) -> tuple[object, ...]:
 
 
 def _fixed(cell: Result) -> bool:
-    return cell.params.get("eps", SEARCH) != SEARCH and cell.condition != "deepfool"
+    return cell.params.get("eps", SEARCH) != SEARCH and "eps" not in _kind(cell.condition).read_at
 
 
 def _other_params(cell: Result) -> tuple[object, ...]:

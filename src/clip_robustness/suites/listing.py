@@ -10,19 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from clip_robustness.conditions import registry
+from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, NATURAL, STYLIZED
+from clip_robustness.conditions.catalogue import NAMES
 from clip_robustness.conditions.condition import (
-    ATTACKS,
-    CAPTION,
     CLEAN,
-    CORRUPTIONS,
     DATA_SETS,
-    EXTENDED,
     FROST,
-    NATURAL,
-    STYLIZED,
-    TORCHATTACKS,
-    TYPOGRAPHIC_DISK,
-    UNIVERSAL,
     Condition,
     any_corruption,
     attack,
@@ -36,7 +29,7 @@ from clip_robustness.errors import InputError, one_line, sentence
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.models.spec import PRESETS
 from clip_robustness.suites.read import PROFILES, SHIPPED, load
-from clip_robustness.suites.rules import LIMITS
+from clip_robustness.suites.rules import limit_names
 from clip_robustness.suites.suite import Suite
 
 _MODELS = {
@@ -47,17 +40,6 @@ _MODELS = {
     "python:MODULE:FACTORY": "what a function of yours returns",
     "mini:clip": "the embedded CLIP of the drawn world",
     "mini:supervised": "the embedded supervised model of the drawn world",
-}
-_LIMITS = {
-    "min_accuracy": "the accuracy is at least so much",
-    "max_drop_vs_supervised": "at most so much below the supervised baseline",
-    "min_drop_vs_supervised": "at least so much below the supervised baseline: a claim to check",
-    "max_drop_vs_clean": "at most so much below the clean images",
-    "min_effective_robustness": "at least so much above the trend of other models (natural shifts)",
-    "max_mce": "the mean corruption error, relative to AlexNet's 1 (imagenet-c-mce)",
-    "max_flip_rate": "the flip probability (sequences of imagenet-p)",
-    "min_median_eps": 'the median of the smallest eps, in 1/255 (attacks at eps = "min")',
-    "max_regression": "at most so much below the recorded run (--compare)",
 }
 _LEVELS = {"severity": "severities 1 to 5", "difficulty": "difficulties 1 to 3"}
 
@@ -128,22 +110,21 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
 
 
 def _attacks(suite: Suite | None) -> Iterator[Entry]:
-    theirs = [
-        name for name in registry.names("attack") if name not in (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL)
-    ]
-    for name in (*ATTACKS, TYPOGRAPHIC_DISK, *EXTENDED, UNIVERSAL, *theirs):
-        condition = attack(name, "8/255")
-        about = "beyond the eleven of the benchmark" if condition.extended else "one of the eleven"
-        yield _entry("attacks", name, condition, about, suite)
-    yield Entry("attacks", f"{TORCHATTACKS}NAME", "adversarial", "any attack of that library", "torchattacks")
-    yield Entry("attacks", f"{CAPTION}TEXT", "adversarial", "towards a text", "a zero-shot model")
+    ours = [found.name for found in registry.ours("attack")]
+    theirs = [name for name in registry.names("attack") if name not in ours]
+    for name in dict.fromkeys((*ATTACKS, *NAMES["adversarial"], *ours, *theirs)):
+        text = "TEXT" if name.endswith(":") else ""
+        condition = attack(name + text, "8/255")
+        about = condition.kind.about or ("one of the eleven" if condition.kind.in_benchmark else "beyond the eleven")
+        yield _entry("attacks", name + text, condition, about, suite)
 
 
 def _entry(group: str, name: str, condition: Condition, about: str, suite: Suite | None) -> Entry:
     needs = [f"data {suite.data_of(condition) if suite else condition.data}"]
-    needs += ["a surrogate"] if condition.on_surrogate else []
-    needs += ["a zero-shot model"] if condition.zero_shot_only else []
-    origin = condition.registered.origin if condition.registered else Entry.origin
+    needs += ["a surrogate"] if condition.kind.crafted_on == "surrogate" else []
+    needs += ["a zero-shot model"] if condition.kind.zero_shot_only else []
+    found = condition.registered
+    origin = found.origin if found and found.version else Entry.origin
     return Entry(group, name, condition.family, about, ", ".join(needs), origin)
 
 
@@ -166,7 +147,10 @@ def _models(suite: Suite | None) -> Iterator[Entry]:
 
 
 def _limits(suite: Suite | None) -> Iterator[Entry]:
-    yield from (Entry("limits", name, about=_LIMITS[name]) for name in LIMITS)
+    for name in limit_names():
+        found = registry.find("limit", name)
+        origin = found.origin if found.version else Entry.origin
+        yield Entry("limits", name, about=found.options.get("about", ""), origin=origin)
 
 
 def _suites(suite: Suite | None) -> Iterator[Entry]:

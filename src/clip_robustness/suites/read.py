@@ -15,7 +15,7 @@ from clip_robustness.conditions.condition import Condition
 from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import expanded
-from clip_robustness.suites.rules import check
+from clip_robustness.suites.rules import Rule, check, limit_names
 from clip_robustness.suites.schema import Gate, Profile, SuiteFile
 from clip_robustness.suites.suite import Suite
 
@@ -31,9 +31,10 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
     """
     file = file_of(name_or_file)
     try:
-        settings = SuiteFile.model_validate(parsed(file))
-        for plugin in settings.plugins:
+        table = parsed(file)
+        for plugin in plugins_in(table):
             registry.load_file(expanded(plugin, file.parent))
+        settings = SuiteFile.model_validate(table)
         conditions = [*settings.conditions.expand()]
     except ValidationError as error:
         raise InputError(f"{file}: {sentences(error)[0]}") from None
@@ -61,7 +62,7 @@ def suite_of(file: Path, settings: SuiteFile, conditions: Iterable[Condition], p
     given, own = start.gate.model_dump(exclude_unset=True), (settings.gate or Gate()).model_dump(exclude_unset=True)
     gate = Gate(**(own | given if profile else given | own))
     # mCE is relative to AlexNet's errors, which are known for ImageNet's classes alone
-    found = tuple(c for c in dict.fromkeys(conditions) if not c.averaged or settings.classes == "imagenet")
+    found = tuple(c for c in dict.fromkeys(conditions) if not c.kind.averages or settings.classes == "imagenet")
     return Suite(file.stem, file.resolve(), settings, found, gate, start, profile or settings.profile or "")
 
 
@@ -124,6 +125,12 @@ def sentences(error: ValidationError) -> Sequence[str]:
     return [_sentence(each) for each in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")]
 
 
+def plugins_in(table: Mapping[str, Any]) -> list[str]:
+    """Of a suite's table that was not validated: plugins register what the rest of it may name."""
+    given = table.get("plugins")
+    return [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     *parents, key = error["loc"] or ("",)
     where = ".".join(part for part in error["loc"] if isinstance(part, str))
@@ -144,7 +151,8 @@ def _keys(model: type[BaseModel], path: list[Any]) -> list[str]:
             tables = list(_models_in(field.annotation)) if field else []
             if tables:
                 model = tables[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
+    keys = [field.alias or name for name, field in model.model_fields.items()]
+    return [*keys, *limit_names()] if model is Rule else keys
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

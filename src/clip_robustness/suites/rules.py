@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from clip_robustness.conditions.condition import SEARCH, Condition
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.condition import Condition
 from clip_robustness.errors import InputError, nearest
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Rule(BaseModel):
-    """What is asserted of the conditions whose `family/id` matches `match` (a glob).
+    """What is asserted of the conditions whose `family/id` matches `match` (a glob), by limits that are registered.
 
-    Limits are shares, 0.05 is five points, but for `min_median_eps`, which is in units of 1/255. Of the rules that set
-    a limit the most specific one decides it; `off` names limits of less specific rules that do not count here.
-    `known_weakness` gives the reason why the limits of this rule, and of no other, are expected to fail: the test is
-    then a strict xfail.
+    Of the rules that set a limit the most specific one decides it; `off` names limits of less specific rules that do
+    not count here. `known_weakness` gives the reason why the limits of this rule, and of no other, are expected to
+    fail: the test is then a strict xfail.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     match: str
-    min_accuracy: Share | None = None
-    max_drop_vs_supervised: Share | None = None
-    min_drop_vs_supervised: Share | None = None
-    """That the candidate is worse: no requirement, but a claim to check."""
-    max_drop_vs_clean: Share | None = None
-    min_effective_robustness: Annotated[float, Field(ge=-1, le=1)] | None = None
-    max_mce: Annotated[float, Field(ge=0, le=3)] | None = None
-    """Relative to AlexNet's 1, not percent."""
-    max_flip_rate: Share | None = None
-    min_median_eps: Annotated[float, Field(ge=0, le=255)] | None = None
-    max_regression: Share | None = None
     off: tuple[str, ...] = ()
     known_weakness: str | None = None
 
     @property
     def limits(self) -> dict[str, float]:
         """Name -> value of those that are set."""
-        given = {name: getattr(self, name) for name in LIMITS}
-        return {name: value for name, value in given.items() if value is not None}
+        given = self.model_extra or {}
+        return {name: given[name] for name in limit_names() if name in given}
 
     @property
     def specificity(self) -> int:
@@ -57,30 +45,53 @@ class Rule(BaseModel):
         """Overlap cells are judged by the rules of what they compare with."""
         return fnmatch.fnmatchcase(condition.compared.path, self.match)
 
-    @field_validator("off")
+    @model_validator(mode="before")
     @classmethod
-    def _known(cls, off: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in off if name not in LIMITS]:
-            raise ValueError(f"limit '{unknown[0]}' is unknown; {nearest(unknown[0], LIMITS)}")
-        return off
+    def _registered(cls, given: Any) -> Any:
+        """That what is no field is a limit in its range."""
+        if not isinstance(given, dict):
+            return given
+        limits = {key: value for key, value in given.items() if key not in cls.model_fields}
+        return given | _schema(tuple(map(_range, limit_names()))).model_validate(limits).model_dump(exclude_unset=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Rule:
+        if unknown := [name for name in self.off if name not in limit_names()]:
+            raise ValueError(f"limit '{unknown[0]}' is unknown; {nearest(unknown[0], limit_names())}")
         if self.known_weakness is not None and not self.limits:
-            raise ValueError(f"known_weakness needs a limit, {', '.join(LIMITS)}: what is expected to fail?")
+            raise ValueError(f"known_weakness needs a limit, {', '.join(limit_names())}: what is expected to fail?")
         if both := [name for name in self.off if name in self.limits]:
             raise ValueError(f"rule '{self.match}' sets {both[0]} and switches it off")
         return self
 
 
-LIMITS = tuple(name for name in Rule.model_fields if name.startswith(("min_", "max_")))
-_ONLY_FOR: dict[str, Callable[[Condition], bool]] = {
-    "min_effective_robustness": lambda condition: condition.family == "natural",
-    "max_mce": lambda condition: bool(condition.averaged),
-    "max_flip_rate": lambda condition: condition.is_sequence,
-    "min_median_eps": lambda condition: dict(condition.params).get("eps") == SEARCH,
-}
-"""Limits -> the conditions that have such a figure."""
+def limit_names() -> list[str]:
+    """Ours first, in their order."""
+    ours = [found.name for found in registry.ours("limit")]
+    return [*ours, *(name for name in registry.names("limit") if name not in ours)]
+
+
+def _range(name: str) -> tuple[str, float | None, float | None]:
+    given = registry.find("limit", name).options
+    return name, given.get("low"), given.get("high")
+
+
+@cache
+def _schema(ranges: tuple[tuple[str, float | None, float | None], ...]) -> type[BaseModel]:
+    """Of limits and their values, none of them required."""
+    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=low, le=high)], 0.0) for name, low, high in ranges}
+    return create_model("Limits", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _only_for(name: str, condition: Condition) -> bool:
+    only = registry.find("limit", name).options.get("only_for")
+    return not only or condition.says(only)
+
+
+def _applies(name: str, condition: Condition) -> bool:
+    """The clean images are not compared with themselves, nor zero-shot models with supervised ones where these can't be
+    asked."""
+    return not any(map(condition.says, registry.find("limit", name).options.get("not_for", ("averages",))))
 
 
 @dataclass(frozen=True)
@@ -113,24 +124,11 @@ def deciding(rules: Iterable[Rule], condition: Condition) -> list[Limit]:
     matching = sorted((rule for rule in rules if rule.matches(condition)), key=lambda rule: -rule.specificity)
     named = [(rule, {*rule.limits, *rule.off}) for rule in matching]
     found = []
-    for name in LIMITS:
+    for name in limit_names():
         setting = tuple(rule for rule, names in named if name in names)
-        if setting and name not in _inapplicable(condition.compared):
+        if setting and _applies(name, condition.compared):
             found.append(Limit(name, setting[0], setting[1:]))
     return found
-
-
-def _inapplicable(condition: Condition) -> set[str]:
-    """The clean images are not compared with themselves, nor zero-shot models with supervised ones where these can't be
-    asked."""
-    names = set()
-    if condition.family == "clean":
-        names |= {"max_drop_vs_clean"}
-    if condition.averaged:
-        names |= set(LIMITS) - {"max_mce"}
-    if condition.zero_shot_only:
-        names |= {"max_drop_vs_supervised", "min_drop_vs_supervised"}
-    return names
 
 
 def check(own: Sequence[Rule], profile: Sequence[Rule], conditions: Sequence[Condition]) -> None:
@@ -145,8 +143,8 @@ def check(own: Sequence[Rule], profile: Sequence[Rule], conditions: Sequence[Con
                         f"rules '{first.match}' and '{other.match}' contradict each other in {name} for "
                         f"'{condition.path}': they are equally specific; make one of them longer, or drop it"
                     )
-            if not limit.off and name in _ONLY_FOR and not _ONLY_FOR[name](condition):
-                having = [c.path for c in conditions if _ONLY_FOR[name](c)]
+            if not limit.off and not _only_for(name, condition):
+                having = [c.path for c in conditions if _only_for(name, c)]
                 raise InputError(
                     f"rule '{first.match}' sets {name}, which '{condition.path}' does not have; "
                     + (f"match such as {having[0]!r} alone" if having else "no condition of the suite does")

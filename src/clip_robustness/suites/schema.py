@@ -8,23 +8,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, CORRUPTIONS_OF_MCE, NATURAL, STYLIZED
 from clip_robustness.conditions.condition import (
-    ATTACKS,
     CIFAR,
     CLEAN,
-    CLEAN_SET,
-    CORRUPTIONS,
-    CORRUPTIONS_OF_MCE,
     DATA_SETS,
-    NATURAL,
     NOT_NATURAL,
     PAIRS,
     SEVERITIES,
-    STYLIZED,
-    TYPOGRAPHIC,
     Condition,
     any_corruption,
     attack,
+    attack_kind,
     corruption,
     mean_corruption,
     natural,
@@ -33,6 +28,7 @@ from clip_robustness.conditions.condition import (
     reference,
     stylized,
 )
+from clip_robustness.conditions.kind import CLEAN_SET
 from clip_robustness.datasets.clusters import fault_of
 from clip_robustness.errors import nearest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
@@ -115,7 +111,7 @@ class Attacks(_Strict):
     def expand(self) -> Iterator[Condition]:
         options = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
         for name in self.names:
-            for eps in self.eps if not name.startswith(TYPOGRAPHIC) else ("",):
+            for eps in self.eps if attack_kind(name).eps else ("",):
                 yield attack(name, eps, pairs=self.pairs, samples=self.samples, **options)
 
 
@@ -152,7 +148,7 @@ class Conditions(_Strict):
         for table in self.attacks:
             yield from table.expand()
         if self.overlap is not None:
-            yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.all_names)
+            yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.kind.all_names)
 
 
 class Gate(_Strict):

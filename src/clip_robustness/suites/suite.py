@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_robustness.conditions.condition import CLEAN_SET, Condition
+from clip_robustness.conditions.condition import Condition
+from clip_robustness.conditions.kind import CLEAN_SET
 from clip_robustness.files import expanded
 from clip_robustness.suites.rules import Limit, Rule, deciding
 from clip_robustness.suites.schema import Gate, Profile, SuiteFile

@@ -20,7 +20,7 @@ from clip_robustness.datasets.places import folder as place_of
 from clip_robustness.errors import InputError, one_line
 from clip_robustness.files import expanded
 from clip_robustness.models.spec import ModelSpec, parse_all
-from clip_robustness.suites.read import file_of, mistakes, parsed, sentences, suite_of
+from clip_robustness.suites.read import file_of, mistakes, parsed, plugins_in, sentences, suite_of
 from clip_robustness.suites.schema import ALL_SLIPS, Conditions, SuiteFile, slips
 from clip_robustness.suites.suite import Suite
 
@@ -68,12 +68,13 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
     with found.of():
         file = file_of(name_or_file)
         with found.of(file):
-            settings = _settings(file, parsed(file), found)
-            if settings is None:
-                return None
-            for plugin in settings.plugins:
+            table = parsed(file)
+            for plugin in plugins_in(table):
                 with found.of(file):
                     registry.load_file(expanded(plugin, file.parent))
+            settings = _settings(file, table, found)
+            if settings is None:
+                return None
             conditions = _conditions(file, settings.conditions, found)
             suite = suite_of(file, settings.model_copy(update={"profile": None}), conditions)
             with found.of(file):
@@ -189,15 +190,15 @@ def _check_plugins(conditions: Sequence[Condition], found: Findings) -> None:
     tried: dict[registry.Registered, Condition] = {}
     for condition in conditions:
         with found.of():
-            if function := condition.registered:
+            if (function := condition.registered) and function.version:
                 tried[function] = condition
     for function, condition in tried.items():
         with found.of():
-            if function.kind == "corruption":
+            if function.group == "corruption":
                 from clip_robustness.conditions.corruptions.promises import check_corruption
 
                 check_corruption(function)
-            else:
+            elif "runner" not in function.options:
                 from clip_robustness import models
                 from clip_robustness.conditions.attacks.promises import check_attack
 

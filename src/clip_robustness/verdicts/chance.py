@@ -23,8 +23,6 @@ from clip_robustness.models.projected import restrict_logits
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import Result
 
-_TELLING = ("clean", "natural")
-"""Families whose accuracies tell whether labels and models fit. Attacks and corruptions may leave a model at chance."""
 _WRONG = 3
 """Labels that others would be so many times as good as are not right."""
 _LOOKED_AT = 64
@@ -78,19 +76,19 @@ def _stands_on(session: Session, cell: Cell, alone: bool) -> Iterator[tuple[Mode
     """The accuracies that have to be above chance: those of all models under a clean or natural condition itself, and
     on the clean images that a cell is compared with, where the suite has them; there those of a surrogate, too."""
     condition, settings = cell.condition.compared, session.settings
-    models = [cell.candidate, *(() if alone or condition.zero_shot_only else settings.supervised)]
+    models = [cell.candidate, *(() if alone or condition.kind.zero_shot_only else settings.supervised)]
     start = reference(condition)
-    if condition.family in _TELLING and condition != start:
+    if condition.kind.tells_of_labels and condition != start:
         yield from ((spec, condition) for spec in models)
     with suppress(MissingDataError):
         session.images(start)
-        surrogate = [settings.surrogate] if condition.on_surrogate and settings.surrogate else []
+        surrogate = [settings.surrogate] if condition.kind.crafted_on == "surrogate" and settings.surrogate else []
         yield from ((spec, start) for spec in [*models, *surrogate])
 
 
 def _doubt(session: Session, cell: Cell, spec: ModelSpec, condition: Condition) -> Doubt:
     """Of clean images it stays known: many cells stand on them."""
-    if condition.family == "clean":
+    if condition.kind.is_reference:
         if (spec, condition) not in session.doubts:
             session.doubts[spec, condition] = _found(session, spec, condition, session.images(condition))
         return session.doubts[spec, condition]
@@ -138,10 +136,10 @@ def _answers(
 
 
 def _expected(session: Session, spec: ModelSpec, condition: Condition, shifted: Outcomes) -> _Expected:
-    if condition.family == "clean":
+    if condition.kind.is_reference:
         return _Expected()
     suite = session.settings.suite
-    trend = published(condition.name) if suite.classes == "imagenet" else None
+    trend = published(condition.id) if suite.classes == "imagenet" else None
     if suite.source(suite.data_of(CLEAN)) is None:
         return _Expected(sentence=f"; {CLEAN.data} under [data] would tell what to expect" if trend else "")
     correct = session.on_reference(spec, condition).correct

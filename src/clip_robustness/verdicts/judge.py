@@ -28,7 +28,6 @@ class Evidence:
     bound. `bound` has the sign of the figure: a drop of at most 0.05 is a difference of at least -0.05. `clusters` are
     those of the images."""
 
-    limit: str
     what: str
     bound: float
     estimate: Estimate
@@ -37,6 +36,7 @@ class Evidence:
     at_least: bool = True
     signed: bool = True
     clusters: Clusters | None = None
+    limit: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,37 +7,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clip_robustness.conditions.condition import CORRUPTIONS_OF_MCE, SEVERITIES, Condition, averaged_by
+from clip_robustness.conditions.benchmark import CORRUPTIONS_OF_MCE
+from clip_robustness.conditions.condition import SEVERITIES, Condition, averaged_by
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
-from clip_robustness.metrics import evidence
 from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1
 from clip_robustness.metrics.intervals import flat, mean
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import Result
-from clip_robustness.verdicts.judge import Evidence, judge
+from clip_robustness.verdicts import limits
+from clip_robustness.verdicts.judge import judge
+from clip_robustness.verdicts.limits import MeanLook
 from clip_robustness.verdicts.rows import compared_with, judged
 
 
-def measure(session: Session, cell: Cell, test: str, limits: int) -> list[Result]:
+def measure(session: Session, cell: Cell, test: str, count: int) -> list[Result]:
     """The mean over all cells of ImageNet-C. Accuracies are of all predictions, with an interval over images."""
     condition, settings = cell.condition, session.settings
     applying = settings.limits(condition)
     specs = (cell.candidate, *settings.supervised)
     # a list: a candidate that is a baseline, too, is computed once, and its first answer has the seconds
     of = [_over_corruptions(session, spec, condition) for spec in specs]
-    scores, clusters = mce(of[0].errors), of[0].clusters
-    found = [
-        Evidence(
-            limit.name, "mCE", limit.value, mean(scores, clusters),
-            evidence.mean_at_most(scores, limit.value, clusters), len(scores),
-            at_least=False, signed=False, clusters=clusters,
-        )
-        for limit in applying
-    ]  # fmt: skip
-    verdict = judge(applying, found, settings.suite.gate, limits, settings.ungated(condition))
+    clusters = of[0].clusters
+    found = [limits.found(MeanLook(of[0].errors, clusters), limit) for limit in applying]
+    verdict = judge(applying, found, settings.suite.gate, count, settings.ungated(condition))
     rows = [_row(spec, condition, over) for spec, over in zip(specs, of, strict=True)]
     rows[0] = judged(replace(rows[0], role="candidate"), verdict, settings.firm(condition), settings.suite.gate, test)
     if reference := session.reference_of(cell.candidate):
@@ -92,7 +87,7 @@ def _over_corruptions(session: Session, spec: ModelSpec, condition: Condition) -
     ids = sorted(set.intersection(*(set(by_id) for by_id in wrong.values())))
     if len(ids) < 2:
         raise InputError(
-            f"{condition.averaged}: its cells have {len(ids)} images in common; mCE needs the same images in all"
+            f"{condition.kind.averages}: its cells have {len(ids)} images in common; mCE needs the same images in all"
         )
     errors = {
         corruption: np.array([[wrong[corruption, severity][id] for id in ids] for severity in SEVERITIES], float)

@@ -15,5 +15,6 @@ def measure(session: Session, cell: Cell, test: str, limits: int = 1) -> list[Re
     `test` is the id of the test that measures it, `limits` how many the run checks in all. Raises `NotRunError` for a
     cell without data, or once the time is up.
     """
-    kind = mean if cell.condition.averaged else overlap if cell.condition.family == "overlap" else single
-    return chance.checked(session, cell, kind.measure(session, cell, test, limits))
+    kind = cell.condition.kind
+    how = mean if kind.averages else overlap if kind.is_repeated else single
+    return chance.checked(session, cell, how.measure(session, cell, test, limits))

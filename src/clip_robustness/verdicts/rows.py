@@ -39,7 +39,7 @@ def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes,
         warnings=outcomes.notes,
         confusions=confusions(outcomes, names),
         smallest_eps=eps_quantiles(outcomes),
-        per_image=PerImage.of(outcomes.ids, outcomes.correct) if condition.family == "adversarial" else None,
+        per_image=PerImage.of(outcomes.ids, outcomes.correct) if condition.kind.is_attack else None,
         seconds=round(outcomes.seconds, 3),
     )
 

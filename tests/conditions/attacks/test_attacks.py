@@ -13,28 +13,27 @@ from hypothesis import strategies as st
 from torch import nn
 
 from clip_robustness import models
-from clip_robustness.conditions.attacks import gradient
 from clip_robustness.conditions.attacks.apgd import APGD
 from clip_robustness.conditions.attacks.deepfool import DeepFool
 from clip_robustness.conditions.attacks.fab import FAB
 from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
 from clip_robustness.conditions.attacks.loop import Attacked, Task, run
+from clip_robustness.conditions.attacks.runners.in_loop import rounded
 from clip_robustness.conditions.attacks.score import NES, SPSA
 from clip_robustness.conditions.attacks.square import Square
+from clip_robustness.conditions.attacks.transfer import CRAFTED
 from clip_robustness.conditions.attacks.universal import universal
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.evaluation.attacking import _rounded
-from clip_robustness.evaluation.pixels import to_tensor
 from clip_robustness.mini.sets import picture
 from clip_robustness.models import InputError
-from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.classifier import Classifier, to_tensor
 from tests.attacking import attack
 
 METHODS = {
     "fgsm": FGSM,
     "bim": BIM,
     "mim": MIM,
-    "dim": gradient.CRAFTED["dim"],
+    "dim": CRAFTED["dim"],
     "deepfool": DeepFool(),
     "nes": replace(NES, pairs=10),
     "spsa": replace(SPSA, pairs=10),
@@ -112,8 +111,8 @@ class _Note(nn.Module):
         (FGSM, 1, 1.0),
         (BIM, 10, 0.15),
         (MIM, 20, 0.15),
-        (gradient.CRAFTED["bim"], 10, 0.15),
-        (gradient.CRAFTED["mim"], 10, 0.15),
+        (CRAFTED["bim"], 10, 0.15),
+        (CRAFTED["mim"], 10, 0.15),
         (replace(NES, pairs=4), 10, 0.15),
         (replace(SPSA, pairs=4), 10, 0.15),
     ],
@@ -154,7 +153,7 @@ def test_rounded_images_stay_in_the_ball(clean, share, units):
     eps = units / 255
     image, moved = torch.full((3, 2, 2), clean), torch.full((3, 2, 2), clean + share * eps).clamp(0, 1)
     done = Attacked(Task(0, image, 0, eps), BIM, moved, 1, 1, 1, zero_gradient=False)
-    found = _rounded(done)
+    found = rounded(done)
     assert (found - image).abs().max() <= eps + 1e-6
     assert (found - moved).abs().max() < 1 / 255 + 1e-6
     assert (255 * found - (255 * found).round()).abs().max() < 1e-3

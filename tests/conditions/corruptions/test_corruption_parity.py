@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 from scipy.stats import ks_2samp
 
-from clip_robustness.conditions.corruptions.corrupt import BENCHMARK, EXTRA, corrupt
+from clip_robustness.conditions.benchmark import CORRUPTIONS
+from clip_robustness.conditions.corruptions.corrupt import corrupt
 from clip_robustness.conditions.corruptions.frost import Texture
 from tests import DATA
 
-SAME = [name for name in (*BENCHMARK, *EXTRA) if name != "elastic_transform"] + ["elastic_transform_imagecorruptions"]
+SAME = [name for name in CORRUPTIONS if name != "elastic_transform"] + ["elastic_transform_imagecorruptions"]
 RANDOM = ["gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow", "frost", "fog"]
 RANDOM += ["speckle_noise", "spatter", "elastic_transform", "elastic_transform_imagecorruptions"]
 TESTS = len(RANDOM) * 5 * 4

@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from clip_robustness.conditions.condition import CORRUPTIONS
-from clip_robustness.conditions.corruptions.corrupt import BENCHMARK, EXTRA, corrupt, corrupt_batch
+from clip_robustness.conditions.benchmark import CORRUPTIONS
+from clip_robustness.conditions.corruptions.corrupt import corrupt, corrupt_batch
 from clip_robustness.conditions.corruptions.frost import crystals, read_textures
 from clip_robustness.datasets.dataset import image_rng
 from clip_robustness.models import InputError
 from tests import DATA
 
 rng = np.random.default_rng
-NAMES = (*BENCHMARK, *EXTRA)
+NAMES = CORRUPTIONS
 names = st.sampled_from(NAMES)
 severities = st.integers(1, 5)
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from clip_robustness.conditions.attacks.gradient import drawn
-from clip_robustness.conditions.attacks.loop import Batch, Move, projected
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, projected
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
+from clip_robustness.conditions.context import Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 _NEEDED_BY_DLR = 4
@@ -56,6 +58,7 @@ class APGD:
     rho: float = 0.75
     momentum: float = 0.75
     wanders: ClassVar[bool] = False
+    blind: ClassVar[bool] = False
 
     @cached_property
     def _windows(self) -> Tensor:
@@ -162,3 +165,27 @@ def _wide(values: Tensor) -> Tensor:
 
 
 APGD_CE, APGD_T = APGD(), APGD(targets=9)
+
+
+@attack(
+    "apgd-ce",
+    access="white-box",
+    runner="in_loop",
+    passes=(1, 65),
+    pictured=False,
+    source="Croce & Hein 2020, section 4",
+)
+def apgd_ce(_: Context) -> Methods:
+    return (APGD_CE,)
+
+
+@attack(
+    "apgd-t",
+    access="white-box",
+    runner="in_loop",
+    passes=(1, 600),
+    pictured=False,
+    source="Croce & Hein 2020, section 5",
+)
+def apgd_t(_: Context) -> Methods:
+    return (APGD_T,)

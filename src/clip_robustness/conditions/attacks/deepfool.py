@@ -11,7 +11,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.context import Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 _BEYOND = 1e-4
@@ -27,6 +29,7 @@ class DeepFool:
     limit: int = 50
     overshoot: float = 0.02
     wanders: ClassVar[bool] = False
+    blind: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         return self.limit
@@ -70,3 +73,12 @@ class DeepFool:
             return batch.clean[rows] + (1 + self.overshoot) * batch.memory["total"][rows]
 
         return logits, move
+
+
+@attack(
+    "deepfool", access="white-box", runner="in_loop", read_at=("eps",), passes=(1, 22),
+    source="Moosavi-Dezfooli et al. 2016",
+)  # fmt: skip
+def deepfool(_: Context) -> Methods:
+    """Of its passes each has gradients of several classes."""
+    return (DeepFool(),)

@@ -14,7 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.context import Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 _SMALLEST = 1e-8
@@ -33,6 +35,7 @@ class FAB:
     overshoot: float = 1.05
     back: float = 0.9
     wanders: ClassVar[bool] = True
+    blind: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         return self.targets * self.count
@@ -116,3 +119,8 @@ def _wide(values: Tensor) -> Tensor:
 
 
 FAB_T = FAB()
+
+
+@attack("fab", access="white-box", runner="in_loop", passes=(1, 600), pictured=False, source="Croce & Hein 2020b")
+def fab(_: Context) -> Methods:
+    return (FAB_T,)

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
+from clip_robustness.conditions.context import Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 _STEP = 0.15
@@ -48,6 +50,7 @@ class SignSteps:
     loss: Loss = cross_entropy
     starts: int = 0
     wanders: ClassVar[bool] = False
+    blind: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         count = self.count(eps) if callable(self.count) else self.count
@@ -141,13 +144,33 @@ FGSM = SignSteps(1, size=1.0)
 BIM = SignSteps(bim_steps)
 MIM = SignSteps(20, momentum=1.0)
 PGD = SignSteps(40, size=1 / 4, starts=5)
-TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0])
-"""Raises the first logit, whatever the others do."""
 
-CRAFTED = {
-    "fgsm": FGSM,
-    "bim": SignSteps(10),
-    "mim": SignSteps(10, momentum=1.0),
-    "dim": SignSteps(10, momentum=1.0, diverse=True),
-}
-"""With the benchmark's ten iterations, for crafting on a surrogate."""
+
+@attack(
+    "fgsm", access="white-box", runner="in_loop", search=True, options=("normalized", "rounded"), passes=(1, 1),
+    source="Goodfellow et al. 2015",
+)  # fmt: skip
+def fgsm(_: Context) -> Methods:
+    return (FGSM,)
+
+
+@attack(
+    "bim", access="white-box", runner="in_loop", search=True, options=("normalized", "rounded"), passes=(1, 5),
+    stronger_than=("fgsm", "nes", "spsa", "transfer-bim", "transfer-dim", "transfer-fgsm", "transfer-mim"),
+    source="Kurakin et al. 2017",
+)  # fmt: skip
+def bim(_: Context) -> Methods:
+    return (BIM,)
+
+
+@attack(
+    "mim", access="white-box", runner="in_loop", search=True, options=("normalized", "rounded"), passes=(1, 12),
+    stronger_than=("fgsm",), source="Dong et al. 2018",
+)  # fmt: skip
+def mim(_: Context) -> Methods:
+    return (MIM,)
+
+
+@attack("pgd", access="white-box", runner="in_loop", passes=(1, 130), pictured=False, source="Madry et al. 2018")
+def pgd(_: Context) -> Methods:
+    return (PGD,)

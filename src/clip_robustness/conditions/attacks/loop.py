@@ -113,6 +113,10 @@ class Method(Protocol):
     def wanders(self) -> bool:
         """Whether its images may leave the ball on the way: what counts there is inside alone."""
 
+    @property
+    def blind(self) -> bool:
+        """Whether it sees logits alone, and takes no gradient."""
+
     def steps(self, eps: float) -> int:
         """How many at most."""
 
@@ -121,6 +125,10 @@ class Method(Protocol):
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
         """Logits (n, classes) of the images as they are now, and how to go on. Counts its forward passes."""
+
+
+Methods = tuple[Method, ...]
+"""One after the other, each on what the ones before it left standing."""
 
 
 def run(

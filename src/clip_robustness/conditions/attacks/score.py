@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.attacks.losses import margin
+from clip_robustness.conditions.context import Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 
@@ -30,6 +32,7 @@ class Estimated:
     size: float = 0.15
     queries: int = 64
     wanders: ClassVar[bool] = False
+    blind: ClassVar[bool] = True
 
     def steps(self, eps: float) -> int:
         return self.count
@@ -69,3 +72,27 @@ class Estimated:
 
 
 NES, SPSA = Estimated("gaussian"), Estimated("signs")
+_SEARCH_STEPS = 20
+"""In a search."""
+
+
+def _asked(method: Estimated, context: Context) -> Methods:
+    condition = context.condition
+    count = _SEARCH_STEPS if condition.searched else method.count
+    return (replace(method, pairs=condition.pairs, queries=context.size, count=count),)
+
+
+@attack(
+    "nes", access="black-box", runner="in_loop", search=True, options=("pairs", "normalized", "rounded"),
+    passes=(2800, 0), source="Ilyas et al. 2018",
+)  # fmt: skip
+def nes(context: Context) -> Methods:
+    return _asked(NES, context)
+
+
+@attack(
+    "spsa", access="black-box", runner="in_loop", search=True, options=("pairs", "normalized", "rounded"),
+    passes=(2800, 0), source="Uesato et al. 2018",
+)  # fmt: skip
+def spsa(context: Context) -> Methods:
+    return _asked(SPSA, context)

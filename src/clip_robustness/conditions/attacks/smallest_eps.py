@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_robustness.metrics.outcomes import NEVER
+from clip_robustness.conditions.context import Answers, Batch
+from clip_robustness.metrics.outcomes import NEVER, Prediction
 
 Floats = NDArray[np.float64]
 Trial = Callable[[NDArray[np.int64], Floats], tuple[NDArray[np.bool_], Floats]]
@@ -40,3 +41,27 @@ def smallest_eps(
         active = active[open_brackets[active] & (high[active] > 1e-5)]
     bracketed = (low > 0) & (low < high) & (high < NEVER)
     return np.where(bracketed, np.sqrt(low * high), high)
+
+
+class Best:
+    """What a search has seen of each image: the prediction when it was last fooled, and all forward passes, which are
+    measured as `passes` says."""
+
+    def __init__(self, count: int, passes: str) -> None:
+        self._predictions, self._passes, self._called = [-1] * count, [0] * count, passes
+
+    def note(
+        self, chosen: NDArray[np.int64], predictions: Sequence[int], fooled: NDArray[np.bool_], passes: Sequence[int]
+    ) -> None:
+        for i, prediction, lost, count in zip(chosen.tolist(), predictions, fooled, passes, strict=True):
+            self._passes[i] += count
+            if lost:
+                self._predictions[i] = prediction
+
+    def answers(self, batch: Batch, smallest: Floats) -> Answers:
+        return [
+            (sample, Prediction(prediction, {"smallest_eps": float(eps), self._called: float(passes)}))
+            for (sample, _), prediction, passes, eps in zip(
+                batch, self._predictions, self._passes, smallest, strict=True
+            )
+        ]

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.attacks.losses import margin
+from clip_robustness.conditions.context import Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 _HALVES_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -30,6 +32,7 @@ class Square:
     count: int = 5000
     largest: float = 0.8
     wanders: ClassVar[bool] = False
+    blind: ClassVar[bool] = True
 
     def steps(self, eps: float) -> int:
         """The first step leads to the stripes."""
@@ -81,3 +84,15 @@ def _with(rows: Tensor, steps: Tensor) -> list[tuple[int, int]]:
 
 
 SQUARE = Square()
+
+
+@attack(
+    "square",
+    access="black-box",
+    runner="in_loop",
+    passes=(3300, 0),
+    pictured=False,
+    source="Andriushchenko et al. 2020",
+)
+def square(_: Context) -> Methods:
+    return (SQUARE,)

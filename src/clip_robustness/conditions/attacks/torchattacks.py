@@ -9,15 +9,36 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.condition import TORCHATTACKS
+from clip_robustness.conditions.context import Answers, Batch, Batches, Context
+from clip_robustness.conditions.registry import attack
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.models.classifier import Classifier, predictions_of
+
+
+@attack(
+    "torchattacks:", access="white-box", runner="itself", eps=("fixed", "none"), pictured=False, example="CW?c=1",
+    about="any attack of that library", source="Kim 2020",
+)  # fmt: skip
+def on_images(context: Context, batches: Batches) -> Iterator[Answers]:
+    """Batch by batch, each with the seed of its first image."""
+    victim, condition = context.victim.in_fp32(), context.condition
+
+    def answers(batch: Batch) -> Answers:
+        def predicted(correct: list[int], images: Tensor) -> list[int]:
+            labels = context.labels([batch[i][0] for i in correct])
+            seed = int(context.rng(batch[0][0]).integers(2**31))
+            return attacked(victim, condition.name, images, labels, condition.eps, seed).tolist()
+
+        return context.where_correct(batch, predicted)
+
+    return map(answers, batches)
 
 
 def attacked(victim: Classifier, name: str, images: Tensor, labels: Tensor, eps: float | None, seed: int) -> Tensor:
@@ -26,11 +47,11 @@ def attacked(victim: Classifier, name: str, images: Tensor, labels: Tensor, eps:
     `images` are float (n, 3, side, side) in [0, 1], right when clean. Raises `InputError` without torchattacks, for an
     unknown attack and for options that it does not have, and `FloatingPointError` where it leaves the ball.
     """
-    attack = _made(victim, name, eps, seed)
+    made = _made(victim, name, eps, seed)
     images = images.contiguous()  # some of them take views of rows
     torch.manual_seed(seed)
     with torch.enable_grad():
-        adversarial = attack(images, labels).detach()
+        adversarial = made(images, labels).detach()
     _check(name, adversarial, images, eps)
     with torch.inference_mode():
         return predictions_of(victim, victim(adversarial))
@@ -62,7 +83,7 @@ def _made(victim: Classifier, name: str, eps: float | None, seed: int) -> Any:
 
 
 def _parsed(name: str) -> tuple[str, dict[str, Any]]:
-    called, _, query = name.removeprefix(TORCHATTACKS).partition("?")
+    called, _, query = name.partition(":")[2].partition("?")
     return called, {key: _value(value) for key, value in parse_qsl(query)}
 
 

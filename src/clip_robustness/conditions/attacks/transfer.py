@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.conditions.attacks.gradient import CRAFTED
-from clip_robustness.conditions.attacks.loop import Task, run_in_order
+from clip_robustness.conditions.attacks.gradient import FGSM, SignSteps
+from clip_robustness.conditions.attacks.loop import Method, Task, run_in_order
+from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
 
 
 def craft(
     surrogate: Classifier,
-    name: str,
+    method: Method,
     images: Tensor,
     labels: Sequence[int],
     eps: Sequence[float],
@@ -32,7 +33,7 @@ def craft(
         Task(i, image, label, radius, rng)
         for i, (image, label, radius, rng) in enumerate(zip(smaller, labels, eps, rngs, strict=True))
     ]
-    crafted = run_in_order(surrogate, CRAFTED[name], tasks, size=len(tasks), stop_early=False)
+    crafted = run_in_order(surrogate, method, tasks, size=len(tasks), stop_early=False)
     perturbations = torch.stack([done.image for done in crafted]) - smaller
     radius = torch.tensor(list(eps), device=images.device).view(-1, 1, 1, 1)
     return (images + resampled(perturbations, images.shape[-1]).clamp(-radius, radius)).clamp(0, 1)
@@ -43,3 +44,44 @@ def resampled(images: Tensor, side: int) -> Tensor:
     if images.shape[-1] == side:
         return images
     return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+CRAFTED = {
+    "fgsm": FGSM,
+    "bim": SignSteps(10),
+    "mim": SignSteps(10, momentum=1.0),
+    "dim": SignSteps(10, momentum=1.0, diverse=True),
+}
+"""With the benchmark's ten iterations."""
+
+
+@attack(
+    "transfer-fgsm", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 1),
+    source="Goodfellow et al. 2015",
+)  # fmt: skip
+def fgsm() -> Method:
+    return CRAFTED["fgsm"]
+
+
+@attack(
+    "transfer-bim", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 10),
+    source="Kurakin et al. 2017",
+)  # fmt: skip
+def bim() -> Method:
+    return CRAFTED["bim"]
+
+
+@attack(
+    "transfer-mim", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 10),
+    source="Dong et al. 2018",
+)  # fmt: skip
+def mim() -> Method:
+    return CRAFTED["mim"]
+
+
+@attack(
+    "transfer-dim", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 16),
+    source="Xie et al. 2019",
+)  # fmt: skip
+def dim() -> Method:
+    return CRAFTED["dim"]

@@ -5,14 +5,17 @@ As the benchmark's ImageNet-T and CIFAR-10-T, drawn on the fly. The model plays 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from clip_robustness.conditions.context import Answers, Batch, Batches, Context, after
+from clip_robustness.conditions.registry import attack
 from clip_robustness.datasets.pixels import Pixels, Rng
 from clip_robustness.errors import InputError
+from clip_robustness.models.classifier import predict, to_tensor
 
 TIMES = (8, 4)
 """How often the word is written; 4 where 8 find no room."""
@@ -70,3 +73,25 @@ def _places(
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Aileron, which is part of Pillow."""
     return ImageFont.load_default(size)
+
+
+@attack(
+    "typographic", access="black-box", runner="itself", eps=(), reads_names=True, passes=(2, 0), drawing=5,
+    source="the benchmark's ImageNet-T",
+)  # fmt: skip
+def on_images(context: Context, batches: Batches) -> Iterator[Answers]:
+    """`word`: whether the prediction is what is written."""
+    victim = context.victim
+
+    def answers(batch: Batch) -> Answers:
+        names, written, words = victim.classes.names, [], []
+        for sample, pixels in batch:
+            rng = context.rng(sample)
+            words.append(wrong_word(names, sample.label, rng))
+            written.append(typed(pixels, names[words[-1]], rng))
+        shown = to_tensor(np.stack(written), context.device)
+        context.note([sample for sample, _ in batch], shown)
+        clean, attacked = predict(victim, context.images(batch)), predict(victim.in_fp32(), shown)
+        return after(batch, clean, attacked, [{"word": float(a == w)} for a, w in zip(attacked, words, strict=True)])
+
+    return map(answers, batches)

@@ -4,16 +4,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import chain
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.models.classifier import Classifier
+from clip_robustness.conditions.context import Answers, Batch, Batches, Context
+from clip_robustness.conditions.registry import attack
+from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
+from clip_robustness.datasets.pixels import Pixels
+from clip_robustness.errors import InputError
+from clip_robustness.models.classifier import Classifier, predict
 
 _PASSES = 10
 _STEP = 0.1
 _AT_ONCE = 32
+_CRAFTED_ON = 256
+"""Images at most, of each half."""
 _CLIP = 9.0
 """Beyond this loss an image has nothing more to say: without the limit those that are fooled rule the direction."""
 
@@ -37,3 +49,54 @@ def universal(
                 gradient += torch.autograd.grad(loss, moved)[0]
             found = (found + _STEP * eps * gradient.sign()).clamp(-eps, eps)
     return found
+
+
+@attack(
+    "universal", access="white-box", runner="itself", craft_set="crafted_on",
+    passes=(10, 10), pictured=False, source="Moosavi-Dezfooli et al. 2017; Shafahi et al. 2020",
+)  # fmt: skip
+def on_halves(context: Context, batches: Batches) -> Iterator[Answers]:
+    """Each half of the images is moved by what was crafted on the other half: none is tested by what it helped to
+    find."""
+    found = cache(lambda: _moves(context))  # not crafted where nothing is missing
+
+    def answers(batch: Batch) -> Answers:
+        def attacked(correct: list[int], images: Tensor) -> list[int]:
+            moved = images + torch.stack([found()[_half(batch[i][0])] for i in correct])
+            return predict(context.victim.in_fp32(), moved.clamp(0, 1))
+
+        return context.where_correct(batch, attacked)
+
+    return map(answers, batches)
+
+
+def _moves(context: Context) -> list[Tensor]:
+    """The perturbation that each half is moved by."""
+    halves: tuple[list[tuple[Sample, Pixels]], ...] = ([], [])
+    for sample, pixels in chain.from_iterable(context.craft_set):
+        halves[_half(sample)].append((sample, pixels))
+    eps = context.condition.eps
+    assert eps is not None
+    if not all(halves):
+        raise InputError(f"{context.condition.id}: needs more images, one half to craft on and the other to attack")
+    return [
+        universal(
+            context.victim.in_fp32(),
+            context.images(halves[other]),
+            context.labels([sample for sample, _ in halves[other]]),
+            eps,
+            image_rng(context.seed, context.condition.name, str(other)),
+            context.size,
+        )
+        for other in (1, 0)
+    ]
+
+
+def crafted_on(images: Dataset, seed: int) -> list[Sample]:
+    """What it is crafted on: of each half so many images, class by class."""
+    halves = (replace(images, samples=tuple(s for s in images.samples if _half(s) == half)) for half in (0, 1))
+    return [sample for half in halves for sample in subsample(half, _CRAFTED_ON, seed).samples]
+
+
+def _half(sample: Sample) -> int:
+    return int(image_rng(0, "universal", sample.id).integers(2))

@@ -9,20 +9,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
 
 _ZOOMS = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
 
 
+@corruption("gaussian_blur")
 def gaussian_blur(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return to_pixels(smooth(image, (1, 2, 3, 4, 6)[severity - 1]))
 
 
+@corruption("defocus_blur")
 def defocus_blur(image: Pixels, severity: int, rng: Rng) -> Pixels:
     radius, soft = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity - 1]
     return to_pixels(cv2.filter2D(image, cv2.CV_32F, _disk(radius, soft)))
 
 
+@corruption("glass_blur")
 def glass_blur(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """Blur, displace pixels locally, blur again.
 
@@ -52,11 +56,13 @@ def glass_blur(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return to_pixels(smooth(blurred[origin].reshape(image.shape), sigma))
 
 
+@corruption("motion_blur")
 def motion_blur(image: Pixels, severity: int, rng: Rng) -> Pixels:
     radius, sigma = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))[severity - 1]
     return to_pixels(move(image.astype(np.float32), radius, sigma, rng.uniform(-45, 45)))
 
 
+@corruption("zoom_blur")
 def zoom_blur(image: Pixels, severity: int, rng: Rng) -> Pixels:
     stop, step = _ZOOMS[severity - 1]
     factors = np.arange(1, stop, step)

@@ -6,42 +6,26 @@ Applied after the model's own resize and crop, as the published files are.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from numpy.typing import NDArray
 
-from clip_robustness.conditions.corruptions import blur, digital, noise, weather
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.condition import SEVERITIES
 from clip_robustness.conditions.corruptions.frost import Texture
+from clip_robustness.conditions.corruptions.promises import corrupted
+from clip_robustness.conditions.source import Source
 from clip_robustness.datasets.pixels import Pixels, Rng, checked
-from clip_robustness.errors import InputError, nearest
+from clip_robustness.errors import InputError
 
-_CORRUPTIONS: dict[str, Callable[..., Pixels]] = {
-    "gaussian_noise": noise.gaussian_noise,
-    "shot_noise": noise.shot_noise,
-    "impulse_noise": noise.impulse_noise,
-    "defocus_blur": blur.defocus_blur,
-    "glass_blur": blur.glass_blur,
-    "motion_blur": blur.motion_blur,
-    "zoom_blur": blur.zoom_blur,
-    "snow": weather.snow,
-    "frost": weather.frost,
-    "fog": weather.fog,
-    "brightness": digital.brightness,
-    "contrast": digital.contrast,
-    "elastic_transform": digital.elastic_transform,
-    "pixelate": digital.pixelate,
-    "jpeg_compression": digital.jpeg_compression,
-    "speckle_noise": noise.speckle_noise,
-    "gaussian_blur": blur.gaussian_blur,
-    "spatter": weather.spatter,
-    "saturate": digital.saturate,
-    "elastic_transform_imagecorruptions": digital.elastic_transform_imagecorruptions,
-}
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-BENCHMARK = tuple(_CORRUPTIONS)[:15]
-"""The corruptions that mCE is about."""
+
+def of_source(source: Source) -> Pixels:
+    """The corruption of a condition, on an image as a model crops it. Raises `InputError` as `corrupted` does."""
+    found = source.condition.registered
+    assert found is not None
+    return corrupted(found, checked(source.clean()), int(source.condition["severity"]), source.rng, source.textures)
 
 
 def corrupt(
@@ -52,12 +36,10 @@ def corrupt(
     `rng` is used by the random ones alone. `frost_textures` (`frost.read_textures`) take the place of our own.
     Raises `InputError` for an unknown name, a severity outside 1-5, a side under 32 px, another type or range.
     """
-    if name not in _CORRUPTIONS:
-        raise InputError(f"corruption '{name}' is unknown; {nearest(name, _CORRUPTIONS)}")
-    if severity not in range(1, 6):
+    found = registry.find("corruption", name)
+    if severity not in SEVERITIES:
         raise InputError(f"severity {severity} does not exist; it goes from 1 to 5")
-    textures = [frost_textures] if name == "frost" else []
-    return _CORRUPTIONS[name](checked(image), severity, rng, *textures)
+    return corrupted(found, checked(image), severity, rng, frost_textures)
 
 
 def corrupt_batch(

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn, idctn
 
+from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
 
 _GREYS = np.arange(256) / 255
 
 
+@corruption("brightness")
 def brightness(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return brighter(image, (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1])
 
@@ -25,6 +27,7 @@ def brighter(image: Pixels, change: float) -> Pixels:
     return _brightness_table(change)[largest[..., None].astype(np.intp) << 8 | image]
 
 
+@corruption("saturate")
 def saturate(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """Scale and shift the saturation of HSV, hue and value kept. A grey's hue is taken as red, as in the original."""
     factor, shift = ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2))[severity - 1]
@@ -36,6 +39,7 @@ def saturate(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return to_pixels(values)
 
 
+@corruption("contrast")
 def contrast(image: Pixels, severity: int, rng: Rng) -> Pixels:
     factor = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
     means = np.array(cv2.mean(image)[:3]) / 255
@@ -43,6 +47,7 @@ def contrast(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return cv2.LUT(image, table[None])
 
 
+@corruption("elastic_transform")
 def elastic_transform(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """A random affine map, then a smooth random field, as in the published files.
 
@@ -61,6 +66,7 @@ def elastic_transform(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return _displace(warped, 1, (sigma, sigma), strength, rng)
 
 
+@corruption("elastic_transform_imagecorruptions")
 def elastic_transform_imagecorruptions(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """The milder transform of the `imagecorruptions` package, to compare with figures that were made with it."""
     height, width = image.shape[:2]
@@ -68,6 +74,7 @@ def elastic_transform_imagecorruptions(image: Pixels, severity: int, rng: Rng) -
     return _displace(image.astype(np.float32), 0.005 * height, (0.01 * height, 0.01 * width), strength, rng)
 
 
+@corruption("pixelate")
 def pixelate(image: Pixels, severity: int, rng: Rng) -> Pixels:
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
     height, width = image.shape[:2]
@@ -77,6 +84,7 @@ def pixelate(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return small.take(columns, axis=1).take(rows, axis=0)
 
 
+@corruption("jpeg_compression")
 def jpeg_compression(image: Pixels, severity: int, rng: Rng) -> Pixels:
     quality = (25, 18, 15, 10, 7)[severity - 1]
     _, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Pixels, Rng, to_pixels
 
 
+@corruption("gaussian_noise")
 def gaussian_noise(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return add_normal(image, (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1], rng)
 
 
+@corruption("shot_noise")
 def shot_noise(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return photons(image, (60, 25, 12, 5, 3)[severity - 1], rng)
 
 
+@corruption("impulse_noise")
 def impulse_noise(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """Salt and pepper, as likely as each other."""
     share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
@@ -24,6 +28,7 @@ def impulse_noise(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return noisy
 
 
+@corruption("speckle_noise")
 def speckle_noise(image: Pixels, severity: int, rng: Rng) -> Pixels:
     factors = rng.standard_normal(image.shape, dtype=np.float32)
     factors *= np.float32((0.15, 0.2, 0.35, 0.45, 0.6)[severity - 1])

@@ -1,12 +1,13 @@
-"""What a corruption of a plugin promises: an image in, an image out, the same for the same random numbers."""
+"""What a corruption promises, ours or a plugin's: an image in, an image out, the same for the same random numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from clip_robustness.conditions.corruptions.frost import Texture
 from clip_robustness.conditions.registry import Registered, unregistered
 from clip_robustness.datasets.pixels import Pixels, Rng
 from clip_robustness.errors import InputError
@@ -14,14 +15,19 @@ from clip_robustness.errors import InputError
 SEVERITIES = range(1, 6)
 
 
-def corrupted(plugin: Registered, image: Pixels, severity: int, rng: Rng) -> Pixels:
-    """The image, uint8 RGB (height, width, 3), as a plugin corrupts it.
+def corrupted(
+    plugin: Registered, image: Pixels, severity: int, rng: Rng, textures: Sequence[Texture] | None = None
+) -> Pixels:
+    """The image, uint8 RGB (height, width, 3), as a corruption changes it. Who is registered with `textures` gets them.
 
-    Raises `InputError` naming the plugin where its function fails, or returns anything but such an image.
+    Raises `InputError` naming the corruption where its function fails, or returns anything but such an image.
     """
+    given = [textures] if plugin.options.get("textures") else []
     before = image.copy()
     try:
-        found: Any = plugin.function(image, severity, rng)
+        found: Any = plugin.function(image, severity, rng, *given)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{plugin}, severity {severity}: {type(error).__name__}: {error}") from error
     if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != before.shape:

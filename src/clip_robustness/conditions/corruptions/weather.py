@@ -12,12 +12,14 @@ from scipy.ndimage import zoom
 
 from clip_robustness.conditions.corruptions.blur import move, smooth
 from clip_robustness.conditions.corruptions.frost import Texture, crystals, enlarged
+from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
 
 _WATER = np.array([175, 238, 238])
 _MUD = np.array([63, 42, 20])
 
 
+@corruption("snow")
 def snow(image: Pixels, severity: int, rng: Rng) -> Pixels:
     mean, spread, size, least, radius, sigma, keep = (
         (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
@@ -47,6 +49,7 @@ def snowed(image: Pixels, flakes: Floats, keep: float, radius: int, sigma: float
     return to_pixels(whitened + (falling + falling[::-1, ::-1])[..., None])
 
 
+@corruption("frost", textures=True)
 def frost(image: Pixels, severity: int, rng: Rng, textures: Sequence[Texture] | None = None) -> Pixels:
     """Blend with a random part of a random texture; None: of our own."""
     keep, ice = ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))[severity - 1]
@@ -58,6 +61,7 @@ def frost(image: Pixels, severity: int, rng: Rng, textures: Sequence[Texture] | 
     return to_pixels(np.float32(keep) * image + np.float32(ice) * layer)
 
 
+@corruption("fog")
 def fog(image: Pixels, severity: int, rng: Rng) -> Pixels:
     thickness, decay = ((1.5, 2), (2.0, 2), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))[severity - 1]
     height, width = image.shape[:2]
@@ -68,6 +72,7 @@ def fog(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return to_pixels(values)
 
 
+@corruption("spatter")
 def spatter(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """Drops of water, at severities 4 and 5 of mud."""
     mean, spread, sigma, least, amount = (

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from clip_robustness.conditions.condition import Condition
+from clip_robustness.datasets.dataset import Sample
 from clip_robustness.models.classifier import Geometry
 from clip_robustness.models.device import workers
 from clip_robustness.models.loading import ToRGB
@@ -82,3 +83,8 @@ def geometry_key(geometry: Geometry) -> Hashable:
     if isinstance(geometry, Compose):
         return tuple(geometry_key(step) for step in geometry.transforms)
     return repr(geometry) if type(geometry) in _TELL_ALL else _Step(geometry)
+
+
+def pixels_key(sample: Sample) -> tuple[Hashable, ...]:
+    """What the pixels of an image depend on, beside the geometry."""
+    return (sample.path, sample.stamp, sample.id, sample.border, sample.cropped)

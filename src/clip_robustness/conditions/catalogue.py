@@ -1,0 +1,117 @@
+"""Our kinds of conditions that are data alone; attacks and corruptions are registered where they are programmed."""
+
+from __future__ import annotations
+
+from clip_robustness.conditions import registry
+from clip_robustness.conditions.kind import Kind
+from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
+
+_HERE = "clip_robustness.conditions"
+_WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust", "cue-conflict")
+_FRAMES = 31
+_SEQUENCES = {
+    "family": "synthetic",
+    "source": "Hendrycks & Dietterich 2019, section 3 (ImageNet-P)",
+    "runner": f"{_HERE}.sequences.flips",
+    "frames": _FRAMES,
+    "labels_count": True,
+    "read_at": ("difficulty",),
+    "but_for": NOISE_SEQUENCES,
+    "passes": (_FRAMES, 0),
+}
+_IMAGENET_C = "Hendrycks & Dietterich 2019, section 3 (ImageNet-C)"
+_GEIRHOS = "Geirhos et al. 2019"
+
+
+def _natural(name: str, source: str) -> Kind:
+    return Kind(name, "natural", source, data=name)
+
+
+_ALL = (
+    Kind("clean", "clean", "Russakovsky et al. 2015"),
+    *(Kind(f"clean-{name}-classes", "clean", classes_of=name) for name in _WITH_OWN_CLASSES),
+    _natural("imagenet-v2", "Recht et al. 2019, matched-frequency"),
+    _natural("imagenet-sketch", "Wang et al. 2019"),
+    _natural("imagenet-r", "Hendrycks et al. 2021"),
+    _natural("imagenet-a", "Hendrycks et al. 2021"),
+    _natural("objectnet", "Barbu et al. 2019"),
+    _natural("imagenet-vid-robust", "Shankar et al. 2021"),
+    _natural("ytbb-robust", "Shankar et al. 2021"),
+    Kind("objectnet-all-names", "natural", "Barbu et al. 2019", data="objectnet", all_names=True),
+    Kind(
+        "imagenet-c",
+        "synthetic",
+        _IMAGENET_C,
+        pixels=f"{_HERE}.corruptions.corrupt.of_source",
+        runs="corruption",
+        draws_by=("corruption",),
+        drawing=1,
+    ),
+    Kind(
+        "imagenet-c-disk",
+        "synthetic",
+        _IMAGENET_C,
+        data="imagenet-c",
+        part=lambda params: f"{params['corruption']}/{params['severity']}",
+    ),
+    Kind("imagenet-c-mce", "synthetic", _IMAGENET_C, averages="imagenet-c"),
+    Kind("imagenet-c-disk-mce", "synthetic", _IMAGENET_C, averages="imagenet-c-disk"),
+    Kind(
+        "corruption",
+        "synthetic",
+        "corruptions beyond ImageNet-C's",
+        pixels=f"{_HERE}.corruptions.corrupt.of_source",
+        runs="corruption",
+        draws_by=("corruption",),
+        drawing=1,
+    ),
+    Kind(
+        "imagenet-p",
+        pixels=f"{_HERE}.sequences.drawn",
+        draws_by=("perturbation",),
+        drawing=_FRAMES,
+        **_SEQUENCES,  # type: ignore[arg-type]
+    ),
+    Kind(
+        "imagenet-p-disk",
+        data="imagenet-p",
+        part=lambda params: (
+            f"{params['perturbation']}_{params['difficulty']}"
+            if params["perturbation"] in NOISE_SEQUENCES and params["difficulty"] != 1
+            else str(params["perturbation"])
+        ),
+        pixels=f"{_HERE}.sequences.read",
+        **_SEQUENCES,  # type: ignore[arg-type]
+    ),
+    Kind("stylized-imagenet", "synthetic", _GEIRHOS, data="stylized-imagenet"),
+    Kind("stylized-local", "synthetic", "see conditions/stylized.py", pixels=f"{_HERE}.stylized.of_source", drawing=20),
+    Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
+    Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
+)
+_BY_NAME = {(kind.family, kind.name): kind for kind in _ALL}
+DATA_SETS = tuple(dict.fromkeys(kind.data for kind in _ALL))
+
+
+NAMES = {
+    family: tuple(kind.name for kind in _ALL if kind.family == family) for family in ("clean", "natural", "adversarial")
+}
+
+
+MEANS = frozenset(kind.name for kind in _ALL if kind.averages)
+
+
+def all_code() -> list[str]:
+    """What our conditions are computed by, as 'module.name'."""
+    attacks = [Kind.of_attack(found.name, found) for found in registry.ours("attack")]
+    kinds = {name for kind in (*_ALL, *attacks) for name in kind.code}
+    return sorted(kinds | {found.reference for found in registry.ours("corruption")})
+
+
+def kind_of(family: str, name: str) -> Kind:
+    """Raises `InputError` for an attack that nobody registered. A natural shift that is not ours is a data set of its
+    name."""
+    if known := _BY_NAME.get((family, name)):
+        return known
+    if family == "adversarial":
+        return Kind.of_attack(name, registry.find("attack", name))
+    return Kind(name, family, data=name)

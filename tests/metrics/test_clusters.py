@@ -106,6 +106,22 @@ def test_of_two_ways_both_count():
         assert effect(right, both).deff > 0.95 * one
 
 
+def test_verdicts_of_cue_conflicts_err_no_more_than_alpha():
+    """427 images of 160 shapes and 48 textures, both of which make an image easier or harder: the old tests do err."""
+    rng, alarms = np.random.default_rng(0), []
+    for _ in range(TIMES):
+        shape, texture = rng.integers(0, 160, 427), rng.integers(0, 48, 427)
+        clusters, own = clusters_of(shape, texture), rng.normal(size=427)
+        right = np.sqrt(0.3) * (rng.normal(size=160)[shape] + rng.normal(size=48)[texture]) + np.sqrt(0.4) * own > 0
+        for of in (clusters, None):
+            tail, estimate = evidence.share(right, 0.5, of), intervals.accuracy(right, of)
+            outside = not estimate.low <= 0.5 <= estimate.high
+            alarms.append([tail.p_violation <= ALPHA, tail.p_compliance <= ALPHA, outside])
+    promised = np.array([ALPHA, ALPHA, 0.06])
+    assert (np.mean(alarms[::2], 0) <= promised + SPREAD * np.sqrt(promised * (1 - promised) / TIMES)).all()
+    assert (np.mean(alarms[1::2], 0) > [0.08, 0.08, 0.2]).all()
+
+
 def test_means_and_medians_of_shared_scores():
     """False alarms of a mean of 0.2 against 0.2 and of the median of an exponential distribution, 40 clusters of ten
     whose images are all alike."""

@@ -71,12 +71,16 @@ def encode_text(clip: Any, tokens: Tensor) -> Tensor:
     return embeddings
 
 
-def tokens_digest(tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts) -> str:
-    """Of the tokens that prompts become, which depend on the tokenizer's files: of all names in one template, and of
-    one name in all templates."""
+def some_tokens(tokenizer: Tokenizer, names: tuple[str, ...], prompts: Prompts) -> Tensor:
+    """What prompts become by the tokenizer's files, int64 (texts, context length): all names in one template, and one
+    name in all templates."""
     first, *others = prompts.templates
-    blocks = [first.tokens(names, tokenizer), *(template.tokens(names[:1], tokenizer) for template in others)]
-    return hashlib.sha256(torch.cat(blocks).numpy().tobytes()).hexdigest()[:16]
+    return torch.cat([first.tokens(names, tokenizer), *(one.tokens(names[:1], tokenizer) for one in others)])
+
+
+def tokens_digest(tokens: Tensor) -> str:
+    """16 hexadecimal digits."""
+    return hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:16]
 
 
 def _lengths(tokens: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ def load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) 
             _check_model(spec, log, known)
             outputs = _outputs(checkpoint.weights, classes)
             own = _own_vit_size(checkpoint.weights)
-            build = {"image_size": own} if own else {}
+            build = {"image_size": own} if own else _inception(spec, checkpoint.weights)
             net = torchvision.models.get_model(spec.name, weights=None, num_classes=outputs, **build)
             check_fit(net, checkpoint.weights, spec, classes)
             net.load_state_dict(checkpoint.weights)
@@ -190,6 +190,20 @@ def load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) 
         told = {*log.tells, *(("image_size",) if own else ())}
         _tell_assumed(spec, told, size, prepared.mean, prepared.std, "torchvision:NAME/TAG@FILE")
     return _classifier(net, outputs, spec, classes, prepared).to(device)
+
+
+def _inception(spec: ModelSpec, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """How GoogLeNet and Inception v3 are built for weights. Those that torchvision publishes, and what descends from
+    them, normalise their input anew inside, which no weight tells; heads that only help training may be left out."""
+    if spec.name not in ("googlenet", "inception_v3"):
+        return {}
+    if not spec.tag:
+        warn(
+            f"{spec}: the file does not say whether it descends from torchvision's weights, which normalise images "
+            f"anew (transform_input); assumed is that it does not; else write torchvision:{spec.name}/DEFAULT@FILE"
+        )
+    auxiliary = any(key.lower().startswith("aux") for key in weights)
+    return {"transform_input": bool(spec.tag), "aux_logits": auxiliary, "init_weights": False}
 
 
 def _own_vit_size(weights: Mapping[str, Tensor]) -> int | None:

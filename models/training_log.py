@@ -94,11 +94,11 @@ def image_training(file: Path, arguments: Mapping[str, Any]) -> ImageTraining:
         except (ValueError, TypeError) as error:
             raise InputError(f"{source}: the training's argument '{key}={value}' is not {error}") from None
     tells = {name for key, (name, _) in _IMAGE_ARGUMENTS.items() if key in said}
-    if "val_crop_size" in said and "val_resize_size" in said:  # torchvision's scripts, which have ImageNet's mean
-        found["crop_pct"] = _side(said["val_crop_size"]) / _number(said["val_resize_size"])
+    if said.get("val_crop_size") and "resize" in found:  # torchvision's scripts, which have ImageNet's mean
+        found["crop_pct"] = found["image_size"] / found["resize"]
         found |= {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
         tells |= {"mean", "std"}
-    build = {key: found[key] for key in ("global_pool",) if key in found} | found.get("model_kwargs", {})
+    build = {key: found[key] for key in ("global_pool", "bn_eps") if key in found} | found.get("model_kwargs", {})
     prepared: dict[str, Any] = {
         key: found[key] for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode") if key in found
     }
@@ -134,7 +134,7 @@ def _flag(value: object) -> bool:
 
 
 def _number(value: object) -> int:
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise TypeError("a whole number")
     return value
 
@@ -158,9 +158,16 @@ def _colour(value: object) -> Colour:
     """Three numbers, or one for all of them."""
     numbers: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     numbers = numbers * 3 if len(numbers) == 1 else numbers
-    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError("three numbers")
+    good = [isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n <= 1 for n in numbers]
+    if good != [True] * 3:
+        raise ValueError("three numbers between 0 and 1, as for pixels between 0 and 1")
     return float(numbers[0]), float(numbers[1]), float(numbers[2])
+
+
+def _spread(value: object) -> Colour:
+    if 0 in (found := _colour(value)):
+        raise ValueError("three numbers above 0")
+    return found
 
 
 def _plain(value: object) -> dict[str, object]:
@@ -171,9 +178,21 @@ def _plain(value: object) -> dict[str, object]:
     return {key: v for key, v in value.items() if not re.match("pretrained|checkpoint|cache|num_classes", str(key))}
 
 
-def _interpolation(value: object) -> str:
+def _one_of(*known: str) -> Callable[[object], str]:
+    """A reader of a name among these, in capitals or not."""
+
+    def read(value: object) -> str:
+        if (name := _text(value).lower()) not in known:
+            raise ValueError(f"one of {', '.join(known)}")
+        return name
+
+    return read
+
+
+def _interpolation(*known: str) -> Callable[[object], str]:
     """Training at random evaluates with the default."""
-    return "bicubic" if _text(value) == "random" else _text(value)
+    read = _one_of("random", *known)
+    return lambda value: "bicubic" if read(value) == "random" else read(value)
 
 
 _CLIP_FLAGS: dict[str, Callable[[object], object]] = {
@@ -184,9 +203,9 @@ _CLIP_FLAGS: dict[str, Callable[[object], object]] = {
     "force_image_size": _side,
     "force_context_length": _number,
     "image_mean": _colour,
-    "image_std": _colour,
-    "image_interpolation": _interpolation,
-    "image_resize_mode": _text,
+    "image_std": _spread,
+    "image_interpolation": _interpolation("bicubic", "bilinear"),
+    "image_resize_mode": _one_of("shortest", "longest", "squash"),
 }
 _IMAGE_ARGUMENTS: dict[str, tuple[str, Callable[[object], object]]] = {
     "model": ("model", _text),
@@ -195,9 +214,14 @@ _IMAGE_ARGUMENTS: dict[str, tuple[str, Callable[[object], object]]] = {
     "input_size": ("image_size", _side),
     "img_size": ("image_size", _side),
     "val_crop_size": ("image_size", _side),
+    "val_resize_size": ("resize", _side),
+    "bn_eps": ("bn_eps", _share),
     "mean": ("mean", _colour),
-    "std": ("std", _colour),
-    "interpolation": ("interpolation", _interpolation),
+    "std": ("std", _spread),
+    "interpolation": (
+        "interpolation",
+        _interpolation("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming"),
+    ),
     "crop_pct": ("crop_pct", _share),
-    "crop_mode": ("crop_mode", _text),
+    "crop_mode": ("crop_mode", _one_of("center", "squash", "border")),
 }

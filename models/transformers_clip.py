@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,13 +20,15 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from clip_robustness.errors import InputError, warn
 from clip_robustness.models.checkpoint import read_checkpoint, weights_in
-from clip_robustness.models.loading import ToRGB, hub_or_file_errors, quiet
+from clip_robustness.models.loading import ToRGB, check_values, hub_or_file_errors, quiet
 from clip_robustness.models.preprocessing import Preprocessing
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.models.zero_shot import Clip
 
 _MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 """By the type that a configuration names."""
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TEXTS = ("model.text_model", "model.text_projection")
 
 
@@ -46,6 +49,7 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
             )
         weights = None
         if spec.folder is not None:
+            _check_folder(spec, spec.folder)
             weights = dict(read_checkpoint(weights_in(spec.folder, ("model", "pytorch_model"))).weights)
         with quiet():
             model, info = getattr(transformers, _MODELS[config.model_type]).from_pretrained(
@@ -59,6 +63,7 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
             processor = transformers.AutoImageProcessor.from_pretrained(spec.name, **asked)
             tokenizer = transformers.AutoTokenizer.from_pretrained(spec.name, **asked)
         _check_fit(spec, info)
+        check_values(model.state_dict(), weights or {}, spec)
     naflex = config.model_type == "siglip2"
     net = _NaFlex(model, processor.patch_size) if naflex else _Network(model)
     preprocessing = _preprocessing(spec, processor, naflex)
@@ -67,9 +72,44 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
             f"model spec '{spec}': its processor makes images of {preprocessing.size} px, its model takes {taken} px"
         )
     texts = Texts(tokenizer, config.text_config.max_position_embeddings)
+    _check_texts(spec, texts, config)
     net.requires_grad_(False).eval().to(device)
     identity = model.config.to_json_string(), processor.to_json_string(), texts.digest()
     return Clip(net, texts, preprocessing, identity, _TEXTS)
+
+
+def _check_folder(spec: ModelSpec, folder: Path) -> None:
+    """Raise `InputError` where transformers would make up what a folder lacks, or apply what is not read here."""
+    if (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"model spec '{spec}': {folder} holds an adapter (adapter_config.json); call merge_and_unload() of PEFT, "
+            "and give the folder of the model that it makes"
+        )
+    for what, files in (("tokenizer", _TOKENIZERS), ("image processor", _PROCESSORS)):
+        if not any((folder / name).is_file() for name in files):
+            raise InputError(
+                f"model spec '{spec}': {folder} has no {what} ({' or '.join(files)}); copy it from the model that "
+                "the training started from"
+            )
+
+
+def _check_texts(spec: ModelSpec, texts: Texts, config: Any) -> None:
+    """Raise `InputError` where the end that a CLIP reads its embedding off is in no text; warn of a tokenizer that
+    keeps what texts were freed of in training."""
+    end = config.text_config.eos_token_id
+    if config.model_type == "clip" and end != 2 and not (texts("a photo") == end).any():
+        raise InputError(
+            f"model spec '{spec}': its configuration says that texts end in the token {end} (eos_token_id), those of "
+            "its tokenizer do not"
+        )
+    kept = {"capitals": "A Photo", "punctuation": "a photo."}
+    if config.model_type == "clip":
+        del kept["punctuation"]
+    if found := [what for what, text in kept.items() if not torch.equal(texts(text), texts("a photo"))]:
+        warn(
+            f"{spec}: its tokenizer keeps {' and '.join(found)}, which open_clip takes off texts of such models; "
+            "if training did, too, add that to the normalizer in tokenizer.json"
+        )
 
 
 def _check_fit(spec: ModelSpec, info: Mapping[str, Any]) -> None:
@@ -193,6 +233,10 @@ def _image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
+def _three(numbers: Sequence[float]) -> bool:
+    return len(numbers) == 3 and 0 <= min(numbers) <= max(numbers) <= 1
+
+
 def _preprocessing(spec: ModelSpec, processor: Any, naflex: bool) -> Preprocessing:
     """Raises `InputError` for a processor that makes no pixels in [0, 1], or no square images."""
     if not processor.do_rescale or abs(processor.rescale_factor * 255 - 1) > 1e-3:
@@ -209,16 +253,30 @@ def _preprocessing(spec: ModelSpec, processor: Any, naflex: bool) -> Preprocessi
         geometry = _Geometry(processor)
         cropped = getattr(processor, "do_center_crop", False)
         crop = "squashed" if "height" in dict(processor.size) and not cropped else "shortest side, centre crop"
-    sizes = {geometry(Image.new("RGB", shape)).size for shape in ((320, 200), (200, 320), (50, 50))}
+        if not processor.do_resize:
+            crop = "centre crop, not resized"
+    try:
+        interpolation = Image.Resampling(int(processor.resample)).name.lower()
+        sizes = {geometry(Image.new("RGB", shape)).size for shape in ((320, 200), (200, 320), (50, 50))}
+    except (KeyError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"model spec '{spec}': its processor can't resize with resample {processor.resample} ({error})"
+        ) from None
     (width, height), *others = sizes
     if others or width != height:
         raise InputError(f"model spec '{spec}': its processor does not make square images of one size")
     normalised = processor.do_normalize
+    mean, std = processor.image_mean, processor.image_std
+    if normalised and not (_three(mean) and _three(std) and 0 not in std):
+        raise InputError(
+            f"model spec '{spec}': its processor has the mean {mean} and std {std}; each should be three numbers "
+            "between 0 and 1, as for pixels between 0 and 1"
+        )
     return Preprocessing(
         size=width,
-        mean=tuple(processor.image_mean) if normalised else (0.0,) * 3,
-        std=tuple(processor.image_std) if normalised else (1.0,) * 3,
-        interpolation=Image.Resampling(int(processor.resample)).name.lower(),
+        mean=tuple(mean) if normalised else (0.0,) * 3,
+        std=tuple(std) if normalised else (1.0,) * 3,
+        interpolation=interpolation,
         crop=crop,
         geometry=geometry,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from open_clip import (
+    SimpleTokenizer,
     add_model_config,
     create_model,
     get_model_config,
@@ -29,7 +30,7 @@ from clip_robustness.models.architectures import read_config, registered, unlike
 from clip_robustness.models.checkpoint import Checkpoint, read_checkpoint, weights_in
 from clip_robustness.models.classifier import Classifier, fingerprint_of
 from clip_robustness.models.clip_plan import OPENAI_MARKS, plan_of, size_of
-from clip_robustness.models.head import cached_class_embeddings, tokens_digest
+from clip_robustness.models.head import cached_class_embeddings, some_tokens, tokens_digest
 from clip_robustness.models.loading import check_fit, hub_or_file_errors, quiet, without_tensor_steps
 from clip_robustness.models.preprocessing import Preprocessing
 from clip_robustness.models.spec import ModelSpec
@@ -38,6 +39,7 @@ from clip_robustness.models.templates import Tokenizer, read_prompts
 add_model_config(mini.FOLDER)
 
 _TEXT_TOWERS = ("transformer", "token_embedding", "ln_final", "text", "text_decoder")
+_TOKEN_EMBEDDINGS = ("token_embedding", "word_embeddings", "embed_tokens", "shared")
 _RESIZE_MODES = {
     "shortest": "shortest side, centre crop",
     "longest": "longest side, padded",
@@ -104,8 +106,9 @@ def classifier_of(
     clip = clip_of(spec, device)
     _check_scale(spec, clip.net)
     prepared = clip.preprocessing
-    tokens = tokens_digest(clip.tokenizer, names, prompts)
-    identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens
+    tokens = some_tokens(clip.tokenizer, names, prompts)
+    _check_vocabulary(spec, clip, tokens)
+    identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens_digest(tokens)
     fingerprint = fingerprint_of(clip.net, *identity)
     head = cached_class_embeddings(clip.net, clip.tokenizer, names, prompts, fingerprint)
     for part in clip.texts:  # the head stands for them; free the memory
@@ -120,6 +123,24 @@ def classifier_of(
         fingerprint=fingerprint,
         prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
     ).to(device)
+
+
+def _check_vocabulary(spec: ModelSpec, clip: Clip, tokens: Tensor) -> None:
+    """Raise `InputError` for a tokenizer with tokens that the text tower does not know; warn where open_clip's own, the
+    default of architectures that name none, knows fewer."""
+    rows = next((m.num_embeddings for key, m in clip.net.named_modules() if key.endswith(_TOKEN_EMBEDDINGS)), None)
+    if rows is None:
+        return
+    mend = "name its own as text_cfg.hf_tokenizer_name" if spec.kind == "open_clip" else "put its own into the folder"
+    if (largest := int(tokens.max())) >= rows:
+        raise InputError(
+            f"model spec '{spec}': its tokenizer gives token {largest}, its text tower has {rows} of them; {mend}"
+        )
+    if isinstance(clip.tokenizer, SimpleTokenizer) and rows > clip.tokenizer.vocab_size:
+        warn(
+            f"{spec}: its text tower has {rows} tokens, but CLIP's tokenizer with {clip.tokenizer.vocab_size} is "
+            f"assumed; if it was trained with another {mend}"
+        )
 
 
 def _check_scale(spec: ModelSpec, net: Any) -> None:
@@ -153,6 +174,8 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
         name, config, published = _architecture(spec, folder)
         file = spec.file or (weights_in(folder) if folder else None)
         checkpoint = read_checkpoint(file, ema=spec.options.ema) if file else None
+        if checkpoint:
+            _check_towers(spec, checkpoint.weights)
         plan = plan_of(spec, config, published, checkpoint.weights if checkpoint else None)
         # the weights of a timm tower fit at its own size only; its size can change after they are loaded
         later = "timm_model_name" in config["vision_cfg"]
@@ -218,6 +241,14 @@ def _architecture(spec: ModelSpec, folder: Path | None) -> tuple[str, dict[str, 
     if folder:
         return (spec.name, *read_config(folder / "open_clip_config.json"))
     return spec.name, get_model_config(spec.name), {}
+
+
+def _check_towers(spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
+    """Raise `InputError` for an image tower alone, whose keys have lost their common prefix."""
+    if weights.keys() & {"class_embedding", "conv1.weight"} or any(key.startswith("trunk.") for key in weights):
+        raise InputError(
+            f"model spec '{spec}': {spec.file or spec.folder} holds an image tower alone; save the text tower with it"
+        )
 
 
 def _load_weights(net: nn.Module, checkpoint: Checkpoint, spec: ModelSpec, config: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 
 from clip_robustness import models
 from clip_robustness.datasets.classes import class_list
+from clip_robustness.errors import ModelWarning
 from clip_robustness.models import InputError, embedded
 from clip_robustness.models.checkpoint import CheckpointError, read_checkpoint
 from clip_robustness.models.torchscript import read_tensors
@@ -98,7 +99,7 @@ def test_unwrapped_weights_give_the_same_logits(tmp_path, weights, expected, for
     assert torch.allclose(loaded(tmp_path / "x.pt")(expected[0]), expected[1], atol=1e-4)
 
 
-@pytest.mark.parametrize("scale", [100.0, float("nan")])
+@pytest.mark.parametrize("scale", [100.0, 1 / 0.07, float("nan")])
 def test_a_scale_that_is_no_logarithm_is_refused(tmp_path, weights, scale):
     torch.save({**weights, "logit_scale": torch.tensor(scale)}, tmp_path / "x.pt")
     with pytest.raises(InputError, match=rf"logit_scale is {scale:g}.*save its logarithm"):
@@ -467,3 +468,78 @@ def test_the_weights_of_a_folder_are_read_like_any_file(tmp_path, weights, expec
     (folder / "open_clip_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InputError, match="Git LFS pointer"):
         models.load(spec, MINI)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (lambda v: (v * 50).round().to(torch.int8), "int8"),
+        (lambda v: v.to(torch.complex64), "complex64"),
+        (lambda v: v.to_sparse(), "sparse_coo"),
+        (lambda v: v.to("meta"), "without values"),
+    ],
+)
+def test_weights_that_stand_for_other_numbers_are_refused(tmp_path, weights, made, kind):
+    """Quantised weights fit, too: torch copies the codes as if they were the weights."""
+    torch.save(weights | {"text_projection": made(weights["text_projection"])}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match=f"text_projection of its weights is .*{kind}.*save the model in float32"):
+        loaded(tmp_path / "x.pt")
+    state = timm.create_model("test_resnet", num_classes=24).state_dict()
+    torch.save(state | {"fc.weight": made(state["fc.weight"])}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=f"fc.weight of its weights is .*{kind}"):
+        models.load(f"timm:test_resnet@{tmp_path / 'x.pth'}", MINI)
+
+
+def test_floats_of_eight_bits_may_have_scales_elsewhere(tmp_path, weights):
+    eight = weights["text_projection"].to(torch.float8_e4m3fn)
+    torch.save(weights | {"text_projection": eight}, tmp_path / "x.pt")
+    with pytest.warns(
+        ModelWarning, match="1 of its weights are of float8_e4m3fn and taken as they are, without scales"
+    ):
+        model = loaded(tmp_path / "x.pt")
+    torch.save(weights | {"text_projection": eight.float()}, tmp_path / "y.pt")
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(model(images), loaded(tmp_path / "y.pt")(images))
+
+
+def adapted(weights):
+    key = next(key for key in weights if key.endswith("c_fc.weight"))
+    block = key.removesuffix(".weight")
+    rest = {name: value for name, value in weights.items() if name != key}
+    parts = {f"{block}.lora_A.default.weight": torch.ones(4, 3), f"{block}.lora_B.default.weight": torch.ones(3, 4)}
+    return prefixed({**rest, f"{block}.base_layer.weight": weights[key], **parts}, "base_model.model.")
+
+
+@pytest.mark.filterwarnings("ignore::clip_robustness.errors.ModelWarning")
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (adapted, r"adapters \(LoRA\) that are not merged; call merge_and_unload"),
+        (lambda w: prefixed(w, "student.") | prefixed(w, "teacher."), "its keys begin with student. or teacher.; save"),
+        (lambda w: prefixed(w, "clip.") | {"criterion.weight": torch.ones(3)}, "its keys begin with clip.; save"),
+        (lambda w: {k: v for k, v in w.items() if k.startswith("visual.")}, "x.pt holds an image tower alone"),
+    ],
+)
+def test_weights_among_others_are_told(tmp_path, weights, made, says):
+    torch.save({"state_dict": made(weights)}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match=says):
+        loaded(tmp_path / "x.pt")
+
+
+def test_a_vocabulary_that_is_not_the_tokenizers(tmp_path, weights):
+    config = json.loads((embedded.FOLDER / "mini-clip.json").read_text())
+    width = weights["token_embedding.weight"].shape[1]
+    for rows in (300, 50_000):
+        config["text_cfg"]["vocab_size"] = rows
+        (tmp_path / "mine.json").write_text(json.dumps(config))
+        torch.save(weights | {"token_embedding.weight": torch.rand(rows, width)}, tmp_path / "x.pt")
+        options = f"prompts=plain&config={tmp_path / 'mine.json'}"
+        if rows == 300:
+            with pytest.raises(
+                InputError, match="its tokenizer gives token 49407, its text tower has 300 of them; name"
+            ):
+                loaded(tmp_path / "x.pt", options)
+        else:
+            with pytest.warns(ModelWarning, match="has 50000 tokens, but CLIP's tokenizer with 49408 is assumed"):
+                loaded(tmp_path / "x.pt", options)

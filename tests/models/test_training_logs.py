@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from torchvision.models import resnet18, vit_b_16
+from torchvision.models import googlenet, resnet18, vit_b_16
 
 from clip_robustness import models
 from clip_robustness.datasets.classes import class_list
@@ -153,6 +153,13 @@ def test_a_log_beside_the_file_counts_and_one_elsewhere_does_not(run, tmp_path):
     [
         ("image_mean: [0.5, 0.5]", "is not three numbers"),
         ("image_mean: half", "is not three numbers"),
+        ("image_mean: [123.7, 116.3, 103.5]", "is not three numbers between 0 and 1"),
+        ("image_mean: [True, False, True]", "is not three numbers"),
+        ("image_std: [0, 0, 0]", "is not three numbers above 0"),
+        ("image_std: [-0.5]", "is not three numbers between 0 and 1"),
+        ("image_interpolation: lanczos", "is not one of random, bicubic, bilinear"),
+        ("image_resize_mode: crop", "is not one of shortest, longest, squash"),
+        ("force_image_size: True", "is not a whole number"),
         ("force_image_size: [48, 64]", "is not the size of a square image"),
         ("force_image_size: big", "is not a whole number"),
         ("force_context_length: 20.5", "is not a whole number"),
@@ -258,6 +265,29 @@ def test_the_arguments_of_timms_training_are_used(tmp_path, vit):
         assert torch.equal(model.net.pos_embed, vit[96]["pos_embed"])
 
 
+def test_the_epsilon_of_timms_training_is_used(tmp_path):
+    torch.manual_seed(0)
+    net = timm.create_model("test_efficientnet", num_classes=24, bn_eps=0.1).eval()
+    for key, value in net.state_dict().items():
+        if key.endswith("running_var"):
+            value.uniform_(0.05, 0.3)
+    arguments = Namespace(model="test_efficientnet", mean=None, std=None, img_size=None, bn_eps=0.1)
+    torch.save({"state_dict": net.state_dict(), "args": arguments}, tmp_path / "x.pth")
+    model = models.load(f"timm:test_efficientnet@{tmp_path / 'x.pth'}", MINI)
+    images = torch.rand(2, 3, model.image_size, model.image_size)
+    with torch.no_grad():
+        theirs = net((images - model.mean) / model.std)
+    assert torch.allclose(model(images), theirs, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_names_in_capitals_are_those_without(run, tmp_path, vit):
+    (run.parent.parent / "params.txt").write_text(LOG.replace("bilinear", "Bilinear").replace("squash", "SQUASH"))
+    model, said = load(f"open_clip:mini-vit@{run}?prompts=plain")
+    assert (model.interpolation, model.crop, said) == ("bilinear", "squashed", [])
+    torch.save({"state_dict": vit[160], "args": Namespace(**TIMM | {"interpolation": "Bicubic"})}, tmp_path / "x.pth")
+    assert load(f"timm:test_vit@{tmp_path / 'x.pth'}")[0].interpolation == "bicubic"
+
+
 def test_arguments_that_leave_the_default_are_no_assumption(tmp_path, vit):
     torch.save({"state_dict": vit[160], "args": Namespace(**TIMM, img_size=None)}, tmp_path / "x.pth.tar")
     assert load(f"timm:test_vit@{tmp_path / 'x.pth.tar'}")[1] == []
@@ -302,6 +332,9 @@ def test_arguments_of_another_model_are_believed(tmp_path, vit):
 @pytest.mark.parametrize(
     ("argument", "says"),
     [({"img_size": "big"}, "whole number"), ({"mean": [1, 2]}, "three numbers"), ({"crop_pct": "x"}, "a share"),
+     ({"mean": [124, 116, 104]}, "between 0 and 1"), ({"std": [0, 0, 0]}, "above 0"),
+     ({"crop_mode": "x"}, "one of center"),
+     ({"interpolation": "cubic"}, "one of random, bicubic"), ({"val_resize_size": 0}, "whole number"),
      ({"input_size": [3, 96, 128]}, "square"), ({"model_kwargs": 3}, "arguments of a network")],
 )  # fmt: skip
 def test_arguments_that_can_not_be_meant_are_refused(tmp_path, vit, argument, says):
@@ -340,3 +373,25 @@ def test_a_vision_transformer_of_torchvision_at_another_size(tmp_path):
     model, said = load(f"torchvision:vit_b_16@{tmp_path / 'x.pth'}")
     assert model.image_size == 64
     assert "assumed are mean" in said[0]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("auxiliary", [True, False])
+def test_googlenet_normalises_anew_where_it_descends_from_published_weights(tmp_path, auxiliary):
+    """No weight tells; and the heads that only help training need not be there."""
+    torch.manual_seed(0)
+    net = googlenet(num_classes=24, init_weights=False, aux_logits=auxiliary).eval()
+    for value in net.state_dict().values():
+        if value.ndim == 4:
+            torch.nn.init.kaiming_normal_(value)
+    torch.save(net.state_dict(), tmp_path / "x.pth")
+    images = torch.rand(2, 3, 64, 64)
+    for tag, transforms in (("", False), ("/DEFAULT", True)):
+        model, said = load(f"torchvision:googlenet{tag}@{tmp_path / 'x.pth'}?image_size=64")
+        assert [text for text in said if "transform_input" in text] == ([] if tag else said[:1])
+        net.transform_input = transforms
+        with torch.no_grad():
+            theirs = net((images - model.mean) / model.std)
+        assert torch.allclose(model(images), theirs, atol=1e-4 * float(theirs.abs().max()))
+        net.transform_input = not transforms
+        assert not torch.allclose(model(images), net((images - model.mean) / model.std), rtol=1e-2)

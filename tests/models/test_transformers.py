@@ -1,13 +1,14 @@
 """Models of transformers: the logits of open_clip for the same weights, and the pixels of their own processors."""
 
 import json
+import shutil
 
 import numpy as np
 import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.layers import get_act_layer
 from timm.models import VisionTransformer, register_model
 
@@ -285,8 +286,6 @@ def test_prompts_of_a_clip_are_tokenised_alike_and_cut_aloud(clips, tmp_path):
 
 
 def test_weights_in_shards_and_of_strangers(clips, tmp_path, monkeypatch):
-    import shutil
-
     from tests.models.test_checkpoints import Malicious
 
     monkeypatch.chdir(tmp_path)
@@ -313,8 +312,6 @@ def changed(folder, name, **fields):
 
 
 def test_a_folder_brings_no_code_of_its_own(clips, tmp_path, monkeypatch):
-    import shutil
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asks whether to run code"))
     for name, field in (
@@ -333,8 +330,6 @@ def test_a_folder_brings_no_code_of_its_own(clips, tmp_path, monkeypatch):
 
 
 def test_folders_that_do_not_fit_are_named(clips, tmp_path):
-    import shutil
-
     def copy(name):
         return shutil.copytree(clips[1], tmp_path / name)
 
@@ -368,6 +363,67 @@ def test_folders_that_do_not_fit_are_named(clips, tmp_path):
         parse(f"open_clip:ViT-B-32@{torn}")
     with pytest.raises(InputError, match="neither a folder nor a name on the hub"):
         parse("transformers:a/b/c")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"resample": 4}, "can't resize with resample 4"),
+        ({"resample": 9}, "can't resize with resample 9"),
+        ({"image_mean": [123.0, 116.0, 103.0]}, r"has the mean .123.*between 0 and 1"),
+        ({"image_mean": [0.5]}, "should be three numbers"),
+        ({"image_std": [0, 0, 0]}, "should be three numbers"),
+    ],
+)
+def test_a_processor_that_can_not_be_meant_is_refused(clips, tmp_path, fields, says):
+    folder = shutil.copytree(clips[1], tmp_path / "copy")
+    changed(folder, "preprocessor_config.json", **fields)
+    with pytest.raises(InputError, match=says):
+        models.load(f"transformers:{folder}", MINI)
+
+
+def test_what_transformers_would_make_up_or_add_is_told(clips, siglips, tmp_path):
+    def copy(name, of=clips[1]):
+        return shutil.copytree(of, tmp_path / name)
+
+    folder = copy("adapted")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"adapted holds an adapter .*merge_and_unload"):
+        models.load(f"transformers:{folder}", MINI)
+    for missing, says in (("tokenizer.json", "no tokenizer"), ("preprocessor_config.json", "no image processor")):
+        folder = copy(says)
+        (folder / missing).unlink()
+        with pytest.raises(InputError, match=f"has {says} .*copy it"):
+            models.load(f"transformers:{folder}", MINI)
+    folder = copy("end")
+    content = json.loads((folder / "config.json").read_text())
+    content["text_config"]["eos_token_id"] = 5
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"texts end in the token 5 \(eos_token_id\), those of its tokenizer do not"):
+        models.load(f"transformers:{folder}", MINI)
+    folder = copy("eight")
+    weights = load_file(folder / "model.safetensors")
+    weights["visual_projection.weight"] = (weights["visual_projection.weight"] * 50).to(torch.int8)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"visual_projection.weight of its weights is of int8"):
+        models.load(f"transformers:{folder}", MINI)
+    with pytest.warns(ModelWarning, match="its tokenizer keeps punctuation, which open_clip takes off"):
+        models.load(f"transformers:{siglips[1]}?prompts=plain", MINI)
+    folder = copy("unresized")
+    changed(folder, "preprocessor_config.json", do_resize=False)
+    assert models.load(f"transformers:{folder}?prompts=plain", MINI).crop == "centre crop, not resized"
+
+
+def test_a_vocabulary_smaller_than_the_tokenizers(siglips, tmp_path):
+    folder = shutil.copytree(siglips[1], tmp_path / "copy")
+    content = json.loads((folder / "config.json").read_text())
+    content["text_config"]["vocab_size"] = 20
+    (folder / "config.json").write_text(json.dumps(content))
+    weights = load_file(folder / "model.safetensors")
+    key = "text_model.embeddings.token_embedding.weight"
+    save_file(weights | {key: weights[key][:20].clone()}, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"its tokenizer gives token \d+, its text tower has 20 of them; put its own"):
+        models.load(f"transformers:{folder}?prompts=plain", MINI)
 
 
 def test_specs_of_folders_and_of_the_hub(clips, tmp_path, monkeypatch):

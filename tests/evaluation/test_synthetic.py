@@ -118,11 +118,14 @@ def test_published_crops_are_not_cropped_again(name, evaluate, tmp_path):
     (place / keys[0]).mkdir(parents=True)
     Image.fromarray(pixels).save(place / keys[0] / f"{keys[0]}1-{keys[1]}1.png")
     images = load.load(name, str(tmp_path / "set"), MINI, "fog/3" if name == "imagenet-c" else "")
-    seen = []
     plain = replace(images, space=None)
-    evaluate(brightness(seen), stylized(name) if name != "imagenet-c" else corruption("fog", 3, on_disk=True), plain)
-    evaluate(brightness(seen), CLEAN, replace(plain, samples=tuple(replace(i, cropped=False) for i in images.samples)))
-    whole, middle = (images.mean() for images in seen)
+    uncropped = replace(plain, samples=tuple(replace(i, cropped=False) for i in images.samples))
+    published = stylized(name) if name != "imagenet-c" else corruption("fog", 3, on_disk=True)
+    means = []
+    for condition, shown in ((published, plain), (CLEAN, uncropped)):
+        evaluate(brightness(seen := []), condition, shown)
+        means.append(seen[-1].mean())  # the first pass looks for the memory that it takes
+    whole, middle = means
     assert whole == pytest.approx(1 - 0.75**2, abs=0.02)
     assert middle == pytest.approx(0, abs=0.02)
 

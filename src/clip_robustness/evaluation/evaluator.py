@@ -19,7 +19,7 @@ from clip_robustness.conditions.condition import Condition
 from clip_robustness.conditions.context import Answers, Batches, Context
 from clip_robustness.conditions.corruptions.frost import read_textures
 from clip_robustness.conditions.kept import Kept, memory_limit
-from clip_robustness.conditions.kind import load
+from clip_robustness.conditions.kind import Kind, load
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
@@ -275,15 +275,15 @@ class Evaluator:
             made_with.append(f"{surrogate.fingerprint} {surrogate.code}")
         if kind.craft_set:
             some = load(kind.craft_set)(images, self._seed)
-            made_with.append(repr([(i.id, self._content(i, stamps), _asked(condition, i)) for i in some]))
+            made_with.append(repr([(i.id, self._content(i, stamps), _asked(kind, i)) for i in some]))
         if kind.reads_names:
             made_with.append(repr(classifier.classes.names))
         cell = cell_key(classifier, condition, images, self._seed, self.device_type, " ".join(made_with))
         return EvalRequest(classifier, condition, images, surrogate, cell, stamps)
 
     def _known(self, request: EvalRequest) -> Known:
-        by_id = {sample.id: sample for sample in request.images.samples}
-        what = {id: _asked(request.condition, by_id[id]) for id in request.stamps}
+        by_id, kind = {sample.id: sample for sample in request.images.samples}, request.condition.kind
+        what = {id: _asked(kind, by_id[id]) for id in request.stamps}
         return self._store.known(
             request.cell, request.stamps, lambda id: self._content(by_id[id], request.stamps), what
         )
@@ -358,8 +358,9 @@ class Evaluator:
         about = About(
             request.classifier.name, condition.path, data, self._seed, code, now, note, condition.name, condition.params
         )
+        kind = condition.kind
         given = {
-            sample.id: (request.stamps[sample.id], digest, _asked(request.condition, sample))
+            sample.id: (request.stamps[sample.id], digest, _asked(kind, sample))
             for (sample, _), digest in zip(answers, digests, strict=True)
         }
         try:
@@ -409,11 +410,11 @@ class Evaluator:
                 pending = following
 
 
-def _asked(condition: Condition, sample: Sample) -> str:
+def _asked(kind: Kind, sample: Sample) -> str:
     """What an outcome depends on of an image beside its file: how it is cut, and, under attack and in sequences, its
     labels. Everywhere else corrected labels need no other prediction."""
     cut = f"{sample.border}{'w' if sample.cropped else ''}"
-    if condition.kind.labels_count:
+    if kind.labels_count:
         return " ".join(map(str, [cut, sample.label, *sorted(sample.also)]))
     return cut
 

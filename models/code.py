@@ -22,16 +22,18 @@ Follow = Callable[[str, str], bool]
 """Whether what a module refers to counts: the module, and the other's name, as 'package.module.name'."""
 _NO_FIGURES = (
     "clip_robustness.cache",
+    "clip_robustness.declared",
     "clip_robustness.models.code",
     "clip_robustness.errors",
     "clip_robustness.files",
     "clip_robustness.locks",
+    "clip_robustness.registry",
 )
 """Modules that no figure depends on."""
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _PACKAGE = "clip_robustness"
 _SOURCE = Path(__file__).parents[2]
-_REGISTRATIONS = ("attack", "corruption")
+_REGISTRATIONS = ("attack", "corruption", "dataset", "model")
 """Decorators."""
 _BRINGS = {"open_clip": ("timm", "transformers", "tokenizers")}
 """Libraries that another computes with only where a model asks for them."""

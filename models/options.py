@@ -69,10 +69,10 @@ _NAMES_OR_FILES: dict[str, tuple[str, ...]] = {
 def read_options(kind: str, given: Mapping[str, str], folder: Path) -> Options:
     """The options of a spec of this kind (or `mini:NAME`); files are relative to `folder`.
 
-    A `python:` factory may have options of its own: those that are not about speed are left to it. Raises `InputError`
-    for an unknown key, a value of another type or a missing file.
+    A `python:` factory, or a kind of model that others registered, may have options of its own: those that are not
+    about speed are left to it. Raises `InputError` for an unknown key, a value of another type or a missing file.
     """
-    if kind == "python":
+    if kind not in _ALLOWED:
         return Options(**{key: _read(key, given[key], folder) for key in _SPEED if key in given})  # type: ignore[arg-type]
     for key in given:
         if key not in _ALLOWED[kind]:

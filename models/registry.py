@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from clip_robustness import registry
 from clip_robustness.errors import InputError
 from clip_robustness.models.spec import ModelSpec, parse
+from clip_robustness.registry import model
 
 if TYPE_CHECKING:
     import torch
@@ -29,15 +32,21 @@ def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str =
 
     spec = parse(spec) if isinstance(spec, str) else spec
     device = torch.device(device)
-    classifier = _LOADERS[spec.kind](spec, classes, device)
-    classifier.code = code_version(f"python:{spec.name.partition(':')[0]}" if spec.kind == "python" else spec.kind)
+    found = registry.find("model", spec.kind)
+    if found.version:  # of others
+        classifier = _made(lambda: found.function, spec, classes, device, f"it is made by {found.origin}")
+        builder = f"python:{found.reference.rpartition('.')[0]}"
+    else:
+        classifier = found.function(spec, classes, device)
+        builder = f"python:{spec.name.partition(':')[0]}" if spec.kind == "python" else spec.kind
+    classifier.code = code_version(builder)
     probe(classifier)
     speed.tune(classifier, spec.options)
     return classifier
 
 
 def code_version(builder: str) -> str:
-    """Of what builds models: of a kind, or by a user's factory, `python:MODULE`."""
+    """Of what builds models: of one of our kinds, or by what others wrote, `python:MODULE`."""
     return f"{code_behind(builder).digest()}@{builder}" if builder else ""
 
 
@@ -46,36 +55,63 @@ def code_behind(builder: str) -> Code:
     from clip_robustness.models.code import code_of
 
     kind, _, module = builder.partition(":")
-    if module:  # a factory may load models of any kind
-        return code_of([f"{__name__}.load", module])
-    return code_of([f"{__name__}.load"], chosen=[kind])
+    # a factory may load models of any kind
+    ours = registry.ours("model") if module else [registry.find("model", kind)]
+    return code_of([f"{__name__}.load", *(found.reference for found in ours), *([module] if module else [])])
 
 
-def _load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+@model(
+    "open_clip",
+    form="ARCH/TAG",
+    about="a CLIP of open_clip; also ARCH@FILE, hf-hub:ORG/NAME, local-dir:DIR",
+    zero_shot=True,
+)
+def load_open_clip(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from clip_robustness.models import zero_shot
 
     return zero_shot.load(spec, classes, device)
 
 
-def _load_transformers(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+@model(
+    "transformers",
+    form="ORG/NAME",
+    about="a CLIP or SigLIP of transformers; also DIR",
+    zero_shot=True,
+)
+def load_transformers(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from clip_robustness.models import transformers_clip, zero_shot
 
     return zero_shot.classifier_of(transformers_clip.load_clip, spec, classes, device)
 
 
-def _load_timm(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+@model(
+    "timm",
+    form="NAME",
+    about="a supervised model of timm; also NAME@FILE",
+)
+def load_timm(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from clip_robustness.models import supervised
 
     return supervised.load_timm(spec, classes, device)
 
 
-def _load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+@model(
+    "torchvision",
+    form="NAME",
+    about="a supervised model of torchvision; also NAME/TAG, NAME@FILE",
+)
+def load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from clip_robustness.models import supervised
 
     return supervised.load_torchvision(spec, classes, device)
 
 
-def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+@model(
+    "mini",
+    form="clip",
+    about="the embedded CLIP of the drawn world; also mini:supervised",
+)
+def load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     from clip_robustness.models import embedded, supervised, zero_shot
     from clip_robustness.models.embedded import SIZE
 
@@ -84,32 +120,27 @@ def _load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Cla
     return supervised.load_timm(embedded.inner(spec), classes, device, input_size=(3, SIZE, SIZE), crop_pct=1.0)
 
 
-def _load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
-    """Call the user's own factory: `factory(spec, classes, device) -> Classifier`. This runs the user's code."""
+@model("python", form="MODULE:FACTORY", about="what a function of yours returns")
+def load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
+    module, _, factory = spec.name.partition(":")
+    hint = "write python:MODULE:FACTORY for an importable function"
+    return _made(lambda: getattr(importlib.import_module(module), factory), spec, classes, device, hint)
+
+
+def _made(
+    factory: Callable[[], Callable[..., Any]], spec: ModelSpec, classes: ClassList, device: torch.device, hint: str
+) -> Classifier:
+    """Call what others wrote: `factory()(spec, classes, device) -> Classifier`. This runs the user's code."""
     from clip_robustness.models.classifier import Classifier, fingerprint_of
 
-    module_name, _, factory_name = spec.name.partition(":")
     try:
-        classifier = getattr(importlib.import_module(module_name), factory_name)(spec, classes, device)
+        classifier = factory()(spec, classes, device)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
-            f"model spec '{spec}': {type(error).__name__}: {error}; "
-            "write python:MODULE:FACTORY for an importable function"
-        ) from error
+        raise InputError(f"model spec '{spec}': {type(error).__name__}: {error}; {hint}") from error
     if not isinstance(classifier, Classifier):
         raise InputError(f"model spec '{spec}': the factory must return a Classifier, not {type(classifier).__name__}")
     # whatever the factory calls it: other weights are another model
     classifier.fingerprint = fingerprint_of(classifier, classifier.fingerprint, spec.given)
     return classifier
-
-
-_LOADERS = {
-    "open_clip": _load_open_clip,
-    "transformers": _load_transformers,
-    "timm": _load_timm,
-    "torchvision": _load_torchvision,
-    "mini": _load_mini,
-    "python": _load_python,
-}

@@ -4,7 +4,7 @@
     timm:NAME                   timm:NAME@FILE
     transformers:ORG/NAME       transformers:DIR
     torchvision:NAME[/TAG]      torchvision:NAME[/TAG]@FILE
-    python:MODULE:FACTORY       mini:clip | mini:supervised
+    python:MODULE:FACTORY       mini:clip | mini:supervised     KIND:NAME[@FILE] of what others registered under @model
 
 each followed by ?key=value&key=value for the options of `models.options`, and, as NAME=SPEC, after a name for what is
 called so in test ids, reports and the history, whichever checkpoint it is. `preset:NAME` stands for several of them.
@@ -21,12 +21,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clip_robustness import registry
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import expanded
 from clip_robustness.models.options import Options, read_options
 from clip_robustness.query import split_options
 
-KINDS = ("open_clip", "transformers", "timm", "torchvision", "python", "mini")
+_WITHOUT_FILE = ("transformers", "python", "mini")
 MINI = ("clip", "supervised", "filter")
 PRESETS = Path(__file__).parent / "presets.toml"
 _HERE = Path()
@@ -61,7 +62,9 @@ class ModelSpec:
     @property
     def zero_shot(self) -> bool:
         """Whether it answers in the words of any classes."""
-        return self.kind in ("open_clip", "transformers") or (self.kind, self.name) == ("mini", "clip")
+        if self.kind == "mini":
+            return self.name == "clip"
+        return bool(registry.find("model", self.kind).options.get("zero_shot"))
 
     @property
     def label(self) -> str:
@@ -122,8 +125,9 @@ def _parse(text: str, folder: Path) -> ModelSpec:
     kind, colon, rest = text.partition(":")
     if kind == "preset":
         raise InputError("a preset stands for several models, here one is expected")
-    if not colon or kind not in KINDS:
-        raise InputError(f"it must start with {', '.join(f'{k}:' for k in KINDS)}; {nearest(kind, KINDS)}")
+    if not colon or not registry.knows("model", kind):
+        kinds = registry.names("model")
+        raise InputError(f"it must start with {', '.join(f'{k}:' for k in kinds)}; {nearest(kind, kinds)}")
     rest, mark, option_text = _before_options(rest, folder, everything=kind == "transformers")
     is_folder = rest.startswith("local-dir:")
     rest, at, file_name = (rest, "", "") if is_folder or kind == "transformers" else rest.partition("@")
@@ -150,7 +154,7 @@ def _parse(text: str, folder: Path) -> ModelSpec:
         raise InputError("write python:MODULE:FACTORY")
     file = expanded(file_name, folder) if at else None
     if file is not None:
-        if kind not in ("open_clip", "timm", "torchvision") or (tag and kind == "open_clip") or has_schema:
+        if kind in _WITHOUT_FILE or (tag and kind == "open_clip") or has_schema:
             raise InputError("@FILE goes with open_clip:ARCH, timm:NAME and torchvision:NAME[/TAG] alone")
         if not file.is_file():
             hint = "; it is a folder: give the file of the weights in it" if file.is_dir() else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clip_robustness.api import evaluate, list_conditions, load_dataset, load_model, read_results
-    from clip_robustness.conditions.registry import attack, corruption, figure, limit
+    from clip_robustness.registry import attack, corruption, figure, limit, model
 
 __all__ = [
     "attack",
@@ -21,13 +21,14 @@ __all__ = [
     "list_conditions",
     "load_dataset",
     "load_model",
+    "model",
     "read_results",
 ]
-_REGISTRATION = ("attack", "corruption", "figure", "limit")
+_REGISTRATION = ("attack", "corruption", "figure", "limit", "model")
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'clip_robustness' has no attribute '{name}'")
-    module = "clip_robustness.conditions.registry" if name in _REGISTRATION else "clip_robustness.api"
+    module = "clip_robustness.registry" if name in _REGISTRATION else "clip_robustness.api"
     return getattr(importlib.import_module(module), name)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_robustness import suites
-from clip_robustness.conditions import registry
+from clip_robustness import registry, suites
 from clip_robustness.conditions.benchmark import CORRUPTIONS, NATURAL, STYLIZED
 from clip_robustness.conditions.condition import CLEAN, condition_of
 from clip_robustness.evaluation.evaluator import Evaluator

@@ -15,8 +15,7 @@ from PIL import Image
 from torch import nn
 from torchvision.datasets import CIFAR10
 
-from clip_robustness import models, suites
-from clip_robustness.conditions import registry
+from clip_robustness import models, registry, suites
 from clip_robustness.conditions.attacks import torchattacks, transfer, universal
 from clip_robustness.conditions.attacks.gradient import BIM, MIM
 from clip_robustness.conditions.attacks.loop import Task, run, run_in_order

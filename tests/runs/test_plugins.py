@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_robustness import models, suites
-from clip_robustness.conditions import registry
+from clip_robustness import models, registry, suites
 from clip_robustness.conditions.attacks.promises import check_attack
 from clip_robustness.conditions.benchmark import CORRUPTIONS
 from clip_robustness.conditions.condition import CLEAN, any_corruption, attack, corruption
@@ -361,7 +360,7 @@ def test_options_that_are_no_literals_or_unknown(plugin, package):
 def test_ours_are_found_as_others_are_without_an_import():
     """One registry: what a file of ours registers has a name, a file and options, as what a package offers."""
     code = (
-        "import sys; from clip_robustness.conditions import registry as r; found = r.find;"
+        "import sys; from clip_robustness import registry as r; found = r.find;"
         "print(found('attack', 'bim').options['passes'], found('corruption', 'fog').reference, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src")

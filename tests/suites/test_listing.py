@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from clip_robustness import suites
+from clip_robustness import registry, suites
 from clip_robustness.__main__ import main
-from clip_robustness.conditions import registry
 from clip_robustness.suites.listing import GROUPS, listed
 from clip_robustness.suites.rules import limit_names
 from tests.suites.test_validate import GOOD, MINE

@@ -2,8 +2,8 @@
 
 import pytest
 
+from clip_robustness import registry
 from clip_robustness.__main__ import main
-from clip_robustness.conditions import registry
 
 GOOD = """
 classes = "mini"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.kind import Kind
 from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.benchmark import CORRUPTIONS, CORRUPTIONS_OF_MCE, NATURAL, STYLIZED
 from clip_robustness.conditions.catalogue import DATA_SETS as _OF_CONDITIONS
 from clip_robustness.conditions.catalogue import MEANS, NAMES, kind_of

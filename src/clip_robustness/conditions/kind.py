@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from clip_robustness.conditions.benchmark import BENCHMARK
-from clip_robustness.conditions.registry import Access, Registered
 from clip_robustness.errors import InputError
+from clip_robustness.registry import Access, Registered
 
 Option = Literal["pairs", "normalized", "rounded"]
 _HERE = "clip_robustness.conditions"

@@ -24,7 +24,6 @@ import torch
 
 from clip_robustness.conditions.condition import FROST, Condition
 from clip_robustness.conditions.kept import memory_limit
-from clip_robustness.conditions.registry import load_file
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.costs import Costs
@@ -34,6 +33,7 @@ from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
 from clip_robustness.models.spec import ModelSpec
+from clip_robustness.registry import load_file
 
 if TYPE_CHECKING:
     from clip_robustness.evaluation.session import Session

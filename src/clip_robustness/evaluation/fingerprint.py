@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 
+from clip_robustness import registry
 from clip_robustness.conditions.catalogue import all_code
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.models.code import Code, code_of
@@ -22,9 +23,7 @@ _NO_FIGURES = (
     "clip_robustness.conditions.benchmark",
     "clip_robustness.conditions.catalogue",
     "clip_robustness.conditions.condition",
-    "clip_robustness.conditions.declared",
     "clip_robustness.conditions.kind",
-    "clip_robustness.conditions.registry",
 )
 """What no outcome depends on; on conditions it depends by what they say of themselves. All other code that is referred
 to counts."""
@@ -34,7 +33,10 @@ to counts."""
 def code_version(condition: Condition | None = None) -> str:
     """Of what computes a condition's outcomes; without one, of all that computes any, or builds models."""
     if condition is None:
-        return code_of([*_ROOTS, *all_code(), "clip_robustness.models.registry.load"], follow=_counts).digest()
+        loaders = [found.reference for found in registry.ours("model")]
+        return code_of(
+            [*_ROOTS, *all_code(), *loaders, "clip_robustness.models.registry.load"], follow=_counts
+        ).digest()
     told = sorted((name, repr(value)) for name, value in condition.kind.told.items())
     return hashlib.sha256(f"{code(condition).digest()} {told}".encode()).hexdigest()[:16]
 

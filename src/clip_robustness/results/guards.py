@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.catalogue import kind_of
 from clip_robustness.conditions.condition import SEARCH, parse_eps
 from clip_robustness.conditions.kind import Kind

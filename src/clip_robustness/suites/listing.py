@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, NATURAL, STYLIZED
 from clip_robustness.conditions.catalogue import NAMES
 from clip_robustness.conditions.condition import (
@@ -32,15 +32,6 @@ from clip_robustness.suites.read import PROFILES, SHIPPED, load
 from clip_robustness.suites.rules import limit_names
 from clip_robustness.suites.suite import Suite
 
-_MODELS = {
-    "open_clip:ARCH/TAG": "a CLIP of open_clip; also open_clip:ARCH@FILE, open_clip:hf-hub:ORG/NAME, local-dir:DIR",
-    "transformers:ORG/NAME": "a CLIP or SigLIP of transformers; also transformers:DIR",
-    "timm:NAME": "a supervised model of timm; also timm:NAME@FILE",
-    "torchvision:NAME": "a supervised model of torchvision; also torchvision:NAME/TAG, torchvision:NAME@FILE",
-    "python:MODULE:FACTORY": "what a function of yours returns",
-    "mini:clip": "the embedded CLIP of the drawn world",
-    "mini:supervised": "the embedded supervised model of the drawn world",
-}
 _LEVELS = {"severity": "severities 1 to 5", "difficulty": "difficulties 1 to 3"}
 
 
@@ -139,11 +130,20 @@ def _data(suite: Suite | None) -> Iterator[Entry]:
 
 
 def _models(suite: Suite | None) -> Iterator[Entry]:
-    yield from (Entry("models", name, about=about) for name, about in _MODELS.items())
+    yield from _prefixes("models", "model")
     for name, preset in tomllib.loads(PRESETS.read_text(encoding="utf-8")).items():
         yield Entry("models", f"preset:{name}", about=", ".join(preset["models"]))
     for text in (*suite.settings.candidate, *suite.settings.supervised) if suite else ():
         yield Entry("models", text, origin=suite.file.name if suite else "")
+
+
+def _prefixes(group: str, registered: registry.Group) -> Iterator[Entry]:
+    """Of specs and of places, with what follows them."""
+    for name in sorted(registry.names(registered), key=lambda name: bool(registry.find(registered, name).version)):
+        found = registry.find(registered, name)
+        origin = found.origin if found.version else Entry.origin
+        form, about = found.options.get("form", "NAME"), found.options.get("about", "")
+        yield Entry(group, f"{name}:{form}", about=about, origin=origin)
 
 
 def _limits(suite: Suite | None) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.errors import InputError, nearest

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.errors import InputError, nearest
 

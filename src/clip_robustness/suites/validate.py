@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.condition import DATA_SETS, Condition
 from clip_robustness.datasets.classes import CLASS_LISTS, ClassList, class_list, renamed
 from clip_robustness.datasets.load import load as load_data
@@ -143,7 +143,8 @@ def _parts(conditions: Conditions) -> Iterator[Conditions]:
 
 
 def _check_models(suite: Suite, found: Findings) -> None:
-    """That specs can be read and their files are there; of prompts and names of classes what is in them."""
+    """That specs can be read and their files are there; of prompts and names of classes what is in them; of kinds of
+    models that others registered that they can be imported."""
     classes = None
     with suppress(InputError):
         classes = class_list(suite.classes)
@@ -153,6 +154,8 @@ def _check_models(suite: Suite, found: Findings) -> None:
             for spec in parse_all(text, suite.file.parent):
                 with found.of(f"{suite.file}: model spec '{text}'"):
                     _check_words(spec, classes)
+                    if (kind := registry.find("model", spec.kind)).version:
+                        _ = kind.function
 
 
 def _check_words(spec: ModelSpec, classes: ClassList | None) -> None:

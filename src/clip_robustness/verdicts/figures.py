@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.conditions.registry import figure
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median
 from clip_robustness.metrics.outcomes import NEVER, Outcomes
+from clip_robustness.registry import figure
 
 
 @figure("flip_probability")

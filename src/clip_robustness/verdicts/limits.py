@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition, reference
-from clip_robustness.conditions.registry import limit
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
@@ -20,6 +19,7 @@ from clip_robustness.metrics.corruption import Errors, mce
 from clip_robustness.metrics.intervals import accuracy, mean, median, paired_difference, unpaired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes, Paired
 from clip_robustness.metrics.trend import Trend, effective_robustness, fit, published
+from clip_robustness.registry import limit
 from clip_robustness.suites.rules import Limit
 from clip_robustness.verdicts.judge import Evidence
 from clip_robustness.verdicts.regression import Pairs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.metrics.intervals import Estimate, accuracy
 from clip_robustness.metrics.outcomes import Outcomes

@@ -18,8 +18,8 @@ from clip_robustness.conditions.attacks.gradient import drawn
 from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, projected
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import attack
 
 _NEEDED_BY_DLR = 4
 """Classes: its denominator is the best logit above the mean of the third and the fourth."""

@@ -6,7 +6,7 @@ from clip_robustness.conditions.attacks.fab import FAB_T
 from clip_robustness.conditions.attacks.loop import Methods
 from clip_robustness.conditions.attacks.square import SQUARE
 from clip_robustness.conditions.context import Context
-from clip_robustness.conditions.registry import attack
+from clip_robustness.registry import attack
 
 STANDARD: Methods = (APGD_CE, APGD_T, FAB_T, SQUARE)
 

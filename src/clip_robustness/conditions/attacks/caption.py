@@ -10,8 +10,8 @@ from torch import Tensor
 from clip_robustness.conditions.attacks.gradient import SignSteps
 from clip_robustness.conditions.attacks.loop import Task, run_in_order
 from clip_robustness.conditions.context import Answers, Batch, Batches, Context, after
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import predictions_of
+from clip_robustness.registry import attack
 
 TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0])
 """Raises the first logit, whatever the others do."""

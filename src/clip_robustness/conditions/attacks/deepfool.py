@@ -13,8 +13,8 @@ from torch import Tensor
 
 from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.context import Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import attack
 
 _BEYOND = 1e-4
 """Logits: so far each step aims beyond the boundary, where the linear model would be exactly undecided."""

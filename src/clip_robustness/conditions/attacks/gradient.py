@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import attack
 
 _STEP = 0.15
 _SMALL = 0.5

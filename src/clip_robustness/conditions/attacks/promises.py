@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.registry import Registered, unregistered
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import Registered, unregistered
 
 _SLACK = 1e-6
 _SAME, _OTHERS = 1e-4, 0.02

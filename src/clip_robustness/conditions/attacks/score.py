@@ -16,8 +16,8 @@ from torch import Tensor
 from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import attack
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from torch import Tensor
 from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import attack
 
 _HALVES_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Squares, after which the share of pixels in the next ones is half of what it was."""

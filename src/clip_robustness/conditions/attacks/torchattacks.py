@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from clip_robustness.conditions.context import Answers, Batch, Batches, Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.models.classifier import Classifier, predictions_of
+from clip_robustness.registry import attack
 
 
 @attack(

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from clip_robustness.conditions.attacks.gradient import FGSM, SignSteps
 from clip_robustness.conditions.attacks.loop import Method, Task, run_in_order
-from clip_robustness.conditions.registry import attack
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.registry import attack
 
 
 def craft(

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clip_robustness.conditions.context import Answers, Batch, Batches, Context, after
-from clip_robustness.conditions.registry import attack
 from clip_robustness.datasets.pixels import Pixels, Rng
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import predict, to_tensor
+from clip_robustness.registry import attack
 
 TIMES = (8, 4)
 """How often the word is written; 4 where 8 find no room."""

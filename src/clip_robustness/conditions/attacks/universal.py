@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_robustness.conditions.context import Answers, Batch, Batches, Context
-from clip_robustness.conditions.registry import attack
 from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier, predict
+from clip_robustness.registry import attack
 
 _PASSES = 10
 _STEP = 0.1

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
+from clip_robustness.registry import corruption
 
 _ZOOMS = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
 

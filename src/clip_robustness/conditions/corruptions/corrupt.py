@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from clip_robustness.conditions import registry
+from clip_robustness import registry
 from clip_robustness.conditions.condition import SEVERITIES
 from clip_robustness.conditions.corruptions.frost import Texture
 from clip_robustness.conditions.corruptions.promises import corrupted

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn, idctn
 
-from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
+from clip_robustness.registry import corruption
 
 _GREYS = np.arange(256) / 255
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Pixels, Rng, to_pixels
+from clip_robustness.registry import corruption
 
 
 @corruption("gaussian_noise")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from clip_robustness.conditions.corruptions.frost import Texture
-from clip_robustness.conditions.registry import Registered, unregistered
 from clip_robustness.datasets.pixels import Pixels, Rng
 from clip_robustness.errors import InputError
+from clip_robustness.registry import Registered, unregistered
 
 SEVERITIES = range(1, 6)
 

@@ -12,8 +12,8 @@ from scipy.ndimage import zoom
 
 from clip_robustness.conditions.corruptions.blur import move, smooth
 from clip_robustness.conditions.corruptions.frost import Texture, crystals, enlarged
-from clip_robustness.conditions.registry import corruption
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
+from clip_robustness.registry import corruption
 
 _WATER = np.array([175, 238, 238])
 _MUD = np.array([63, 42, 20])

@@ -19,10 +19,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from clip_robustness.conditions.declared import declared_in
+from clip_robustness.declared import declared_in
 from clip_robustness.errors import InputError, nearest
 
-Group = Literal["corruption", "attack", "figure", "limit"]
+Group = Literal["corruption", "attack", "figure", "limit", "model"]
 Access = Literal["white-box", "black-box"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,6 +31,7 @@ GROUPS: dict[Group, str] = {
     "attack": "clip_robustness.attacks",
     "figure": "clip_robustness.figures",
     "limit": "clip_robustness.limits",
+    "model": "clip_robustness.models",
 }
 """Of the entry points of packages."""
 _OURS: dict[Group, str] = {
@@ -38,8 +39,11 @@ _OURS: dict[Group, str] = {
     "attack": "clip_robustness.conditions.attacks",
     "figure": "clip_robustness.verdicts.figures",
     "limit": "clip_robustness.verdicts.limits",
+    "model": "clip_robustness.models.registry",
 }
 """Where ours are: a package, or a module."""
+_PREFIXES: Mapping[Group, str] = {"model": "preset"}
+"""Of specs; and the prefix that stands for something else."""
 _NAME = re.compile(r"[\w.+-]+:?", re.ASCII)
 
 
@@ -131,6 +135,17 @@ def limit(
     return lambda function: _register("limit", name, function, options)
 
 
+def model(name: str, *, form: str = "NAME", about: str = "", zero_shot: bool = False) -> Callable[[Function], Function]:
+    """Register `function(spec, classes, device)` for model specs that begin with `name:`.
+
+    It takes a `models.spec.ModelSpec`, whose `name` is what follows, whose `file` is that of `@FILE` and whose `given`
+    are the options, a `ClassList` and a `torch.device`, and returns a `models.classifier.Classifier` over these
+    classes. `form` and `about` are for `clip-robustness ls`. `zero_shot`: whether it answers in the words of any
+    classes. Raises `InputError` for a name that is taken or can't be part of a test id.
+    """
+    return lambda function: _register("model", name, function, {"form": form, "about": about, "zero_shot": zero_shot})
+
+
 def _register(group: Group, name: str, function: Function, options: Mapping[str, Any]) -> Function:
     reference = f"{function.__module__}.{function.__qualname__}"
     if group == "attack":
@@ -149,6 +164,8 @@ def _register(group: Group, name: str, function: Function, options: Mapping[str,
         )
     if group == "limit" and not name.startswith(("min_", "max_")):
         raise InputError(f"{found}: the name of a limit begins with min_ or max_")
+    if group in _PREFIXES and (name == _PREFIXES[group] or ":" in name):
+        raise InputError(f"{found}: the name is a prefix, without a colon and not '{_PREFIXES[group]}'; choose another")
     before = _ours(group).get(name) or _registered.get((group, name))
     if before and (before.origin, before.version) != (found.origin, found.version):
         raise InputError(f"{found}: the name is taken by {before.origin}; rename one")
@@ -189,7 +206,7 @@ def forget(*, files: bool = True) -> None:
 @cache
 def _ours(group: Group) -> dict[str, Registered]:
     package = _OURS[group]
-    place = Path(__file__).parents[1].joinpath(*package.split(".")[1:])
+    place = Path(__file__).parent.joinpath(*package.split(".")[1:])
     found = {}
     for file in [place.with_suffix(".py")] if not place.is_dir() else sorted(place.rglob("*.py")):
         module = ".".join([package, *(file.relative_to(place).with_suffix("").parts if place.is_dir() else ())])

@@ -49,6 +49,12 @@ def test_a_suites_own_and_their_origin(toml, tmp_path, capsys):
         assert found[key]["origin"].endswith("mine.py")
     assert found["conditions", "night"]["needs"] == "data night"
     assert found["data", "night"]["about"] == "at mini:imagenet-v2"
+    assert found["conditions", "imagenet-a"]["source"] == "Hendrycks et al. 2021"
+    assert found["conditions", "imagenet-c-fog"]["source"] == "Hendrycks & Dietterich 2019, section 3 (ImageNet-C)"
+    assert found["conditions", "corruption-posterize"]["source"] == ""  # its file names none
+    assert found["attacks", "signs"]["source"] == ""
+    ours = [e for e in entries if e["group"] in ("conditions", "attacks") and e["origin"] == "clip_robustness"]
+    assert {entry["name"] for entry in ours if not entry["source"]} == {"night"}
     assert found["attacks", "transfer-mim"]["needs"] == "data imagenet, a surrogate"
     assert found["conditions", "objectnet-all-names"]["needs"] == "data objectnet, a zero-shot model"
 

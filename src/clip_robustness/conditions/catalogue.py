@@ -59,7 +59,6 @@ _ALL = (
     Kind(
         "corruption",
         "synthetic",
-        "corruptions beyond ImageNet-C's",
         pixels=f"{_HERE}.corruptions.corrupt.of_source",
         runs="corruption",
         draws_by=("corruption",),
@@ -84,7 +83,13 @@ _ALL = (
         **_SEQUENCES,  # type: ignore[arg-type]
     ),
     Kind("stylized-imagenet", "synthetic", _GEIRHOS, data="stylized-imagenet"),
-    Kind("stylized-local", "synthetic", "see conditions/stylized.py", pixels=f"{_HERE}.stylized.of_source", drawing=20),
+    Kind(
+        "stylized-local",
+        "synthetic",
+        "Elnekave & Weiss 2022, towards paintings",
+        pixels=f"{_HERE}.stylized.of_source",
+        drawing=20,
+    ),
     Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
 )

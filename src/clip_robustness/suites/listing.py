@@ -37,19 +37,21 @@ _LEVELS = {"severity": "severities 1 to 5", "difficulty": "difficulties 1 to 3"}
 
 @dataclass(frozen=True)
 class Entry:
-    """A name; `family` and `needs` are '' where it has none, `origin` says whose it is."""
+    """A name; `family`, `needs` and `source`, the paper that defines it, are '' where it has none. `origin` says whose
+    it is."""
 
     group: str
     name: str
     family: str = ""
     about: str = ""
     needs: str = ""
+    source: str = ""
     origin: str = "clip_robustness"
 
     def __str__(self) -> str:
         needs = f"needs {self.needs}" if self.needs else ""
         whose = f"of {self.origin}" if self.origin != "clip_robustness" else ""
-        return f"{self.name:28} {self.family:12} " + "; ".join(filter(None, [self.about, needs, whose]))
+        return f"{self.name:28} {self.family:12} " + "; ".join(filter(None, [self.about, self.source, needs, whose]))
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
@@ -114,9 +116,11 @@ def _entry(group: str, name: str, condition: Condition, about: str, suite: Suite
     needs = [f"data {suite.data_of(condition) if suite else condition.data}"]
     needs += ["a surrogate"] if condition.kind.crafted_on == "surrogate" else []
     needs += ["a zero-shot model"] if condition.kind.zero_shot_only else []
-    found = condition.registered
+    found, source = condition.registered, condition.kind.source
+    if found:
+        source = found.options.get("source") or source
     origin = found.origin if found and found.version else Entry.origin
-    return Entry(group, name, condition.family, about, ", ".join(needs), origin)
+    return Entry(group, name, condition.family, about, ", ".join(needs), source, origin)
 
 
 def _data(suite: Suite | None) -> Iterator[Entry]:

@@ -66,7 +66,7 @@ def elastic_transform(image: Pixels, severity: int, rng: Rng) -> Pixels:
     return _displace(warped, 1, (sigma, sigma), strength, rng)
 
 
-@corruption("elastic_transform_imagecorruptions")
+@corruption("elastic_transform_imagecorruptions", source="Michaelis et al. 2019, their package imagecorruptions")
 def elastic_transform_imagecorruptions(image: Pixels, severity: int, rng: Rng) -> Pixels:
     """The milder transform of the `imagecorruptions` package, to compare with figures that were made with it."""
     height, width = image.shape[:2]

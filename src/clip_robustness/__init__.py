@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clip_robustness.api import evaluate, list_conditions, load_dataset, load_model, read_results
-    from clip_robustness.registry import attack, corruption, figure, limit, model
+    from clip_robustness.registry import attack, corruption, dataset, figure, limit, model
 
 __all__ = [
     "attack",
     "corruption",
+    "dataset",
     "evaluate",
     "figure",
     "limit",
@@ -24,7 +25,7 @@ __all__ = [
     "model",
     "read_results",
 ]
-_REGISTRATION = ("attack", "corruption", "figure", "limit", "model")
+_REGISTRATION = ("attack", "corruption", "dataset", "figure", "limit", "model")
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from clip_robustness.declared import declared_in
 from clip_robustness.errors import InputError, nearest
 
-Group = Literal["corruption", "attack", "figure", "limit", "model"]
+Group = Literal["corruption", "attack", "figure", "limit", "model", "dataset"]
 Access = Literal["white-box", "black-box"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,6 +32,7 @@ GROUPS: dict[Group, str] = {
     "figure": "clip_robustness.figures",
     "limit": "clip_robustness.limits",
     "model": "clip_robustness.models",
+    "dataset": "clip_robustness.datasets",
 }
 """Of the entry points of packages."""
 _OURS: dict[Group, str] = {
@@ -40,10 +41,11 @@ _OURS: dict[Group, str] = {
     "figure": "clip_robustness.verdicts.figures",
     "limit": "clip_robustness.verdicts.limits",
     "model": "clip_robustness.models.registry",
+    "dataset": "clip_robustness.datasets.readers",
 }
 """Where ours are: a package, or a module."""
-_PREFIXES: Mapping[Group, str] = {"model": "preset"}
-"""Of specs; and the prefix that stands for something else."""
+_PREFIXES: Mapping[Group, str] = {"model": "preset", "dataset": "mini"}
+"""Of specs and of places; and the prefix that stands for something else."""
 _NAME = re.compile(r"[\w.+-]+:?", re.ASCII)
 
 
@@ -144,6 +146,20 @@ def model(name: str, *, form: str = "NAME", about: str = "", zero_shot: bool = F
     classes. Raises `InputError` for a name that is taken or can't be part of a test id.
     """
     return lambda function: _register("model", name, function, {"form": form, "about": about, "zero_shot": zero_shot})
+
+
+def dataset(
+    name: str, *, form: str = "PLACE", about: str = "", columns: bool = False
+) -> Callable[[Function], Function]:
+    """Register `function(data, place, space, classes)` as the reader of places that begin with `name:`.
+
+    It takes the name of the data set, what follows the prefix, the `ClassSpace` of the data set and the model's
+    `ClassList`, and returns a `datasets.dataset.Dataset`, whose labels are places in the `space`, or
+    `datasets.records.Records`, whose labels are what its source calls classes. With `columns` it takes a `column`, too:
+    that of what belongs together. `form` and `about` are for `clip-robustness ls`. Raises `InputError` for a name that
+    is taken or no prefix.
+    """
+    return lambda function: _register("dataset", name, function, {"form": form, "about": about, "columns": columns})
 
 
 def _register(group: Group, name: str, function: Function, options: Mapping[str, Any]) -> Function:

@@ -81,7 +81,8 @@ class Dataset:
     """A labelled image set, samples in the order of their ids.
 
     Labels are those of `space`, without one the model's. With `anchors` the samples are frames, and what counts is an
-    anchor with its neighbours. `warnings` are sentences on what was left out or is not as published.
+    anchor with its neighbours. `warnings` are sentences on what was left out or is not as published. `reader` is the
+    version of what reads it, where that is not ours.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Dataset:
     space: ClassSpace | None = None
     anchors: tuple[Anchor, ...] = ()
     warnings: tuple[str, ...] = ()
+    reader: str = ""
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -1,7 +1,6 @@
 """The data sets on disk: from the line in the suite to a labelled image set.
 
-A source is a folder in the published layout, `flat:FOLDER?labels=TABLE`, `wds:SHARDS` (WebDataset) or
-`hf:NAME?split=SPLIT` (Hugging Face).
+A source is a folder in the published layout, or PREFIX:PLACE of a registered reader, as in `datasets.readers`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from clip_robustness.datasets import flat, huggingface, video, webdataset
+from clip_robustness.datasets import video
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, Sample, check_folder, read_folder
@@ -24,7 +23,8 @@ from clip_robustness.datasets.label_space import ClassSpace, class_space, facts,
 from clip_robustness.datasets.labels import naming, understood
 from clip_robustness.datasets.layouts import images_of, part_of
 from clip_robustness.datasets.pixels import Pixels
-from clip_robustness.datasets.records import labelled, read_json
+from clip_robustness.datasets.readers import read, reader_of
+from clip_robustness.datasets.records import read_json
 from clip_robustness.errors import InputError
 
 _VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}
@@ -48,19 +48,15 @@ def load(data: str, source: str, classes: ClassList, part: str = "", clusters: s
 
 def _read(data: str, source: str, classes: ClassList, part: str, column: str) -> Dataset:
     space = space_of(data, source, classes)
-    kind, _, place = source.partition(":")
-    if column and kind not in ("flat", "hf"):
+    reader, place = reader_of(source)
+    if column and not (reader and reader.options.get("columns")):
         raise InputError(
             f"data set '{data}': column:{column} under [clusters] is for tables (flat: and hf:), not {source}"
         )
-    if kind in ("flat", "wds", "hf"):
+    if reader:
         if data in _VIDEO or data in _OF_FOLDERS or part:
             raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
-        if kind == "flat":
-            images = flat.read(data, place, space, classes, column)
-        else:
-            records = webdataset.read(data, place) if kind == "wds" else huggingface.read(data, place, column)
-            images = labelled(data, records, space, classes)
+        images = read(reader, data, place, space, classes, column)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
@@ -102,7 +98,7 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Datas
     Raises `InputError` where the source is no folder in the published layout.
     """
     folder, published = Path(source), facts("objectnet", classes)
-    if source.partition(":")[0] in ("flat", "wds", "hf"):
+    if reader_of(source)[0]:
         raise InputError(f"all names of objectnet are read from a folder in its published layout, not from '{source}'")
     check_folder("objectnet", folder)
     file = folder / "mappings" / "folder_to_objectnet_label.json"

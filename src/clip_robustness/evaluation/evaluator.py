@@ -43,7 +43,7 @@ def cell_key(
 ) -> str:
     """The name under which the outcomes of a cell are stored."""
     of_model = classifier.fingerprint, classifier.code, device
-    of_data = images.name, images.space, seed, made_with
+    of_data = images.name, images.space, images.reader, seed, made_with
     parts = (*of_model, condition.computation, code_version(condition), *of_data)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

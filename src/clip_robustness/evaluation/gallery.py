@@ -37,7 +37,7 @@ def pictures(session: Session, cell: Cell, count: int) -> str:
     if not chosen:
         return ""
     model = session.asked(candidate, condition)
-    parts = (model.fingerprint, condition.path, images.name, session.settings.seed, chosen, baseline)
+    parts = (model.fingerprint, condition.path, images.name, images.reader, session.settings.seed, chosen, baseline)
     key = f"{code_version()}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
     if not (session.settings.gallery_dir / f"{key}.json").exists():
         few = replace(images, samples=tuple(sample for sample in images.samples if sample.id in chosen), anchors=())

@@ -132,6 +132,8 @@ def _data(suite: Suite | None) -> Iterator[Entry]:
         if name not in DATA_SETS:
             yield Entry("data", name, about=f"at {place}", origin=suite.file.name if suite else "")
 
+    yield from _prefixes("data", "dataset")
+
 
 def _models(suite: Suite | None) -> Iterator[Entry]:
     yield from _prefixes("models", "model")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.conditions.kind import CLEAN_SET
+from clip_robustness.datasets.readers import reader_of
 from clip_robustness.files import expanded
 from clip_robustness.suites.rules import Limit, Rule, deciding
 from clip_robustness.suites.schema import Gate, Profile, SuiteFile
@@ -74,22 +75,23 @@ class Suite:
         return f"file:{expanded(file, self.file.parent)}" if kind == "file" else rule
 
     def source(self, data: str) -> str | None:
-        """Where a data set is: a folder, `flat:` images with a table, `wds:` shards, an `hf:` data set, or `mini:NAME`
-        for the drawn world; None where the suite names none."""
+        """Where a data set is: a folder, PREFIX:PLACE for a registered reader, or `mini:NAME` for the drawn world; None
+        where the suite names none. Raises `InputError` for a prefix that nobody registered."""
         source = self.settings.data.get(data)
         if source is None or source.startswith("mini:"):
             return source
-        kind, _, place = source.partition(":")
         folder = self.file.parent
+        reader, place = reader_of(source, folder)
+        kind = reader.name if reader else ""
         if kind == "wds":  # several places stand between '::'
             shards = place.split("::")
             return "wds:" + "::".join(s if _REMOTE.match(s) else str(expanded(s, folder)) for s in shards)
-        if kind == "hf":
-            name, mark, options = place.partition("?")
-            table = expanded(name, folder)
-            return f"hf:{table}{mark}{options}" if name[:1] in (*"./~$",) or table.is_dir() else source
         if kind == "flat":
             images, mark, labels = place.partition("?labels=")
             beside = expanded(labels, folder)  # else it is beside the images
             return f"flat:{expanded(images, folder)}{mark}{beside if beside.is_file() else labels}"
+        if kind:
+            name, mark, options = place.partition("?")
+            inside = expanded(name, folder)
+            return f"{kind}:{inside}{mark}{options}" if name[:1] in (*"./~$",) or inside.is_dir() else source
         return str(expanded(source, folder))

@@ -1,0 +1,90 @@
+"""Readers of data sets by the prefix of their source, ours and others' by one registration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from clip_robustness import registry
+from clip_robustness.datasets.classes import ClassList
+from clip_robustness.datasets.dataset import Dataset
+from clip_robustness.datasets.label_space import ClassSpace
+from clip_robustness.datasets.records import Records, labelled
+from clip_robustness.errors import InputError, nearest
+from clip_robustness.files import expanded
+from clip_robustness.registry import Registered, dataset
+
+_PREFIXED = re.compile(r"([\w.+-]{2,}):(.*)", re.ASCII | re.DOTALL)
+_HERE = Path()
+
+
+@dataset("flat", form="FOLDER?labels=TABLE", about="images in one folder, and a table of their labels", columns=True)
+def read_flat(data: str, place: str, space: ClassSpace, classes: ClassList, column: str = "") -> Dataset:
+    from clip_robustness.datasets import flat
+
+    return flat.read(data, place, space, classes, column)
+
+
+@dataset("wds", form="SHARDS", about="WebDataset shards, as wds:/data/{0..9}.tar")
+def read_shards(data: str, place: str, space: ClassSpace, classes: ClassList) -> Records:
+    from clip_robustness.datasets import webdataset
+
+    return webdataset.read(data, place)
+
+
+@dataset("hf", form="NAME?split=SPLIT", about="a table on the Hugging Face hub or in a folder", columns=True)
+def read_table(data: str, place: str, space: ClassSpace, classes: ClassList, column: str = "") -> Records:
+    from clip_robustness.datasets import huggingface
+
+    return huggingface.read(data, place, column)
+
+
+def reader_of(source: str, folder: Path = _HERE) -> tuple[Registered | None, str]:
+    """The reader of a source and the place after its prefix; None for a folder, relative to `folder`.
+
+    Raises `InputError` for a prefix that nobody registered, with the nearest of all.
+    """
+    found = _PREFIXED.fullmatch(source)
+    if not found or (not registry.knows("dataset", found[1]) and expanded(source, folder).exists()):
+        return None, source
+    if not registry.knows("dataset", found[1]):
+        known = [*registry.names("dataset"), "mini"]
+        raise InputError(f"'{source}': no such folder, and '{found[1]}:' is no reader; {nearest(found[1], known)}")
+    return registry.find("dataset", found[1]), found[2]
+
+
+def read(reader: Registered, data: str, place: str, space: ClassSpace, classes: ClassList, column: str = "") -> Dataset:
+    """What a reader finds, labelled. Raises `InputError` where one of others fails, or gives what is no data set."""
+    columns = {"column": column} if column else {}
+    if not reader.version:
+        return _labelled(reader.function(data, place, space, classes, **columns), data, space, classes)
+    function, where = reader.function, f"data set '{data}': {reader.name}:{place}"
+    try:
+        images = _labelled(function(data, place, space, classes, **columns), data, space, classes)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where}: {type(error).__name__}: {error}; it is read by {reader.origin}") from error
+    if fault := _fault(images, space):
+        raise InputError(f"{where}: {reader.origin} gives {fault}")
+    samples = tuple(sorted(images.samples, key=lambda sample: sample.id))
+    return replace(images, name=data, samples=samples, space=images.space or space, reader=reader.version)
+
+
+def _labelled(found: Dataset | Records, data: str, space: ClassSpace, classes: ClassList) -> Dataset:
+    return labelled(data, found, space, classes) if isinstance(found, Records) else found
+
+
+def _fault(images: object, space: ClassSpace) -> str:
+    """What the suite can't go on with, '' for nothing."""
+    if not isinstance(images, Dataset):
+        return f"a {type(images).__name__}; return a Dataset or Records"
+    if not images.samples:
+        return "no images"
+    count, ids = len(images.space or space), [sample.id for sample in images.samples]
+    if wrong := [sample for sample in images.samples if not all(0 <= label < count for label in sample.accepted)]:
+        return f"{wrong[0].id} the label {wrong[0].label}; labels are places in its {count} classes"
+    if len(set(ids)) < len(ids):
+        return f"several images one id (first: {next(id for id in ids if ids.count(id) > 1)})"
+    return ""

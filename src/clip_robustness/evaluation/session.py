@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,17 +10,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clip_robustness import models
 from clip_robustness.conditions.attacks.promises import check_attack
 from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets import load, places
-from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, subsample, without
-from clip_robustness.errors import InputError, ModelWarning, NotRunError
+from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
+from clip_robustness.evaluation.loaded import LoadedModels
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.evaluation.store import Store
@@ -31,7 +30,6 @@ from clip_robustness.metrics.video import over_anchors
 from clip_robustness.mini import overlap as mini_overlap
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
-from clip_robustness.models.flags import flags
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.overlap.found import Found, Ids, read_ids
 from clip_robustness.overlap.found import read as read_overlap
@@ -66,12 +64,10 @@ class Session:
 
     def __post_init__(self) -> None:
         self.device = set_up_device(self.settings.device)
-        self._classifiers: dict[tuple[str, str], Classifier] = {}
-        self._warnings: dict[tuple[str, str], list[str]] = {}
+        self.models = LoadedModels(self.settings.suite.classes, self.device)
         self._data: dict[tuple[str, str], Dataset] = {}
         self._images: dict[tuple[object, ...], Dataset] = {}
         self.measured: dict[Cell, Measured] = {}
-        self._flags: dict[ModelSpec, dict[str, float]] = {}
         self._on_clean: dict[tuple[ModelSpec, Condition], Outcomes] = {}
         self.doubts: dict[tuple[ModelSpec, Condition], Doubt] = {}
         self.cluster: Cluster | None = None
@@ -93,38 +89,14 @@ class Session:
         )
 
     def classifier(self, spec: ModelSpec, classes: ClassList | None = None) -> Classifier:
-        """A model over the suite's classes, or, which only zero-shot models can, over others."""
-        key = (spec.text, classes.name if classes else "")
-        if key not in self._classifiers:
-            classes = classes or self._classes
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", ModelWarning)
-                try:
-                    self._classifiers[key] = models.load(spec, classes, self.device)
-                except InputError as error:  # what was warned of may be why
-                    said = [str(w.message) for w in caught if issubclass(w.category, ModelWarning)]
-                    raise type(error)("; ".join([str(error), *said])) from error
-            ours = [w for w in caught if issubclass(w.category, ModelWarning)]
-            self._warnings[key] = [str(w.message) for w in ours]
-            for other in (w for w in caught if w not in ours):
-                warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-        return self._classifiers[key]
-
-    @cached_property
-    def _classes(self) -> ClassList:
-        return class_list(self.settings.suite.classes)
+        """As `LoadedModels` has it."""
+        return self.models.classifier(spec, classes)
 
     @cached_property
     def _objectnet(self) -> tuple[ClassList, Dataset]:
-        classes, images = load.objectnet_in_full(self._source("objectnet"), self._classes)
+        classes, images = load.objectnet_in_full(self._source("objectnet"), self.models.classes)
         rule = self.settings.suite.clusters("objectnet")
         return classes, clustered(images, rule) if rule else images
-
-    def flags(self, spec: ModelSpec) -> dict[str, float]:
-        """What would make its figures under attack doubtful, 1 where it is so, else 0."""
-        if spec not in self._flags:
-            self._flags[spec] = {name: float(up) for name, up in flags(self.classifier(spec)).items()}
-        return self._flags[spec]
 
     def asked(self, spec: ModelSpec, condition: Condition) -> Classifier:
         """The model as a condition asks it. Raises `MissingDataError` for one that has none of the classes."""
@@ -171,7 +143,7 @@ class Session:
                 self._images[key] = chosen(images)
             else:
                 name = condition.classes_of
-                space = load.space_of(name, self._source(name), self._classes)
+                space = load.space_of(name, self._source(name), self.models.classes)
                 self._images[key] = load.relabelled(space, chosen(load.only_classes_of(space, images)))
             if data in self._excluded:
                 self._images[key] = self._clean(data, self._images[key])
@@ -188,7 +160,7 @@ class Session:
 
     def names(self, condition: Condition) -> Sequence[str]:
         """What a condition's labels are called."""
-        names, space = self._classes.names, self.images(condition).space
+        names, space = self.models.classes.names, self.images(condition).space
         if condition.kind.all_names:
             return self._objectnet[0].names
         if space is None:
@@ -241,7 +213,7 @@ class Session:
     def _all_images(self, name: str, part: str) -> Dataset:
         if (name, part) not in self._data:
             rule = self.settings.suite.clusters(name)
-            self._data[name, part] = load.load(name, self._source(name), self._classes, part, rule)
+            self._data[name, part] = load.load(name, self._source(name), self.models.classes, part, rule)
         return self._data[name, part]
 
     def _source(self, name: str) -> str:
@@ -277,26 +249,7 @@ class Session:
     def described_models(self) -> list[dict[str, Any]]:
         """What results.json says of the models."""
         by_role = {"candidate": self.settings.candidates, "supervised": self.settings.supervised}
-        return [self._described(spec, role) for role, specs in by_role.items() for spec in specs]
-
-    def _described(self, spec: ModelSpec, role: str) -> dict[str, Any]:
-        classifier = self.classifier(spec)
-        return {
-            "model": spec.text,
-            "role": role,
-            "spec": spec.written,
-            "fingerprint": classifier.fingerprint,
-            "image_size": classifier.image_size,
-            "mean": [round(value, 6) for value in classifier.mean.flatten().tolist()],
-            "std": [round(value, 6) for value in classifier.std.flatten().tolist()],
-            "interpolation": classifier.interpolation,
-            "crop": classifier.crop,
-            "classes": len(classifier.classes),
-            "prompts": classifier.prompts,
-            "precision": classifier.precision,
-            "device": str(self.device),
-            "warnings": self._warnings[spec.text, ""],
-        }
+        return [self.models.described(spec, role) for role, specs in by_role.items() for spec in specs]
 
     @cached_property
     def before(self) -> history.Run | None:

@@ -52,7 +52,7 @@ def measure(session: Session, cell: Cell, test: str, of: int) -> list[Result]:
         row = row_of(spec, "supervised" if rows else "candidate", condition, outcomes, names)
         metrics = row.metrics | _effective(session, spec, condition, outcomes)
         if condition.kind.is_attack:
-            metrics |= session.flags(spec)
+            metrics |= session.models.flags(spec)
         rows.append(replace(row, seconds=round(spent, 3), n_skipped=spared, metrics=metrics))
     if baseline and pairs:
         estimate = accuracy(theirs[baseline].correct, theirs[baseline].clusters)

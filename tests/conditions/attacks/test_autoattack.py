@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -204,6 +204,7 @@ def test_the_cross_entropy_is_torchs_and_has_a_tail(logits):
     slopes=arrays(np.float64, (3, 12), elements=st.floats(-1, 1)),
     gaps=arrays(np.float64, 3, elements=st.floats(-6, 6)),
 )
+@example(points=np.full((3, 12), 0.5), slopes=np.zeros((3, 12)), gaps=np.array([0.7, 5e-324, 0]))  # no slope to go by
 def test_the_projection_is_the_nearest_point_of_the_plane_in_the_box(points, slopes, gaps):
     slopes = np.where(np.abs(slopes) < 1e-3, 0, slopes)
     shaped = [torch.from_numpy(a).view(3, 3, 2, 2) for a in (points, slopes)]

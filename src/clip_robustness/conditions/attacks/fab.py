@@ -97,16 +97,16 @@ def to_plane(points: Tensor, slopes: Tensor, gaps: Tensor) -> Tensor:
     stay in [0, 1]; as near as they get where the plane does not meet that range.
 
     All pixels move by the same amount, as far as each has room. What they reach together is concave in that amount:
-    Newton's method comes from below and is exact, but for rounding, once no other pixel runs out of room.
+    Newton's method comes from below and is exact once no other pixel runs out of room. Each step but the last leaves
+    fewer pixels with room, so it ends whatever is lost to rounding.
     """
     directions = -slopes.sign() * _wide(gaps.sign())
     room = torch.where(directions > 0, 1 - points, points).flatten(1)
     weights, needed = slopes.abs().flatten(1), gaps.abs()
-    amount, before = torch.zeros_like(needed), None
-    rounding = 8 * torch.finfo(needed.dtype).eps  # else it may creep on for ever, by the last digit
-    while before is None or (amount - before > rounding * amount).any():
-        before = amount
-        slope = torch.where(room > amount[:, None], weights, 0).sum(1)
+    amount, moving = torch.zeros_like(needed), None
+    while moving is None or not torch.equal(moving, room > amount[:, None]):
+        moving = room > amount[:, None]
+        slope = torch.where(moving, weights, 0).sum(1)
         reached = (weights * room.minimum(amount[:, None])).sum(1)
         more = (needed - reached).clamp_min(0) / slope.clamp_min(torch.finfo(slope.dtype).tiny)
         amount = (amount + more).clamp_max(1)

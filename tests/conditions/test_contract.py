@@ -78,7 +78,7 @@ def test_its_id_names_it_and_can_be_selected(condition):
 @every
 def test_outcomes_depend_neither_on_batches_nor_on_their_order(condition, question, session, another):
     model, images, surrogate = question
-    found = session.evaluate(model, condition, images, surrogate)
+    found = session.evaluator(model, condition, images, surrogate)
     backwards = another(model, condition, replace(images, samples=images.samples[::-1]), surrogate)
     assert found.ids == backwards.ids[::-1] == tuple(sample.id for sample in images.samples)
     assert (found.predictions != backwards.predictions[::-1]).sum() <= 1  # by floating point
@@ -90,7 +90,7 @@ def test_attacks_help_no_model(condition, question, session):
     if not condition.kind.attack:
         return
     model, images, surrogate = question
-    found, clean = session.evaluate(model, condition, images, surrogate), session.evaluate(model, CLEAN, images)
+    found, clean = session.evaluator(model, condition, images, surrogate), session.evaluator(model, CLEAN, images)
     assert clean.correct.any()
     assert not (found.correct & ~clean.correct).any()
     assert np.array_equal(found.predictions[~clean.correct], clean.predictions[~clean.correct])
@@ -100,9 +100,9 @@ def test_attacks_help_no_model(condition, question, session):
 def test_what_models_see(condition, question, session, another):
     """Images in [0, 1], what fools in the ball; 8-bit ones where nobody attacks, the same for all batches."""
     model, images, surrogate = question
-    found = session.evaluate(model, condition, images, surrogate)
+    found = session.evaluator(model, condition, images, surrogate)
     fooled = {id for id, correct in zip(found.ids, found.correct, strict=True) if not correct}
-    made = {p.sample.id: p for p in session.evaluate.pictures(model, condition, images, surrogate)}
+    made = {p.sample.id: p for p in session.evaluator.pictures(model, condition, images, surrogate)}
     for picture in made.values():
         assert picture.changed.shape == (3, model.image_size, model.image_size)
         assert picture.changed.dtype == torch.float32

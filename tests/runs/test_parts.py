@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -47,6 +48,12 @@ natural = ["imagenet-v2"]
 match = "*"
 min_accuracy = 0.0
 """
+
+
+def late(spec, classes, device):
+    """mini:clip, in more than a second."""
+    time.sleep(1.1)
+    return models.load("mini:clip", classes, device)
 
 
 def deadly(spec, classes, device):
@@ -208,7 +215,7 @@ def test_a_cell_that_kills_its_worker_is_reported_and_not_tried_for_ever(toml, s
 
 def test_what_the_time_did_not_suffice_for_is_not_run(toml, suite_run):
     """Nothing was measured: 5. Stored cells still count, and what did not run is no pass under --require-all."""
-    suite = f"--suite={toml(FEW)}"
+    suite = f"--suite={toml(FEW.replace('mini:clip', 'python:tests.runs.test_parts:late'))}"
     run = suite_run(suite, "--time-limit=1s")
     assert run.code == 5, run.output
     assert {cell["verdict"] for cell in run.cells} == {"not run"}

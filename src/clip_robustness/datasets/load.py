@@ -23,8 +23,9 @@ from clip_robustness.datasets.label_space import ClassSpace, class_space, facts,
 from clip_robustness.datasets.labels import naming, understood
 from clip_robustness.datasets.layouts import images_of, part_of
 from clip_robustness.datasets.pixels import Pixels
-from clip_robustness.datasets.readers import read, reader_of
+from clip_robustness.datasets.readers import read
 from clip_robustness.datasets.records import read_json
+from clip_robustness.datasets.source import reader_of
 from clip_robustness.errors import InputError
 
 _VIDEO = {"imagenet-vid-robust": video.read_vid, "ytbb-robust": video.read_ytbb}

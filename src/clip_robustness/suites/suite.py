@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.conditions.kind import CLEAN_SET
-from clip_robustness.datasets.readers import reader_of
+from clip_robustness.datasets.source import reader_of
 from clip_robustness.files import expanded
 from clip_robustness.suites.rules import Limit, Rule, deciding
 from clip_robustness.suites.schema import Gate, Profile, SuiteFile

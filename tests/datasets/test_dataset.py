@@ -130,3 +130,9 @@ def test_unreadable_files_raise_one_kind_of_error(tmp_path, kind):
         file.write_text("" if kind == "empty" else "not an image")
     with pytest.raises(OSError, match="image"):
         read_image(file)
+
+
+def test_scripts_that_read_items_get_the_samples():
+    images = subsample(Dataset("x", tuple(_samples([2]))), 2, 0)
+    assert images.items == images.samples
+    assert len(images.items) == 2

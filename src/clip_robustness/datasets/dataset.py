@@ -92,6 +92,11 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     reader: str = ""
 
+    @property
+    def items(self) -> tuple[Sample, ...]:
+        """The samples, by the name that scripts written for `load_dataset` before the rename read."""
+        return self.samples
+
     def __len__(self) -> int:
         return len(self.samples)
 

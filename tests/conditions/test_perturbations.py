@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import zoom
 
-from clip_robustness.conditions.perturbations import PERTURBATIONS, perturb
+from clip_robustness.conditions.benchmark import PERTURBATIONS
+from clip_robustness.conditions.perturbations import perturb
 from clip_robustness.datasets.mp4 import read_video, write_video
 from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 from clip_robustness.models import InputError

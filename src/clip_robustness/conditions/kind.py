@@ -132,11 +132,6 @@ class Kind:
         return self.frames > 1
 
     @property
-    def counts_queries(self) -> bool:
-        """Whether it sees the scores of the model that it attacks, and takes no gradient."""
-        return self.access == "black-box" and not self.crafted_on
-
-    @property
     def in_benchmark(self) -> bool:
         return self.name in BENCHMARK or self.family in ("clean", "overlap")
 

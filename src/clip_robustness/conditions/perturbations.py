@@ -137,4 +137,3 @@ _SEQUENCES: dict[str, Callable[[_View, int, Rng], Iterator[Pixels]]] = {
     "tilt": _tilt,
     "scale": _scale,
 }
-PERTURBATIONS = tuple(_SEQUENCES)

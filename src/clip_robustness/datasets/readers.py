@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from clip_robustness.datasets.classes import ClassList
@@ -64,6 +65,5 @@ def _fault(images: object, space: ClassSpace) -> str:
     count, ids = len(images.space or space), [sample.id for sample in images.samples]
     if wrong := [sample for sample in images.samples if not all(0 <= label < count for label in sample.accepted)]:
         return f"{wrong[0].id} the label {wrong[0].label}; labels are places in its {count} classes"
-    if len(set(ids)) < len(ids):
-        return f"several images one id (first: {next(id for id in ids if ids.count(id) > 1)})"
-    return ""
+    twice = next((id for id, count in Counter(ids).items() if count > 1), None)
+    return f"several images one id (first: {twice})" if twice is not None else ""

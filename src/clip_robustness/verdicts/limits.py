@@ -48,14 +48,17 @@ class Look:
 
     def mean_at_most(self, what: str, values: NDArray[np.float64], bound: float) -> Evidence:
         """Of figures of each image (n,), whose mean is to be at most `bound`: Student's t test."""
-        tail, estimate = evidence.mean_at_most(values, bound, self.clusters), mean(values, self.clusters)
-        n, clusters = len(values), self.clusters
-        return Evidence(what, bound, estimate, tail, n, at_least=False, signed=False, clusters=clusters)
+        return _mean_at_most(what, values, bound, self.clusters)
 
     def mean_at_least(self, what: str, values: NDArray[np.float64], bound: float) -> Evidence:
         """The same where it is to be at least `bound`."""
         found = self.mean_at_most(what, values, bound)
         return replace(found, tail=found.tail.mirrored(), at_least=True)
+
+
+def _mean_at_most(what: str, values: NDArray[np.float64], bound: float, clusters: Clusters | None) -> Evidence:
+    tail, estimate = evidence.mean_at_most(values, bound, clusters), mean(values, clusters)
+    return Evidence(what, bound, estimate, tail, len(values), at_least=False, signed=False, clusters=clusters)
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,7 @@ def min_effective_robustness(look: Look, bound: float) -> Evidence | str:
 )  # fmt: skip
 def max_mce(look: MeanLook, bound: float) -> Evidence:
     """Relative to AlexNet's 1, not percent."""
-    scores, clusters = mce(look.errors), look.clusters
-    tail, estimate = evidence.mean_at_most(scores, bound, clusters), mean(scores, clusters)
-    return Evidence("mCE", bound, estimate, tail, len(scores), at_least=False, signed=False, clusters=clusters)
+    return _mean_at_most("mCE", mce(look.errors), bound, look.clusters)
 
 
 @limit(

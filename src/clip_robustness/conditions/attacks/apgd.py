@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clip_robustness.conditions.attacks.gradient import drawn
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, projected
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, per_image, projected
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -132,14 +132,15 @@ class APGD:
         better = first | (losses > known["best_loss"])
         best_loss = torch.where(better, losses, known["best_loss"])
         best, best_gradient = (
-            torch.where(_wide(better), new, known[name]) for name, new in (("best", now), ("best_gradient", gradient))
+            torch.where(per_image(better), new, known[name])
+            for name, new in (("best", now), ("best_gradient", gradient))
         )
         rises = torch.where(first, 0, known["rises"] + (losses > known["loss"]))
         stuck = ~known["halved"] & (best_loss <= known["checked"])
         halving = checking & ((rises <= self.rho * window) | stuck)
         size = torch.where(first, _FIRST_STEP, known["size"]) / torch.where(halving, 2.0, 1.0)
-        start = torch.where(_wide(halving), best, now)
-        direction = torch.where(_wide(halving), best_gradient, gradient).sign()
+        start = torch.where(per_image(halving), best, now)
+        direction = torch.where(per_image(halving), best_gradient, gradient).sign()
 
         changed = {
             "before": start,
@@ -154,14 +155,9 @@ class APGD:
         }
         for name, value in changed.items():
             batch.memory[name][rows] = value
-        there = projected(start + _wide(size) * eps * direction, clean, eps).clamp(0, 1)
+        there = projected(start + per_image(size) * eps * direction, clean, eps).clamp(0, 1)
         slowed = start + self.momentum * (there - start) + (1 - self.momentum) * (start - known["before"])
-        return torch.where(_wide(first), there, slowed)
-
-
-def _wide(values: Tensor) -> Tensor:
-    """One value an image, for all of its pixels."""
-    return values.view(-1, 1, 1, 1)
+        return torch.where(per_image(first), there, slowed)
 
 
 APGD_CE, APGD_T = APGD(), APGD(targets=9)

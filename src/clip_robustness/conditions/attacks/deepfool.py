@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, per_image
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
@@ -68,8 +68,8 @@ class DeepFool:
             slope = slopes[nearest, torch.arange(len(rows), device=nearest.device)]
             length = lengths.gather(0, nearest[None])[0]
             batch.zero_gradient[rows] |= length <= 1e-12
-            direction = slope.sign() if self.norm == "linf" else slope / length.view(-1, 1, 1, 1)
-            batch.memory["total"][rows] += distance.view(-1, 1, 1, 1) * direction
+            direction = slope.sign() if self.norm == "linf" else slope / per_image(length)
+            batch.memory["total"][rows] += per_image(distance) * direction
             return batch.clean[rows] + (1 + self.overshoot) * batch.memory["total"][rows]
 
         return logits, move

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, per_image
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
@@ -58,8 +58,8 @@ class FAB:
             clean, now = batch.clean[rows], batch.now[rows]
             begins = (batch.step[rows] % self.count == 0) & (batch.step[rows] > 0)
             over = logits.detach()[rows].argmax(1) != batch.labels[rows]
-            points = torch.where(_wide(over), clean + self.back * (now - clean), now)
-            points = torch.where(_wide(begins), clean, points)
+            points = torch.where(per_image(over), clean + self.back * (now - clean), now)
+            points = torch.where(per_image(begins), clean, points)
             gaps, slopes = batch.clean.new_empty(len(rows)), torch.empty_like(points)
             moved = begins | over
             if not moved.all():
@@ -100,7 +100,7 @@ def to_plane(points: Tensor, slopes: Tensor, gaps: Tensor) -> Tensor:
     Newton's method comes from below and is exact once no other pixel runs out of room. Each step but the last leaves
     fewer pixels with room, so it ends whatever is lost to rounding.
     """
-    directions = -slopes.sign() * _wide(gaps.sign())
+    directions = -slopes.sign() * per_image(gaps.sign())
     room = torch.where(directions > 0, 1 - points, points).flatten(1)
     weights, needed = slopes.abs().flatten(1), gaps.abs()
     amount, moving = torch.zeros_like(needed), None
@@ -111,11 +111,6 @@ def to_plane(points: Tensor, slopes: Tensor, gaps: Tensor) -> Tensor:
         more = (needed - reached).clamp_min(0) / slope.clamp_min(torch.finfo(slope.dtype).tiny)
         amount = (amount + more).clamp_max(1)
     return directions * room.minimum(amount[:, None]).view_as(points)
-
-
-def _wide(values: Tensor) -> Tensor:
-    """One value an image, for all of its pixels."""
-    return values.view(-1, 1, 1, 1)
 
 
 FAB_T = FAB()

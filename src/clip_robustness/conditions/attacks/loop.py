@@ -196,6 +196,11 @@ def run(
         yield from done
 
 
+def per_image(values: Tensor) -> Tensor:
+    """One value an image, (n,), for all of its pixels, (n, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
 def projected(images: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
     """Images (n, 3, side, side), put back into the balls around the clean ones."""
     return images.clamp(clean - eps, clean + eps)

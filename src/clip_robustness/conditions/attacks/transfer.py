@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_robustness.conditions.attacks.gradient import FGSM, SignSteps
-from clip_robustness.conditions.attacks.loop import Method, Task, run_in_order
+from clip_robustness.conditions.attacks.loop import Method, Task, per_image, run_in_order
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
 
@@ -35,7 +35,7 @@ def craft(
     ]
     crafted = run_in_order(surrogate, method, tasks, size=len(tasks), stop_early=False)
     perturbations = torch.stack([done.image for done in crafted]) - smaller
-    radius = torch.tensor(list(eps), device=images.device).view(-1, 1, 1, 1)
+    radius = per_image(torch.tensor(list(eps), device=images.device))
     return (images + resampled(perturbations, images.shape[-1]).clamp(-radius, radius)).clamp(0, 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
         file = spec.file or (weights_in(folder) if folder else None)
         checkpoint = read_checkpoint(file, ema=spec.options.ema) if file else None
         if checkpoint:
-            _check_towers(spec, checkpoint.weights)
+            _check_towers(spec, checkpoint)
         plan = plan_of(spec, config, published, checkpoint.weights if checkpoint else None)
         # the weights of a timm tower fit at its own size only; its size can change after they are loaded
         later = "timm_model_name" in config["vision_cfg"]
@@ -243,11 +243,13 @@ def _architecture(spec: ModelSpec, folder: Path | None) -> tuple[str, dict[str, 
     return spec.name, get_model_config(spec.name), {}
 
 
-def _check_towers(spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
+def _check_towers(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     """Raise `InputError` for an image tower alone, whose keys have lost their common prefix."""
+    weights, form = checkpoint.weights, f" ({checkpoint.form})" if checkpoint.form else ""
     if weights.keys() & {"class_embedding", "conv1.weight"} or any(key.startswith("trunk.") for key in weights):
         raise InputError(
-            f"model spec '{spec}': {spec.file or spec.folder} holds an image tower alone; save the text tower with it"
+            f"model spec '{spec}': {spec.file or spec.folder} holds an image tower alone{form}; save the text tower "
+            "with it"
         )
 
 

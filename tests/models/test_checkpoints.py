@@ -527,6 +527,15 @@ def test_weights_among_others_are_told(tmp_path, weights, made, says):
         loaded(tmp_path / "x.pt")
 
 
+def test_an_archive_of_an_image_tower_alone_is_called_one(tmp_path):
+    """People trace `model.visual`, and call the file as OpenAI's are called."""
+    open_clip.add_model_config(embedded.FOLDER)
+    net = open_clip.create_model(ARCH).eval()
+    torch.jit.save(torch.jit.trace(net.visual, torch.zeros(1, 3, 64, 64)), tmp_path / "ViT-B-32.pt")
+    with pytest.raises(InputError, match=r"an image tower alone \(a TorchScript archive\); save the text tower"):
+        loaded(tmp_path / "ViT-B-32.pt")
+
+
 def test_a_vocabulary_that_is_not_the_tokenizers(tmp_path, weights):
     config = json.loads((embedded.FOLDER / "mini-clip.json").read_text())
     width = weights["token_embedding.weight"].shape[1]

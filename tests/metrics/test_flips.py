@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from clip_robustness.conditions import perturbations
 from clip_robustness.metrics.flips import (
     PERTURBATIONS,
     flip_probabilities,
@@ -83,7 +82,3 @@ def test_a_part_is_refused():
 def test_a_sequence_without_pairs_is_refused(frames, step):
     with pytest.raises(InputError, match=f"a sequence of {frames} frames has none to compare"):
         flip_probabilities(np.zeros((3, frames), int), noise=False, step=step)
-
-
-def test_the_means_are_about_the_sequences_that_exist():
-    assert PERTURBATIONS == perturbations.PERTURBATIONS

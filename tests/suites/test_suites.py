@@ -29,6 +29,14 @@ def test_the_embedded_default():
     assert {"bim-8/255", "fgsm-1/255", "imagenet-c-contrast-3"} <= set(ids)
 
 
+def test_one_needs_no_list(toml):
+    one = MINIMAL.replace('["mini:clip"]', '"mini:clip"').replace('["fgsm"], eps = ["8/255"]', '"fgsm", eps = "8/255"')
+    one += 'imagenet-c = { corruptions = "fog", severities = 3 }\n'
+    suite = suites.load(toml(one))
+    assert suite.settings.candidate == ("mini:clip",)
+    assert suite.conditions == (CLEAN, corruption("fog", 3), FGSM)
+
+
 def test_relative_data_folders_are_relative_to_the_suite(toml, tmp_path):
     suite = suites.load(toml(MINIMAL.replace("mini:imagenet", "photos/val")))
     assert suite.source("imagenet") == str(tmp_path / "photos/val")

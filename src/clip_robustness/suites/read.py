@@ -127,8 +127,8 @@ def sentences(error: ValidationError) -> Sequence[str]:
 
 def plugins_in(table: Mapping[str, Any]) -> list[str]:
     """Of a suite's table that was not validated: plugins register what the rest of it may name."""
-    given = table.get("plugins")
-    return [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
+    given = table.get("plugins", [])
+    return [text for text in (given if isinstance(given, list) else [given]) if isinstance(text, str)]
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

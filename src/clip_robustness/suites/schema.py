@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, CORRUPTIONS_OF_MCE, NATURAL, STYLIZED
 from clip_robustness.conditions.condition import (
@@ -36,6 +36,9 @@ from clip_robustness.suites.rules import Rule
 
 _SELECTABLE = re.compile(r"[\w.+-]+", re.ASCII)
 Samples = Annotated[int, Field(ge=1)]
+_listed = BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,))
+Names = Annotated[tuple[str, ...], _listed]
+"""One needs no list."""
 
 
 class _Strict(BaseModel):
@@ -46,8 +49,8 @@ class Corruptions(_Strict):
     """Which cells of imagenet-c run, and their mean, where none of the benchmark's is missing; `samples` images where
     that is less than the suite's."""
 
-    corruptions: tuple[str, ...] = CORRUPTIONS
-    severities: tuple[int, ...] = SEVERITIES
+    corruptions: Names = CORRUPTIONS
+    severities: Annotated[tuple[int, ...], _listed] = SEVERITIES
     samples: Samples | None = None
 
     def expand(self, *, on_disk: bool) -> Iterator[Condition]:
@@ -61,8 +64,8 @@ class Corruptions(_Strict):
 class AnyCorruptions(_Strict):
     """Corruptions on the fly, ours and those of plugins."""
 
-    names: tuple[str, ...]
-    severities: tuple[int, ...] = SEVERITIES
+    names: Names
+    severities: Annotated[tuple[int, ...], _listed] = SEVERITIES
     samples: Samples | None = None
 
     def expand(self) -> Iterator[Condition]:
@@ -74,8 +77,8 @@ class AnyCorruptions(_Strict):
 class Perturbations(_Strict):
     """Which sequences of imagenet-p run, at which difficulties."""
 
-    perturbations: tuple[str, ...] = PERTURBATIONS
-    difficulties: tuple[int, ...] = (1,)
+    perturbations: Names = PERTURBATIONS
+    difficulties: Annotated[tuple[int, ...], _listed] = (1,)
     samples: Samples | None = None
 
     def expand(self, *, on_disk: bool) -> Iterator[Condition]:
@@ -87,15 +90,15 @@ class Perturbations(_Strict):
 class Stylized(_Strict):
     """Which stylized sets run."""
 
-    names: tuple[str, ...] = STYLIZED
+    names: Names = STYLIZED
     samples: Samples | None = None
 
 
 class Attacks(_Strict):
     """Which attacks run, at which eps in pixel units; 'min' among them searches the smallest for each image."""
 
-    names: tuple[str, ...] = ATTACKS
-    eps: tuple[str, ...] = ("1/255", "2/255", "4/255", "8/255")
+    names: Names = ATTACKS
+    eps: Names = ("1/255", "2/255", "4/255", "8/255")
     samples: Samples | None = None
     pairs: Annotated[int, Field(ge=1)] = PAIRS
     eps_space: Literal["pixel", "normalized"] = "pixel"
@@ -104,9 +107,9 @@ class Attacks(_Strict):
     @field_validator("eps", mode="before")
     @classmethod
     def _texts(cls, given: object) -> object:
-        """One eps needs no list, and 0.03 no quotes."""
+        """0.03 needs no quotes."""
         listed = given if isinstance(given, list) else [given]
-        return tuple(str(eps) if isinstance(eps, int | float) else eps for eps in listed)
+        return [str(eps) if isinstance(eps, int | float) else eps for eps in listed]
 
     def expand(self) -> Iterator[Condition]:
         options = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
@@ -116,22 +119,17 @@ class Attacks(_Strict):
 
 
 class Conditions(_Strict):
-    natural: tuple[str, ...] = ()
+    natural: Names = ()
     corruptions: AnyCorruptions | None = None
     imagenet_c: Corruptions | None = Field(None, alias="imagenet-c")
     imagenet_c_disk: Corruptions | None = Field(None, alias="imagenet-c-disk")
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
     imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
     stylized: Stylized | None = None
-    attacks: tuple[Attacks, ...] = ()
+    attacks: Annotated[tuple[Attacks, ...], _listed] = ()
     """One table, or a list of them."""
     overlap: str | None = None
     """An overlap.json of `clip-robustness overlap`, or `mini:pretraining`, which is analysed on first use."""
-
-    @field_validator("attacks", mode="before")
-    @classmethod
-    def _listed(cls, given: object) -> object:
-        return (given,) if isinstance(given, dict) else given
 
     def expand(self) -> Iterator[Condition]:
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
@@ -186,12 +184,12 @@ class SuiteFile(_Strict):
     classes: str = "imagenet"
     clean: str | None = None
     """Which data set is the clean reference; default: imagenet, or with the classes of CIFAR-10 cifar10."""
-    candidate: tuple[str, ...] = ()
-    supervised: tuple[str, ...] = ()
+    candidate: Names = ()
+    supervised: Names = ()
     samples: Samples | None = None
     seed: int = 0
     surrogate: str | None = None
-    plugins: tuple[str, ...] = ()
+    plugins: Names = ()
     """Python files with corruptions and attacks of the user's own; they are run."""
     data: dict[str, str]
     clusters: dict[str, str] = {}

@@ -219,3 +219,26 @@ def test_beside_other_plugins(repository, tmp_path):
     assert "--randomly-seed=" in said
     assert repository.verdicts() == {"night": "pass", "bim 8/255": "not gated"}
     assert "test_night" in (repository.folder / "theirs.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("suite", "says", "workers"),
+    [
+        ("classes = [", "night.toml: not valid TOML", ()),
+        ("classes = [", "night.toml: not valid TOML", ("-n", "1")),
+        ('plugins = ["no.py"]' + SUITE.format(floor=0.1), "no.py: there is no such Python file", ()),
+        (SUITE.format(floor=0.1).replace("mini:clip", "timm:resnet50@no.pt"), "no.pt", ()),
+    ],
+)
+def test_a_suite_that_can_not_be_read_stops_only_runs_that_need_it(repository, suite_run, suite, says, workers):
+    repository.write("night.toml", suite)
+    repository.write("tests/test_other.py", "def test_unrelated(): pass\n")
+    given = ["-c", str(repository.folder / "pytest.ini"), f"--rootdir={repository.folder}", *workers]
+    run = suite_run(*given, str(repository.folder / "tests"), "-k", "unrelated")
+    assert run.code == 0, run.output
+    (line,) = [line for line in run.output.splitlines() if says in line]
+    assert line.startswith("robustness: warning: ")
+    run = suite_run(*given, str(repository.folder / "tests"), "-k", "mine")
+    assert run.code == 4, run.output
+    (line,) = [line for line in run.output.splitlines() if line.startswith("ERROR: ")]
+    assert says in line

@@ -102,6 +102,11 @@ def test_a_good_suite_is_told_what_will_not_run(validate, tmp_path):
     assert (code, err) == (0, [])
     file = tmp_path / "my.toml"
     assert f"note: {file}: conditions on 'imagenet-a' are not run: add imagenet-a = " in "\n".join(out)
+    said = "forecast for samples = 24 of what is listed, the suite's 1 candidates, and no --compare:"
+    forecast = out[out.index(said) :]
+    assert "after Holm's correction for 2 limits" in forecast[1]
+    assert forecast[2].startswith("min_accuracy 0.2, 24 images (1 cells): ")  # without data the other is not run
+    assert len(forecast) == 4
     assert out[-1] == f"{file}: 16 conditions; nothing is wrong that can be found without running it"
 
 
@@ -126,6 +131,7 @@ def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
         ('classes = "mini"\n[conditions]\n', "the key 'data' is missing"),
         (GOOD.replace("candidate", 'profile = "relaese"\ncandidate'), "did you mean 'release'?"),
         (GOOD.replace("mini:imagenet-v2", "/nowhere"), "/nowhere"),
+        (GOOD + '[clusters]\nnight = "regex:(zz[0-9]+)"', "regex:(zz[0-9]+) under [clusters] says nothing of"),
         (GOOD.replace('match = "natural/*"\n', ""), "the key 'rules.match' is missing"),
     ],
 )

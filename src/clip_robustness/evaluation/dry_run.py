@@ -23,11 +23,11 @@ from clip_robustness.evaluation.costs import plain_and_traced, read_costs
 from clip_robustness.evaluation.memory import bounded
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
-from clip_robustness.evaluation.power import forecast
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import ModelSpec
+from clip_robustness.suites.forecast import Asked, forecast
 
 _LONG_ENOUGH = 0.3
 """Seconds that a speed is measured for."""
@@ -87,7 +87,19 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
         yield f"{model}: {plain} images/s in batches of {speed.batch}, {traced} with gradients"
     yield _memory(session.device, workers)
     yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
-    yield from forecast(session, cells)
+    asked = [
+        Asked(limit, _images(session, cell.condition))
+        for cell in dict.fromkeys(cells)
+        for limit in settings.limits(cell.condition)
+    ]
+    yield from ("", *said) if (said := [*forecast(asked, settings.suite.gate)]) else ()
+
+
+def _images(session: Session, condition: Condition) -> Dataset | None:
+    """None where the condition is not run."""
+    with suppress(NotRunError):
+        return session.images(condition)
+    return None
 
 
 def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]) -> Line:

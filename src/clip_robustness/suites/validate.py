@@ -15,15 +15,20 @@ from pydantic import ValidationError
 from clip_robustness import registry
 from clip_robustness.conditions.condition import DATA_SETS, Condition
 from clip_robustness.datasets.classes import CLASS_LISTS, ClassList, class_list, renamed
+from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.datasets.load import load as load_data
+from clip_robustness.datasets.load import objectnet_in_full, only_classes_of, space_of
 from clip_robustness.datasets.places import folder as place_of
 from clip_robustness.errors import InputError, one_line
 from clip_robustness.files import expanded
 from clip_robustness.models.spec import ModelSpec, parse_all
+from clip_robustness.suites.forecast import Asked, forecast
 from clip_robustness.suites.read import file_of, mistakes, parsed, plugins_in, sentences, suite_of
 from clip_robustness.suites.schema import ALL_SLIPS, Conditions, SuiteFile, slips
 from clip_robustness.suites.suite import Suite
 
+Listed = dict[tuple[str, str], Dataset]
+"""(Data set, folder in it) -> its images."""
 _PROBE = "mini:supervised"
 """The model that attacks of plugins are tried on: small, and installed with the package."""
 
@@ -43,16 +48,20 @@ def main(name: str, arguments: Sequence[str]) -> int:
     if found.wrong:
         return 4
     assert suite is not None
+    for line in found.forecast:
+        print(line)
     print(f"{options.suite}: {len(suite.conditions)} conditions; nothing is wrong that can be found without running it")
     return 0
 
 
 class Findings:
-    """What is wrong, and what a user should know that is not, a sentence each."""
+    """What is wrong, and what a user should know that is not, a sentence each; what its images can show of its limits
+    where nothing is wrong."""
 
     def __init__(self) -> None:
         self.wrong: list[str] = []
         self.notes: list[str] = []
+        self.forecast: list[str] = []
 
     @contextmanager
     def of(self, where: str | Path = "") -> Iterator[None]:
@@ -81,8 +90,10 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
                 suite = suite_of(file, settings, conditions, profile)
             found.wrong += [f"{file}: {mistake}" for mistake in mistakes(suite)]
             _check_models(suite, found)
-            _check_data(suite, found)
+            listed = _check_data(suite, found)
             _check_plugins(suite.conditions, found)
+            if not found.wrong:
+                found.forecast += _forecast(suite, listed)
             return suite
     return None
 
@@ -168,8 +179,9 @@ def _check_words(spec: ModelSpec, classes: ClassList | None) -> None:
         renamed(classes, Path(options.class_names))
 
 
-def _check_data(suite: Suite, found: Findings) -> None:
-    """That every data set that a condition uses is there, in a layout that is read, with the labels of the classes."""
+def _check_data(suite: Suite, found: Findings) -> Listed:
+    """That every data set that a condition uses is there, in a layout that is read, with the labels of the classes, and
+    belongs together as the suite says."""
     classes = None
     with found.of(suite.file):
         if suite.classes in CLASS_LISTS or Path(suite.classes).is_file():
@@ -179,13 +191,51 @@ def _check_data(suite: Suite, found: Findings) -> None:
         data = suite.data_of(condition)
         with suppress(InputError):
             used[data, condition.part] = suite.source(data)
+    listed: Listed = {}
     for (data, part), source in used.items():
         if source is None and data in DATA_SETS:
             example = f'{data} = "/path/to/{data}"'
             found.notes.append(f"{suite.file}: conditions on '{data}' are not run: add {example} under [data]")
         elif source is not None and classes:
             with found.of(suite.file):
-                found.notes += load_data(data, place_of(source), classes, part).warnings
+                listed[data, part] = load_data(data, place_of(source), classes, part, suite.clusters(data))
+                found.notes += listed[data, part].warnings
+    return listed
+
+
+def _forecast(suite: Suite, listed: Listed) -> Iterator[str]:
+    """Of the images that are listed, as many as `samples` lets through, and the suite's own candidates."""
+    given = suite.settings
+    candidates = sum(len(parse_all(text, suite.file.parent)) for text in given.candidate) or 1
+    known: dict[tuple[str, str, str, int | None], Dataset] = {}
+
+    def images(condition: Condition) -> Dataset | None:
+        place = suite.data_of(condition), condition.part
+        if place not in listed:
+            return None
+        count = min((n for n in (given.samples, condition.samples) if n is not None), default=None)
+        key = (*place, condition.classes_of, count)
+        if key not in known:
+            every, classes = listed[place], class_list(suite.classes)
+            if condition.kind.all_names:
+                every = objectnet_in_full(place_of(suite.source(place[0]) or ""), classes)[1]
+            elif condition.classes_of != condition.data:
+                name = condition.classes_of
+                every = only_classes_of(space_of(name, place_of(suite.source(name) or ""), classes), every)
+            known[key] = subsample(every, count, given.seed)
+        return known[key]
+
+    asked = [
+        Asked(limit, images(condition))
+        for condition in suite.conditions
+        for limit in suite.deciding(condition)
+        if not limit.off and limit.name != "max_regression"
+    ]
+    if said := [*forecast(asked * candidates, suite.gate)]:
+        sampled = "all images" if given.samples is None else f"samples = {given.samples}"
+        whose = f"the suite's {candidates} candidates" if given.candidate else "one candidate"
+        yield f"forecast for {sampled} of what is listed, {whose}, and no --compare:"
+        yield from said
 
 
 def _check_plugins(conditions: Sequence[Condition], found: Findings) -> None:

@@ -42,6 +42,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "accuracy_overlapping": ("on the overlap", "", share),
     "removed": ("all - clean", "+", share),
     "familiarity": ("ahead of the baseline on the overlap", "+", share),
+    "gap": ("gap", "+", share),
     "effective_robustness_all": ("effective robustness on all", "+", share),
     "effective_robustness": ("effective robustness", "+", share),
     "among_single_models": ("among single models", "+", share),

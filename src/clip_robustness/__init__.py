@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clip_robustness.api import evaluate, list_conditions, load_dataset, load_model, read_results
-    from clip_robustness.registry import attack, corruption, dataset, figure, limit, model
+    from clip_robustness.registry import attack, corruption, dataset, figure, limit, model, shift
 
 __all__ = [
     "attack",
@@ -24,8 +24,9 @@ __all__ = [
     "load_model",
     "model",
     "read_results",
+    "shift",
 ]
-_REGISTRATION = ("attack", "corruption", "dataset", "figure", "limit", "model")
+_REGISTRATION = ("attack", "corruption", "dataset", "figure", "limit", "model", "shift")
 
 
 def __getattr__(name: str) -> Any:

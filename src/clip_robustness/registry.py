@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from clip_robustness.declared import declared_in
 from clip_robustness.errors import InputError, nearest
 
-Group = Literal["corruption", "attack", "figure", "limit", "model", "dataset"]
+Group = Literal["corruption", "attack", "figure", "limit", "model", "dataset", "shift"]
 Access = Literal["white-box", "black-box"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,6 +33,7 @@ GROUPS: dict[Group, str] = {
     "limit": "clip_robustness.limits",
     "model": "clip_robustness.models",
     "dataset": "clip_robustness.datasets",
+    "shift": "clip_robustness.shifts",
 }
 """Of the entry points of packages."""
 _OURS: dict[Group, str] = {
@@ -42,6 +43,7 @@ _OURS: dict[Group, str] = {
     "limit": "clip_robustness.verdicts.limits",
     "model": "clip_robustness.models.registry",
     "dataset": "clip_robustness.datasets.readers",
+    "shift": "clip_robustness.datasets.shifts",
 }
 """Where ours are: a package, or a module."""
 _PREFIXES: Mapping[Group, str] = {"model": "preset", "dataset": "mini"}
@@ -160,6 +162,16 @@ def dataset(
     is taken or no prefix.
     """
     return lambda function: _register("dataset", name, function, {"form": form, "about": about, "columns": columns})
+
+
+def shift(name: str, **options: Any) -> Callable[[Function], Function]:
+    """Register `function(data, place, space, classes, part)` as what reads a published test set of that name.
+
+    It takes that name, the place under `[data]` and what the other readers take, and gives what they give. `options`
+    are those of `conditions.shifts`: which conditions it brings, its source, licence and counts. Raises `InputError`
+    for a name that is taken or can't be part of a test id.
+    """
+    return lambda function: _register("shift", name, function, options)
 
 
 def _register(group: Group, name: str, function: Function, options: Mapping[str, Any]) -> Function:

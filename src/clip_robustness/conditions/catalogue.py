@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clip_robustness import registry
 from clip_robustness.conditions.kind import Kind
+from clip_robustness.conditions.shifts import kinds_of
 from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 
 _HERE = "clip_robustness.conditions"
@@ -92,6 +93,7 @@ _ALL = (
     ),
     Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
+    *(kind for found in registry.ours("shift") for kind in kinds_of(found)),
 )
 _BY_NAME = {(kind.family, kind.name): kind for kind in _ALL}
 DATA_SETS = tuple(dict.fromkeys(kind.data for kind in _ALL))
@@ -112,11 +114,25 @@ def all_code() -> list[str]:
     return sorted(kinds | {found.reference for found in registry.ours("corruption")})
 
 
+def known_shifts() -> list[str]:
+    """The natural shifts of ours and of those that others registered."""
+    return [*NAMES["natural"], *(name for family, name in _of_others() if family == "natural")]
+
+
+def _of_others() -> dict[tuple[str, str], Kind]:
+    found = [registry.find("shift", name) for name in registry.names("shift")]
+    return {(kind.family, kind.name): kind for shift in found if shift.version for kind in kinds_of(shift)}
+
+
 def kind_of(family: str, name: str) -> Kind:
-    """Raises `InputError` for an attack that nobody registered. A natural shift that is not ours is a data set of its
+    """Raises `InputError` for an attack that nobody registered. A natural shift that nobody did is a data set of its
     name."""
     if known := _BY_NAME.get((family, name)):
         return known
-    if family == "adversarial":
+    if family == "adversarial" and registry.knows("attack", name):
         return Kind.of_attack(name, registry.find("attack", name))
+    if known := _of_others().get((family, name)):
+        return known
+    if family == "adversarial":
+        registry.find("attack", name)
     return Kind(name, family, data=name)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import partial
 
 from clip_robustness import registry
-from clip_robustness.conditions.benchmark import CORRUPTIONS, CORRUPTIONS_OF_MCE, NATURAL, STYLIZED
+from clip_robustness.conditions.benchmark import CORRUPTIONS, CORRUPTIONS_OF_MCE, STYLIZED
 from clip_robustness.conditions.catalogue import DATA_SETS as _OF_CONDITIONS
 from clip_robustness.conditions.catalogue import MEANS, NAMES, kind_of
 from clip_robustness.conditions.kind import CLEAN_SET, Kind
@@ -32,7 +32,7 @@ FROST = "frost-textures"
 CIFAR = "cifar10"
 """What the clean reference is called under [data] where the classes are CIFAR-10's."""
 DATA_SETS = (CLEAN_SET, CIFAR, *(name for name in _OF_CONDITIONS if name != CLEAN_SET), FROST)
-NOT_NATURAL = tuple(name for name in DATA_SETS if name not in NATURAL)
+NOT_NATURAL = tuple(name for name in DATA_SETS if name not in NAMES["natural"])
 OVERLAP = "overlap-"
 """What stands before the name of a natural shift, or of the clean images, that is looked at without its images that
 overlap with the pre-training set."""
@@ -218,7 +218,9 @@ def largest(conditions: Iterable[Condition]) -> Condition:
 
 
 def reference(shift: Condition) -> Condition:
-    """The clean images that a shift is compared with: of the same classes."""
+    """The clean images that a shift is compared with: of the same classes, or the part of its set that is no shift."""
+    if pair := shift.kind.compared_with:
+        return natural(pair)
     name = f"clean-{shift.name}-classes"
     return Condition("clean", name) if name in NAMES["clean"] else CLEAN
 

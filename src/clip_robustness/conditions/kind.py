@@ -21,7 +21,7 @@ CLEAN_SET = "imagenet"
 
 
 _NO_FIGURES = (
-    *("source", "about", "data", "part", "averages", "passes", "drawing"),
+    *("source", "about", "compared_with", "pair_by", "data", "part", "averages", "passes", "drawing"),
     *("attack", "access", "eps", "options", "example", "pictured", "stronger_than"),
 )
 """Fields that no outcome depends on; the data set and what is registered count by themselves."""
@@ -37,6 +37,10 @@ class Kind:
     """The paper that defines it, and where in it."""
     about: str = ""
     """A line for `clip-robustness ls`."""
+    compared_with: str = ""
+    """The natural shift that is its clean reference; default: the clean images."""
+    pair_by: str = ""
+    """A regular expression whose first group, of an image's id, names its partner there; in the order of ids."""
     data: str = CLEAN_SET
     """The data set that it is evaluated on."""
     part: Callable[[Mapping[str, str | int]], str] = lambda _: ""

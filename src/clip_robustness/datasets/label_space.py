@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from clip_robustness import registry
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.errors import InputError
 
@@ -95,13 +96,15 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
 
 def facts(data: str, classes: ClassList) -> dict[str, Any]:
     """What is published of a data set: `images`, how many it has, `classes` if it has its own, the `source`, and
-    `numbers`: the list that its labels number.
+    `numbers`: the list that its labels number. Of one that is registered as a shift, the options.
 
     A class list of the user's own has ImageNet's facts, without the count, which is that of all its classes.
     """
-    if classes.name in _files():
+    if classes.name in _files() and classes.name != "imagenet":
         return dict(_read(_FACTS / f"{classes.name}.json").get(data, {}))
-    return {k: v for k, v in _read(_FACTS / "imagenet.json").get(data, {}).items() if k != "images"}
+    registered = registry.find("shift", data).options if registry.knows("shift", data) else {}
+    of_imagenet = {**registered, **_read(_FACTS / "imagenet.json").get(data, {})}
+    return {k: v for k, v in of_imagenet.items() if classes.name == "imagenet" or k not in ("images", "shown")}
 
 
 @functools.cache

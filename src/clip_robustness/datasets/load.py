@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from clip_robustness import registry
 from clip_robustness.datasets import video
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.clusters import clustered
@@ -54,10 +55,13 @@ def _read(data: str, source: str, classes: ClassList, part: str, column: str) ->
         raise InputError(
             f"data set '{data}': column:{column} under [clusters] is for tables (flat: and hf:), not {source}"
         )
+    shift = registry.find("shift", data) if registry.knows("shift", data) else None
     if reader:
         if data in _VIDEO or data in _OF_FOLDERS or part:
             raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
-        images = read(reader, data, place, space, classes, column)
+        images = read(reader, data, place, space, classes, **({"column": column} if column else {}))
+    elif shift:
+        images = read(shift, data, source, space, classes, part=part)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
@@ -74,7 +78,7 @@ def _read(data: str, source: str, classes: ClassList, part: str, column: str) ->
         images = _each(images, cropped=True)
     if data == "objectnet":
         images = _each(images, border=_OBJECTNET_BORDER)
-    return replace(images, warnings=(*images.warnings, *_not_as_published(data, images, space, classes)))
+    return replace(images, warnings=(*images.warnings, *_not_as_published(data, part, images, space, classes)))
 
 
 def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
@@ -196,15 +200,19 @@ def _read_cue_conflict(name: str, folder: Path, space: ClassSpace, classes: Clas
     return replace(images, samples=tuple(samples))
 
 
-def _not_as_published(data: str, images: Dataset, space: ClassSpace, classes: ClassList) -> Sequence[str]:
+def _not_as_published(data: str, part: str, images: Dataset, space: ClassSpace, classes: ClassList) -> Sequence[str]:
     """A sentence for each number that differs: users work on subsets, and should know it."""
     counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
-    published = facts(data, classes).get("images", counted)
+    known = facts(data, classes)
+    published = known.get("images", counted)
+    if isinstance(published, dict):
+        published = published.get(part, counted)
     with_members = {label for label, members in enumerate(space.members) if members}
-    found = with_members & {label for sample in images.samples for label in sample.accepted}
+    found = len(with_members & {label for sample in images.samples for label in sample.accepted})
+    of_part = f"'{data}', {part}" if part and isinstance(known.get("images"), dict) else f"'{data}'"
     warnings = []
     if counted != published:
-        warnings.append(f"data set '{data}': {counted} {what}, {published} were published")
-    if found < with_members:
-        warnings.append(f"data set '{data}': images of {len(found)} of {len(with_members)} classes")
+        warnings.append(f"data set {of_part}: {counted} {what}, {published} were published")
+    if found < (expected := known.get("shown", len(with_members))):
+        warnings.append(f"data set {of_part}: images of {found} of {expected} classes")
     return warnings

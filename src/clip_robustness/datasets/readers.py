@@ -34,14 +34,13 @@ def read_table(data: str, place: str, space: ClassSpace, classes: ClassList, col
     return huggingface.read(data, place, column)
 
 
-def read(reader: Registered, data: str, place: str, space: ClassSpace, classes: ClassList, column: str = "") -> Dataset:
+def read(reader: Registered, data: str, place: str, space: ClassSpace, classes: ClassList, **more: str) -> Dataset:
     """What a reader finds, labelled. Raises `InputError` where one of others fails, or gives what is no data set."""
-    columns = {"column": column} if column else {}
     if not reader.version:
-        return _labelled(reader.function(data, place, space, classes, **columns), data, space, classes)
+        return _labelled(reader.function(data, place, space, classes, **more), data, space, classes)
     function, where = reader.function, f"data set '{data}': {reader.name}:{place}"
     try:
-        images = _labelled(function(data, place, space, classes, **columns), data, space, classes)
+        images = _labelled(function(data, place, space, classes, **more), data, space, classes)
     except InputError:
         raise
     except Exception as error:

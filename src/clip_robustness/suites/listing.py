@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from clip_robustness import registry
-from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, NATURAL, STYLIZED
-from clip_robustness.conditions.catalogue import NAMES
+from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, STYLIZED
+from clip_robustness.conditions.catalogue import NAMES, known_shifts
 from clip_robustness.conditions.condition import (
     CLEAN,
     DATA_SETS,
@@ -87,7 +87,7 @@ def listed(groups: Iterable[str], suite: Suite | None = None) -> Iterator[Entry]
 
 def _conditions(suite: Suite | None) -> Iterator[Entry]:
     own = suite.settings.conditions.natural if suite else ()
-    found = [CLEAN, *map(natural, dict.fromkeys((*NATURAL, *own)))]
+    found = [CLEAN, *map(natural, dict.fromkeys((*known_shifts(), *own)))]
     found += [corruption(name, 1) for name in CORRUPTIONS]
     found += [any_corruption(name, 1) for name in registry.names("corruption") if name not in CORRUPTIONS]
     found += [perturbation(name) for name in PERTURBATIONS]
@@ -95,9 +95,9 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
     found += [mean_corruption(), mean_corruption(on_disk=True)]
     found += [stylized(name) for name in STYLIZED]
     for condition in found:
-        about = next((text for key, text in _LEVELS.items() if key in dict(condition.params)), "")
-        name = condition.id.removesuffix("-1") if about else condition.id
-        if condition.part:
+        levels = next((text for key, text in _LEVELS.items() if key in dict(condition.params)), "")
+        name, about = (condition.id.removesuffix("-1"), levels) if levels else (condition.id, condition.kind.about)
+        if condition.part and levels:
             name, about = condition.name, f"the published files of {condition.data}; {about}"
         yield _entry("conditions", name, condition, about, suite)
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, CORRUPTIONS_OF_MCE, NATURAL, STYLIZED
+from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, CORRUPTIONS_OF_MCE, STYLIZED
+from clip_robustness.conditions.catalogue import known_shifts
 from clip_robustness.conditions.condition import (
     CIFAR,
     CLEAN,
@@ -218,13 +219,14 @@ ALL_SLIPS: Mapping[str, str] = {"slips": "are asked for"}
 
 def slips(suite: SuiteFile) -> Iterator[str]:
     """A data set of the user's own is named under `[data]` and where it is used: slips in either are seen."""
-    used = [suite.clean] if suite.clean is not None else []
-    used += [name for name in suite.conditions.natural if name not in NATURAL]
+    used, known = [suite.clean] if suite.clean is not None else [], known_shifts()
+    used += [name for name in suite.conditions.natural if name not in known]
+    sets = {natural(name).data for name in known}
     for name in used:
-        if name in NOT_NATURAL and name != suite.clean:
-            yield f"'{name}' is no natural shift; {nearest(name, NATURAL)}"
+        if name in (*NOT_NATURAL, *sets) and name != suite.clean:
+            yield f"'{name}' is no natural shift; {nearest(name, known)}"
         elif name not in suite.data:
-            yield f"no data set '{name}' under [data]; {nearest(name, (*suite.data, *NATURAL))}"
+            yield f"no data set '{name}' under [data]; {nearest(name, (*suite.data, *known))}"
         elif not _SELECTABLE.fullmatch(name) or "adversarial" in name.lower() or name == CLEAN.name:
             yield (
                 f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
@@ -236,7 +238,7 @@ def slips(suite: SuiteFile) -> Iterator[str]:
         elif fault := fault_of(rule):
             yield f"clusters of '{name}': {fault}"
     for name in suite.data:
-        if name not in (*DATA_SETS, *used):
+        if name not in (*DATA_SETS, *sets, *used):
             yield (
                 f"data set '{name}' is neither a known one nor named by natural or clean; {nearest(name, DATA_SETS)}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics import evidence
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.corruption import Errors, mce
-from clip_robustness.metrics.intervals import accuracy, mean, median, paired_difference, unpaired_difference
+from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference, unpaired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes, Paired
 from clip_robustness.metrics.trend import Trend, effective_robustness, fit, published
 from clip_robustness.registry import limit
@@ -121,13 +122,34 @@ def _paired(what: str, pairs: Paired, bound: float) -> Evidence:
 def max_drop_vs_clean(look: Look, bound: float) -> Evidence:
     """On the same images where the condition has them, too."""
     correct, clean = look.ours.correct, look.session.on_reference(look.cell.candidate, look.condition)
-    pairs, what = on_common_images(look.ours, clean), "difference to the clean images"
-    if look.condition.data == reference(look.condition).data and len(pairs.first) > 0:
+    what = "difference to the clean images"
+    if pairs := _of_reference(look.condition, look.ours, clean):
         return _paired(what, pairs, bound)
-    of = correct, clean.correct
-    tail = evidence.unpaired(*of, -bound, look.clusters, clean.clusters)
-    estimate = unpaired_difference(*of, look.clusters, clean.clusters)
+    tail = evidence.unpaired(correct, clean.correct, -bound, look.clusters, clean.clusters)
+    estimate = gap(look.condition, look.ours, clean)
     return Evidence(what, -bound, estimate, tail, len(correct), clusters=look.clusters)
+
+
+def gap(condition: Condition, ours: Outcomes, clean: Outcomes) -> Estimate:
+    """The difference to the clean reference, on pairs of images where it has them."""
+    if pairs := _of_reference(condition, ours, clean):
+        return paired_difference(*pairs)
+    return unpaired_difference(ours.correct, clean.correct, ours.clusters, clean.clusters)
+
+
+def _of_reference(condition: Condition, ours: Outcomes, clean: Outcomes) -> Paired | None:
+    """What is right of an image, and of the same one or its partner in the clean reference; None where none is."""
+    if condition.data != reference(condition).data:
+        return None
+    pairs = on_common_images(*(_by_pair(condition.kind.pair_by, outcomes) for outcomes in (ours, clean)))
+    return pairs if len(pairs.first) else None
+
+
+def _by_pair(pattern: str, outcomes: Outcomes) -> Outcomes:
+    """Under the names of pairs instead of ids."""
+    named = [re.search(pattern, id) for id in outcomes.ids] if pattern else []
+    ids = tuple(name[1] if name else id for name, id in zip(named, outcomes.ids, strict=bool(pattern)))
+    return replace(outcomes, ids=ids or outcomes.ids)
 
 
 @limit(

@@ -51,6 +51,8 @@ def measure(session: Session, cell: Cell, test: str, of: int) -> list[Result]:
     for spec, outcomes, spent in zip(specs, measured, seconds, strict=True):
         row = row_of(spec, "supervised" if rows else "candidate", condition, outcomes, names)
         metrics = row.metrics | _effective(session, spec, condition, outcomes)
+        if condition.kind.compared_with:
+            metrics |= flat({"gap": limits.gap(condition, outcomes, session.on_reference(spec, condition))})
         if condition.kind.is_attack:
             metrics |= session.models.flags(spec)
         rows.append(replace(row, seconds=round(spent, 3), n_skipped=spared, metrics=metrics))

@@ -26,10 +26,11 @@ class Classifier(nn.Module):
 
     `logits(images)` takes float (n, 3, side, side) in [0, 1] at the model's own resolution and returns float
     (n, classes), differentiable with respect to the images. The weights are frozen and in evaluation mode. Which kind
-    of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on. `precision`
-    is that of the forward pass inside; images, weights and logits are float32. In words for the reader: `prompts`,
-    which prompts a zero-shot head was made of, and `interpolation` and `crop`, what `geometry` does. `code` is the
-    version of the code and the libraries that built it (`models.code_version`).
+    of model is inside is nobody's business. `fingerprint` stands for everything that the logits depend on, `weights`
+    for the weights alone, of both towers, whatever the preprocessing and the prompts. `precision` is that of the
+    forward pass inside; images, weights and logits are float32. In words for the reader: `prompts`, which
+    prompts a zero-shot head was made of, and `interpolation` and `crop`, what `geometry` does. `code` is the version of
+    the code and the libraries that built it (`models.code_version`).
     """
 
     mean: Tensor
@@ -46,12 +47,14 @@ class Classifier(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         fingerprint: str,
+        weights: str = "",
         prompts: str = "",
         interpolation: str = "",
         crop: str = "",
     ) -> None:
         super().__init__()
-        self.net, self.name, self.classes, self.fingerprint = net, name, classes, fingerprint
+        self.net, self.name, self.classes = net, name, classes
+        self.fingerprint, self.weights = fingerprint, weights
         self.prompts, self.interpolation, self.crop = prompts, interpolation, crop
         self.code = ""
         self.image_size, self.geometry = image_size, geometry
@@ -113,7 +116,17 @@ def to_tensor(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
 def fingerprint_of(module: nn.Module, *identity: object) -> str:
     """SHA-256 of all weights by name, and of what else the logits depend on (architecture, preprocessing, class names,
     prompts), by its repr; 16 hexadecimal digits."""
-    digest = hashlib.sha256(repr(identity).encode())
+    return identified(weights_of(module), *identity)
+
+
+def identified(weights: str, *identity: object) -> str:
+    """`fingerprint_of` for weights of which `weights_of` is known."""
+    return hashlib.sha256(f"{weights} {identity!r}".encode()).hexdigest()[:16]
+
+
+def weights_of(module: nn.Module) -> str:
+    """SHA-256 of all weights by name, 16 hexadecimal digits: the same for every file that they are read from."""
+    digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
         if not isinstance(value, Tensor):  # what a module keeps beside its weights
             digest.update(f"{key} {value!r}".encode())

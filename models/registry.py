@@ -131,7 +131,7 @@ def _made(
     factory: Callable[[], Callable[..., Any]], spec: ModelSpec, classes: ClassList, device: torch.device, hint: str
 ) -> Classifier:
     """Call what others wrote: `factory()(spec, classes, device) -> Classifier`. This runs the user's code."""
-    from clip_robustness.models.classifier import Classifier, fingerprint_of
+    from clip_robustness.models.classifier import Classifier, fingerprint_of, weights_of
 
     try:
         classifier = factory()(spec, classes, device)
@@ -143,4 +143,5 @@ def _made(
         raise InputError(f"model spec '{spec}': the factory must return a Classifier, not {type(classifier).__name__}")
     # whatever the factory calls it: other weights are another model
     classifier.fingerprint = fingerprint_of(classifier, classifier.fingerprint, spec.given)
+    classifier.weights = classifier.weights or weights_of(classifier.net)
     return classifier

@@ -20,7 +20,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.errors import InputError, nearest, warn
 from clip_robustness.models.checkpoint import read_checkpoint
-from clip_robustness.models.classifier import Classifier, fingerprint_of
+from clip_robustness.models.classifier import Classifier, identified, weights_of
 from clip_robustness.models.loading import ToRGB, check_fit, hub_or_file_errors, without_tensor_steps
 from clip_robustness.models.preprocessing import Preprocessing
 from clip_robustness.models.spec import ModelSpec
@@ -217,11 +217,14 @@ def _classifier(
     net: nn.Module, outputs: int, spec: ModelSpec, classes: ClassList, prepared: Preprocessing
 ) -> Classifier:
     prepared = replace(prepared, geometry=Compose([ToRGB(), prepared.geometry]))  # as when both libraries read a file
-    fingerprint = fingerprint_of(net, spec.name, prepared, repr(prepared.geometry), classes.keys)
+    weights = weights_of(net)
+    fingerprint = identified(weights, spec.name, prepared, repr(prepared.geometry), classes.keys)
     positions = classes.positions_in(class_list("imagenet")) if outputs == _IMAGENET else None
     if positions is not None and positions != tuple(range(_IMAGENET)):
         net = _Subset(net, positions)
-    return Classifier(net, name=spec.text, classes=classes, fingerprint=fingerprint, **prepared.arguments)
+    return Classifier(
+        net, name=spec.text, classes=classes, fingerprint=fingerprint, weights=weights, **prepared.arguments
+    )
 
 
 def _outputs(state: dict[str, Tensor], classes: ClassList) -> int:

@@ -28,7 +28,7 @@ from clip_robustness.errors import InputError, nearest, warn
 from clip_robustness.models import embedded as mini
 from clip_robustness.models.architectures import read_config, registered, unlike
 from clip_robustness.models.checkpoint import Checkpoint, read_checkpoint, weights_in
-from clip_robustness.models.classifier import Classifier, fingerprint_of
+from clip_robustness.models.classifier import Classifier, identified, weights_of
 from clip_robustness.models.clip_plan import OPENAI_MARKS, plan_of, size_of
 from clip_robustness.models.head import cached_class_embeddings, some_tokens, tokens_digest
 from clip_robustness.models.loading import check_fit, hub_or_file_errors, quiet, without_tensor_steps
@@ -109,7 +109,8 @@ def classifier_of(
     tokens = some_tokens(clip.tokenizer, names, prompts)
     _check_vocabulary(spec, clip, tokens)
     identity = clip.architecture, prepared, names, prompts.templates, prompts.weights, tokens_digest(tokens)
-    fingerprint = fingerprint_of(clip.net, *identity)
+    weights = weights_of(clip.net)
+    fingerprint = identified(weights, *identity)
     head = cached_class_embeddings(clip.net, clip.tokenizer, names, prompts, fingerprint)
     for part in clip.texts:  # the head stands for them; free the memory
         place, _, name = part.rpartition(".")
@@ -121,6 +122,7 @@ def classifier_of(
         classes=classes,
         **prepared.arguments,
         fingerprint=fingerprint,
+        weights=weights,
         prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
     ).to(device)
 

@@ -17,6 +17,7 @@ from clip_robustness.reports.table import (
     described,
     guards,
     interval,
+    known,
     model_warnings,
     others,
     regressions,
@@ -85,6 +86,7 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         warnings=[*model_warnings(results.models), *warnings(results.cells)],
         about=("role", "model", "spec", "warnings", *ABOUT),
         summaries=summaries(results.summaries),
+        known=known(results.calibration),
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )
     return NOT_IN_XML.sub("\ufffd", page)
@@ -112,6 +114,7 @@ def together(runs: Sequence[tuple[str, Results]]) -> Results:
         warnings=[f"{name}: {warning}" for name, run in runs for warning in run.warnings],
         partial=" ".join(f"{name}: {run.partial}" for name, run in runs if run.partial),
         missing=tuple(test for _, run in runs for test in run.missing),
+        calibration=[replace(c, model=called(c.model, c.role, name)) for name, run in runs for c in run.calibration],
     )
 
 

@@ -12,6 +12,7 @@ from clip_robustness.reports.table import (
     columns,
     described,
     guards,
+    known,
     model_warnings,
     regressions,
     spared,
@@ -36,6 +37,7 @@ def render(results: Results) -> str:
     title = f"## Robustness, suite {_escaped(results.suite)}: {_SIGN[head.state]} {head.state}"
     said = f"**{head.sentence}**; {_escaped(head.counts)}." if shown else f"**{head.sentence}**."
     lines = [title, "", said, ""]
+    lines += [line for said in known(results.calibration) for line in (_escaped(said), "")]
     lines += [line for warning in results.warnings for line in (f"**Warning**: {_escaped(warning)}", "")]
     if results.partial:
         lines += [f"**Partial**: {_escaped(results.partial)}", ""]

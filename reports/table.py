@@ -7,7 +7,7 @@ from typing import Any
 
 from clip_robustness.conditions.catalogue import MEANS
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Guard, Result, Summary
+from clip_robustness.results.results import Comparison, Guard, Result, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -125,6 +125,25 @@ def regressions(cells: Sequence[Result]) -> list[str]:
             f"{share(r.difference.value, '+')} {interval(r.difference.ci95, '+')} on {r.n} images of run '{r.run}'; "
             f"{len(r.fixed)} fixed, {len(r.broken)} broken{broken}" + (f"; {r.reason}" if r.reason else "")
         )
+    return lines
+
+
+def beside(c: Comparison) -> str:
+    """A figure with the published one: what they are, and whether they agree."""
+    reason = f" ({c.reason})" if c.reason else ""
+    here = f"here {share(c.value)} {interval(c.ci95)} of {c.n}"
+    return f"published {share(c.published)}, {here}: {c.status}{reason}"
+
+
+def known(found: Sequence[Comparison]) -> list[str]:
+    """A line a known checkpoint: its first figure, and how many of all agree."""
+    lines = []
+    for model in dict.fromkeys(c.model for c in found):
+        own = [c for c in found if c.model == model]
+        agree = sum(c.status == "agrees" for c in own)
+        more = f"; {agree} of {len(own)} figures agree" if len(own) > 1 else ""
+        called = "" if own[0].known == model else f" is {own[0].known}"
+        lines.append(f"{model}{called}, {own[0].condition}: {beside(own[0])}{more}")
     return lines
 
 

@@ -50,6 +50,8 @@ def _lines(results: Results, verbosity: int) -> Iterator[Line]:
         above = () if verbosity >= 0 else table.model_warnings(results.models)  # which pytest's head says without -q
         for warning in (*above, *table.warnings(results.cells)):
             yield ((f"warning: {warning}", {"yellow": True}),)
+    for said in table.known(results.calibration):
+        yield ((said, {}),)
     for warning in results.warnings:
         yield ((f"warning: {warning}", {"yellow": True, "bold": True}),)
     if results.partial:

@@ -61,6 +61,7 @@ class LoadedModels:
             "role": role,
             "spec": spec.written,
             "fingerprint": classifier.fingerprint,
+            "weights": classifier.weights,
             "image_size": classifier.image_size,
             "mean": [round(value, 6) for value in classifier.mean.flatten().tolist()],
             "std": [round(value, 6) for value in classifier.std.flatten().tolist()],

@@ -17,6 +17,8 @@ from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, subsample, without
+from clip_robustness.datasets.subsets import OF as SUBSETS_OF
+from clip_robustness.datasets.subsets import only
 from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
@@ -213,7 +215,9 @@ class Session:
     def _all_images(self, name: str, part: str) -> Dataset:
         if (name, part) not in self._data:
             rule = self.settings.suite.clusters(name)
-            self._data[name, part] = load.load(name, self._source(name), self.models.classes, part, rule)
+            images = load.load(name, self._source(name), self.models.classes, part, rule)
+            subset = self.settings.suite.settings.subset
+            self._data[name, part] = only(images, subset) if subset and name in SUBSETS_OF else images
         return self._data[name, part]
 
     def _source(self, name: str) -> str:

@@ -220,6 +220,28 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A figure of a model that is a known checkpoint beside the published one.
+
+    `known` is what the published figures call it, `tolerance` by how much other pipelines may differ. `status` is
+    agrees, differs or can't tell, and `reason` what the images could tell.
+    """
+
+    model: str
+    role: str
+    known: str
+    condition: str
+    published: float
+    tolerance: float
+    source: str
+    value: float
+    ci95: tuple[float, float]
+    n: int
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Planned:
     """A cell of a candidate that a run selected."""
 
@@ -254,6 +276,8 @@ class Results:
     """What makes the whole run say less than it seems to."""
     missing: tuple[str, ...] = ()
     """The tests of selected cells that the run ended before."""
+    calibration: list[Comparison] = field(default_factory=list)
+    """Figures of known checkpoints beside the published ones."""
 
     @property
     def unfinished(self) -> str:

@@ -192,6 +192,10 @@ class SuiteFile(_Strict):
     surrogate: str | None = None
     plugins: Names = ()
     """Python files with corruptions and attacks of the user's own; they are run."""
+    figures: str | None = None
+    """A file of published figures of the user's own, beside those that the package carries."""
+    subset: Literal["robustbench-5000"] | None = None
+    """The named part of ImageNet's validation set that counts, and of what is made of it."""
     data: dict[str, str]
     clusters: dict[str, str] = {}
     """Data set -> which of its images belong together: `regex:`, `file:` or `column:`, as in `datasets.clusters`."""

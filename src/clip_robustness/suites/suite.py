@@ -55,6 +55,11 @@ class Suite:
         return place if place is None or place.startswith("mini:") else str(expanded(place, self.file.parent))
 
     @property
+    def figures(self) -> Path | None:
+        """Where published figures of the user's own are."""
+        return expanded(self.settings.figures, self.file.parent) if self.settings.figures else None
+
+    @property
     def plugins(self) -> tuple[Path, ...]:
         return tuple(expanded(plugin, self.file.parent) for plugin in self.settings.plugins)
 

@@ -88,6 +88,9 @@ def _merged(files: Sequence[Path]) -> Results:
         warnings=list(dict.fromkeys(warning for results, _ in in_turn for warning in results.warnings)),
         partial=_joined({i: text for i, text in sorted(said.items()) if text}, whole.count),
         missing=(),
+        calibration=list(
+            {(c.model, c.role, c.condition): c for results, _ in in_turn for c in results.calibration}.values()
+        ),
     )
 
 

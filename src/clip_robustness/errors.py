@@ -23,7 +23,7 @@ def warn(message: str) -> None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Words to append to a message about an unknown name: the closest known one, or all when there are few."""
-    options = sorted(known)
+    options = sorted(set(known))
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"

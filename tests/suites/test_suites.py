@@ -57,7 +57,10 @@ def test_the_most_specific_rule_decides_wherever_it_stands(toml):
 def test_rules_that_are_equally_specific_contradict_each_other(toml):
     first = '[[rules]]\nmatch = "adversarial/f*"\nmin_accuracy = 0.2\n'
     second = '[[rules]]\nmatch = "*dversarial/fg*"\nmin_accuracy = 0.1\n'
-    with pytest.raises(InputError, match=r"'adversarial/f\*' and '\*dversarial/fg\*' contradict each other in min_acc"):
+    with pytest.raises(
+        InputError,
+        match=r"f\*' of the suite and rule '\*dver.* contradict each other in min_acc",
+    ):
         suites.load(toml(MINIMAL + first + second))
     suite = suites.load(toml(MINIMAL + first + second.replace("min_accuracy", "max_drop_vs_clean")))
     assert limits(suite, FGSM) == {"min_accuracy": 0.2, "max_drop_vs_clean": 0.1}
@@ -129,7 +132,7 @@ def test_shipped_profiles_fit_the_embedded_default(profile):
     [
         (("[data]", "[dta]"), "unknown key 'dta'; did you mean 'data'"),
         (("names =", "nmaes ="), "unknown key 'conditions.attacks.nmaes'; did you mean 'names'"),
-        (('"fgsm"', '"fgms"'), "attack 'fgms' is unknown; did you mean 'fgsm'"),
+        (('"fgsm"', '"fgms"'), "'conditions.attacks': attack 'fgms' is unknown; did you mean 'fgsm'"),
         (('"8/255"', '"8"'), "did you mean '8/255'"),
         (('"8/255"', '"eight"'), "is not a number"),
         (('"8/255"', '"8/0"'), "is not a number"),
@@ -159,14 +162,21 @@ def test_shipped_profiles_fit_the_embedded_default(profile):
                 '[[rules]]\nmatch = "clean/*"\nmin_drop_vs_supervised = 0.2\n[[rules]]\nmatch = "*"\n'
                 "max_drop_vs_supervised = 0.1\n",
             ),
-            "rules 'clean/*' and '*' contradict each other for 'clean/clean': no drop is at least 0.2 and at most 0.1",
+            "rule 'clean/*' of the suite and rule '*' of the suite contradict each other for 'clean/clean': no drop is "
+            "at least 0.2 and at most 0.1",
         ),
         (("", '[[rules]]\nmatch = "*"\noff = ["max_regresion"]\n'), "did you mean 'max_regression'"),
         (
             ("", '[[rules]]\nmatch = "*"\nmin_accuracy = 0.5\noff = ["min_accuracy"]\n'),
             "rule '*' sets min_accuracy and switches it off",
         ),
-        (("", '[[rules]]\nmatch = "*"\nmin_accuracy = 50\n'), "less than or equal to 1"),
+        (
+            ("", '[[rules]]\nmatch = "clean/*"\nmin_accuracy = 0.5\n[[rules]]\nmatch = "*"\nmin_accuracy = 50\n'),
+            "'rules.min_accuracy' in [[rules]] 2 (match = '*'): input should be less than or equal to 1, got 50",
+        ),
+        (("", "[[rules]]\nmin_accuracy = 0.5\n"), "the key 'rules.match' is missing in [[rules]] 1"),
+        (('["fgsm"]', '["fgsm", 3]'), "'conditions.attacks.names', value 2: input"),
+        (('"mini:imagenet"', '"minni:imagenet"'), "'data.imagenet': 'minni:imagenet': no such folder"),
     ],
 )
 def test_bad_suites_are_named_with_the_nearest_valid_key(toml, change, says):

@@ -16,7 +16,7 @@ from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import expanded
 from clip_robustness.suites.rules import Rule, check, limit_names
-from clip_robustness.suites.schema import Gate, Profile, SuiteFile
+from clip_robustness.suites.schema import Conditions, Gate, Profile, SuiteFile
 from clip_robustness.suites.suite import Suite
 
 FOLDER = Path(__file__).parent
@@ -35,9 +35,12 @@ def load(name_or_file: str, profile: str | None = None) -> Suite:
         for plugin in plugins_in(table):
             registry.load_file(expanded(plugin, file.parent))
         settings = SuiteFile.model_validate(table)
-        conditions = [*settings.conditions.expand()]
+        try:
+            conditions = [*settings.conditions.expand()]
+        except InputError as error:
+            raise InputError(next(faults(settings.conditions), error)) from None
     except ValidationError as error:
-        raise InputError(f"{file}: {sentences(error)[0]}") from None
+        raise InputError(f"{file}: {sentences(error, table)[0]}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     suite = suite_of(file, settings, conditions, profile)
@@ -82,15 +85,24 @@ def mistakes(suite: Suite) -> Iterator[str]:
         try:
             suite.source(name)
         except InputError as error:  # of a variable that is not set: before anything runs
-            yield str(error)
+            yield f"'data.{name}': {error}"
     for rule in settings.rules:
         if not any(rule.matches(condition) for condition in suite.conditions):
             paths = (condition.path for condition in suite.conditions)
             yield f"rule '{rule.match}' matches no condition; {nearest(rule.match, paths)}"
     try:
-        check(settings.rules, suite.profile.rules, [c for c in suite.conditions if c.compared == c])
+        check(settings.rules, suite.profile.rules, [c for c in suite.conditions if c.compared == c], suite.whose)
     except InputError as error:
         yield str(error)
+
+
+def faults(conditions: Conditions) -> Iterator[str]:
+    """What is wrong with the tables of conditions, a sentence each, with the table."""
+    for where, part in conditions.parts():
+        try:
+            _ = [*part.expand()]
+        except InputError as error:
+            yield f"{where}: {error}"
 
 
 def _profile(name_or_file: str | None, suite: Path) -> Profile:
@@ -103,9 +115,10 @@ def _profile(name_or_file: str | None, suite: Path) -> Profile:
             f"profile '{name_or_file}': neither a file nor a shipped profile; {nearest(name_or_file, PROFILES)}"
         )
     try:
-        return Profile.model_validate(parsed(file))
+        table = parsed(file)
+        return Profile.model_validate(table)
     except ValidationError as error:
-        raise InputError(f"{file}: {sentences(error)[0]}") from None
+        raise InputError(f"{file}: {sentences(error, table)[0]}") from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 
@@ -120,9 +133,9 @@ def parsed(file: Path) -> dict[str, Any]:
         raise InputError(f"not valid TOML: {error}") from None
 
 
-def sentences(error: ValidationError) -> Sequence[str]:
-    """What pydantic found wrong, misspelt keys first, with the nearest valid ones."""
-    return [_sentence(each) for each in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")]
+def sentences(error: ValidationError, table: Mapping[str, Any]) -> Sequence[str]:
+    """What pydantic found wrong in a file's table, misspelt keys first, with the nearest valid ones."""
+    return [_sentence(each, table) for each in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")]
 
 
 def plugins_in(table: Mapping[str, Any]) -> list[str]:
@@ -131,16 +144,35 @@ def plugins_in(table: Mapping[str, Any]) -> list[str]:
     return [text for text in (given if isinstance(given, list) else [given]) if isinstance(text, str)]
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     *parents, key = error["loc"] or ("",)
     where = ".".join(part for part in error["loc"] if isinstance(part, str))
+    place = _place(error["loc"], table)
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; {nearest(str(key), _keys(SuiteFile, parents))}"
+        return f"unknown key '{where}'{place}; {nearest(str(key), _keys(SuiteFile, parents))}"
     if error["type"] == "value_error":
-        return f"'{where}': {error['ctx']['error']}" if where else str(error["ctx"]["error"])
+        return f"'{where}'{place}: {error['ctx']['error']}" if where else str(error["ctx"]["error"])
     if error["type"] == "missing":
-        return f"the key '{where}' is missing"
-    return f"'{where}': {error['msg'][0].lower()}{error['msg'][1:]}, got {reprlib.repr(error['input'])}"
+        return f"the key '{where}' is missing{place}"
+    return f"'{where}'{place}: {error['msg'][0].lower()}{error['msg'][1:]}, got {reprlib.repr(error['input'])}"
+
+
+def _place(path: Sequence[str | int], table: Any) -> str:
+    """Which table or value of a list a path leads to: " in [[rules]] 2 (match = 'clean/*')"."""
+    said = ""
+    for i, part in enumerate(path):
+        if isinstance(part, int) and not isinstance(table, list):  # a list to us, one value in the file
+            continue
+        try:
+            table = table[part]
+        except (LookupError, TypeError):
+            break
+        if isinstance(part, int) and isinstance(table, dict):
+            match = f" (match = '{table['match']}')" if "match" in table else ""
+            said += f" in [[{'.'.join(map(str, path[:i]))}]] {part + 1}{match}"
+        elif isinstance(part, int):
+            said += f", value {part + 1}"
+    return said
 
 
 def _keys(model: type[BaseModel], path: list[Any]) -> list[str]:

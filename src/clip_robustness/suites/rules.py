@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -131,8 +131,11 @@ def deciding(rules: Iterable[Rule], condition: Condition) -> list[Limit]:
     return found
 
 
-def check(own: Sequence[Rule], profile: Sequence[Rule], conditions: Sequence[Condition]) -> None:
-    """Raises `InputError` where two rules contradict each other, or one limits what a condition does not have."""
+def check(
+    own: Sequence[Rule], profile: Sequence[Rule], conditions: Sequence[Condition], whose: Callable[[Rule], str]
+) -> None:
+    """Raises `InputError` where two rules contradict each other, or one limits what a condition does not have. `whose`
+    says what to call a rule."""
     for condition in conditions:
         limits = {limit.name: limit for limit in deciding([*own, *profile], condition)}
         for name, limit in limits.items():
@@ -140,18 +143,18 @@ def check(own: Sequence[Rule], profile: Sequence[Rule], conditions: Sequence[Con
             for other in limit.over:
                 if other.specificity == first.specificity and other != first and other in place:
                     raise InputError(
-                        f"rules '{first.match}' and '{other.match}' contradict each other in {name} for "
-                        f"'{condition.path}': they are equally specific; make one of them longer, or drop it"
+                        f"{whose(first)} and {whose(other)} contradict each other in {name} for '{condition.path}': "
+                        "they are equally specific; make one of them longer, or drop it"
                     )
             if not limit.off and not _only_for(name, condition):
                 having = [c.path for c in conditions if _only_for(name, c)]
                 raise InputError(
-                    f"rule '{first.match}' sets {name}, which '{condition.path}' does not have; "
+                    f"{whose(first)} sets {name}, which '{condition.path}' does not have; "
                     + (f"match such as {having[0]!r} alone" if having else "no condition of the suite does")
                 )
         least, most = (limits.get(f"{bound}_drop_vs_supervised") for bound in ("min", "max"))
         if least and most and not least.off and not most.off and least.value > most.value:
             raise InputError(
-                f"rules '{least.rule.match}' and '{most.rule.match}' contradict each other for '{condition.path}': no "
-                f"drop is at least {least.value} and at most {most.value}"
+                f"{whose(least.rule)} and {whose(most.rule)} contradict each other for '{condition.path}': no drop is "
+                f"at least {least.value} and at most {most.value}"
             )

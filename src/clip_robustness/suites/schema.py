@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -148,6 +149,22 @@ class Conditions(_Strict):
             yield from table.expand()
         if self.overlap is not None:
             yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.kind.all_names)
+
+    def parts(self) -> Iterator[tuple[str, Conditions]]:
+        """The same, each with one table of one name at one eps, severity or difficulty, and what to call the table."""
+        nothing = Conditions.model_validate({})
+        yield "'conditions.natural'", nothing.model_copy(update={"natural": self.natural, "overlap": self.overlap})
+        for field, description in Conditions.model_fields.items():
+            value, key = getattr(self, field), f"conditions.{description.alias or field}"
+            tables = value if isinstance(value, tuple) else (value,)
+            for number, table in enumerate(tables, 1):
+                if not isinstance(table, BaseModel):
+                    continue
+                lists = {name: given for name, given in table if isinstance(given, tuple)}
+                for chosen in product(*lists.values()):
+                    one = table.model_copy(update={name: (each,) for name, each in zip(lists, chosen, strict=True)})
+                    part = nothing.model_copy(update={field: (one,) if tables is value else one})
+                    yield f"'{key}'" + (f", table {number}" if len(tables) > 1 else ""), part
 
 
 class Gate(_Strict):

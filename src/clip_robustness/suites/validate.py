@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from clip_robustness.errors import InputError, one_line
 from clip_robustness.files import expanded
 from clip_robustness.models.spec import ModelSpec, parse_all
 from clip_robustness.suites.forecast import Asked, forecast
-from clip_robustness.suites.read import file_of, mistakes, parsed, plugins_in, sentences, suite_of
+from clip_robustness.suites.read import faults, file_of, mistakes, parsed, plugins_in, sentences, suite_of
 from clip_robustness.suites.schema import ALL_SLIPS, Conditions, SuiteFile, slips
 from clip_robustness.suites.suite import Suite
 
@@ -84,7 +83,8 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
             settings = _settings(file, table, found)
             if settings is None:
                 return None
-            conditions = _conditions(file, settings.conditions, found)
+            found.wrong += [f"{file}: {fault}" for fault in faults(settings.conditions)]
+            conditions = _made(settings.conditions)
             suite = suite_of(file, settings.model_copy(update={"profile": None}), conditions)
             with found.of(file):
                 suite = suite_of(file, settings, conditions, profile)
@@ -104,7 +104,7 @@ def _settings(file: Path, raw: dict[str, Any], found: Findings) -> SuiteFile | N
         try:
             settings = SuiteFile.model_validate(raw, context=ALL_SLIPS)
         except ValidationError as error:
-            found.wrong += [f"{file}: {said}" for said in sentences(error)]
+            found.wrong += [f"{file}: {said}" for said in sentences(error, raw)]
             left_out = [_left_out(raw, each["loc"]) for each in reversed(error.errors())]
             if not all(left_out):
                 return None
@@ -126,31 +126,15 @@ def _left_out(raw: Any, place: Sequence[str | int]) -> bool:
     return False
 
 
-def _conditions(file: Path, conditions: Conditions, found: Findings) -> list[Condition]:
-    """Those that can be made; where some can't, all tables are taken apart, name by name."""
+def _made(conditions: Conditions) -> list[Condition]:
+    """Those that can be made; where some can't, the rest of them."""
     with suppress(InputError):
         return list(conditions.expand())
     made: list[Condition] = []
-    for part in _parts(conditions):
-        with found.of(file):
+    for _, part in conditions.parts():
+        with suppress(InputError):
             made += part.expand()
     return made
-
-
-def _parts(conditions: Conditions) -> Iterator[Conditions]:
-    """The same, each with one table of one name at one eps, severity or difficulty."""
-    nothing = Conditions.model_validate({})
-    yield nothing.model_copy(update={"natural": conditions.natural, "overlap": conditions.overlap})
-    for field in Conditions.model_fields:
-        value = getattr(conditions, field)
-        listed = isinstance(value, tuple)
-        for table in value if listed else [value]:
-            if not hasattr(table, "model_fields_set"):
-                continue
-            lists = {name: given for name, given in table if isinstance(given, tuple)}
-            for chosen in product(*lists.values()):
-                one = table.model_copy(update={name: (each,) for name, each in zip(lists, chosen, strict=True)})
-                yield nothing.model_copy(update={field: (one,) if listed else one})
 
 
 def _check_models(suite: Suite, found: Findings) -> None:

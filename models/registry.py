@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +50,15 @@ def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str =
 def code_version(builder: str) -> str:
     """Of what builds models: of one of our kinds, or by what others wrote, `python:MODULE`."""
     return f"{code_behind(builder).digest()}@{builder}" if builder else ""
+
+
+def has_code(builder: str) -> bool:
+    """Whether what builds models is there: a kind that is registered, a module that can be found."""
+    kind, _, module = builder.partition(":")
+    if not module:
+        return not kind or registry.knows("model", kind)
+    top = module.partition(".")[0]
+    return top in sys.modules or importlib.util.find_spec(top) is not None
 
 
 def code_behind(builder: str) -> Code:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from clip_robustness import suites
 from clip_robustness.errors import InputError, nearest, one_line, sentence
 from clip_robustness.files import argument
 from clip_robustness.reports import terminal
 from clip_robustness.reports.html import together
 from clip_robustness.reports.picture import picture
 from clip_robustness.reports.write import views, write, write_all
-from clip_robustness.results import gallery, history
+from clip_robustness.results import gallery, guards, history
 from clip_robustness.results.headline import headline
 from clip_robustness.results.results import FAMILIES, Result, Results, read
 from clip_robustness.verdicts.merge import exit_code, merged
@@ -131,6 +132,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
     command.add_argument("--latest", metavar="SUITE", help="print the file of the last run of a suite that held")
     joined = commands.add_parser("merge", help="join the results of a run's shards")
     joined.add_argument("results", type=argument, nargs="+", help="the results.json of each shard")
+    joined.add_argument("--suite", help="the run's suite, whose plugins say what guards their attacks have")
     joined.add_argument("-o", "--out", type=argument, required=True, help="folder for the reports")
     rendered = commands.add_parser("render", help="write the views of results.json anew, of several side by side")
     rendered.add_argument("results", type=argument, nargs="+", help="results.json files, or recorded runs")
@@ -151,10 +153,14 @@ def _run(args: argparse.Namespace) -> int:
     """The exit code. Raises `OSError` and `ValueError` for files that can't be read or written, or are none of ours."""
     crashed: list[str] = []
     if args.command == "merge":
+        if args.suite:
+            suites.load(args.suite)
         results = merged(args.results)
         crashed = write_all(results, args.out, _pictures(args.results))
         print("\n".join("".join(text for text, _ in line) for line in terminal.lines(results)))
         code = exit_code(results)
+        for attack in guards.unknown_attacks(results.cells):
+            print(one_line(f"guards of attack '{attack}' are left out, nobody registered it here; give --suite"))
     elif args.command == "render":
         written, crashed = render(args.results, args.out)
         print("\n".join(map(str, written)))

@@ -9,7 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from clip_robustness import models, registry, suites
+from clip_robustness.conditions.condition import any_corruption
 from clip_robustness.errors import InputError
+from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.store import About, Block, Store
 from clip_robustness.evaluation.store.command import exported, gc, listed, main, merge, shown
 from tests import ROOT
@@ -147,6 +150,41 @@ def test_old_blocks_and_those_of_other_code_are_removed(store):
     assert gc(store, lambda about: about.code == "newer") == 2
     assert predictions(store) == {"b": 7}
     assert store.cells() == ["cell"]
+
+
+@pytest.fixture
+def posterize(tmp_path, toml, monkeypatch):
+    """A suite whose plugin file registers a corruption, which is known once the suite was read."""
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_files", set())
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    plugin = (
+        "from clip_robustness import corruption\n@corruption('posterize')\ndef f(image, severity, rng): return image\n"
+    )
+    (tmp_path / "mine.py").write_text(plugin)
+    return toml(
+        'classes = "mini"\nplugins = ["mine.py"]\n[data]\nimagenet = "mini:imagenet"\n'
+        '[conditions]\ncorruptions = { names = ["posterize"] }\n'
+    )
+
+
+def test_what_only_plugins_compute_is_stale_only_where_they_are_known(store, posterize, capsys):
+    params, model = (("corruption", "posterize"), ("severity", 1)), "1234@mini"
+    about = replace(ABOUT, condition="synthetic/corruption-posterize-1", name="corruption", params=params)
+    store.add("stale", block("a", about=replace(about, code=f"0123-{model}")))
+    store.add(
+        "theirs", block("a", about=replace(ABOUT, name="clean", code="0123-1234@python:clip_robustness_plugin_0"))
+    )
+    collect = [f"--store={store.folder}", "gc", "--other-code"]
+    main("store", collect)
+    assert store.cells() == ["stale", "theirs"]
+    said = capsys.readouterr().out
+    assert "kept, as nothing here computes it: mini:clip under synthetic/corruption-posterize-1; name its suite" in said
+    suites.load(posterize)
+    now = f"{code_version(any_corruption('posterize', 1))}-{models.code_version('mini')}"
+    store.add("fresh", block("b", about=replace(about, code=now)))
+    main("store", [*collect, "--suite", posterize])
+    assert store.cells() == ["fresh", "theirs"]
 
 
 def test_locks_and_pictures_go_with_their_cells(store):

@@ -50,6 +50,13 @@ def test_two_whole_shards_hold(written):
     assert (exit_code(found), found.partial, found.unfinished) == (0, "", "")
 
 
+def test_attacks_that_are_not_installed_here_have_no_guards_and_that_is_said(written, capsys, tmp_path):
+    files = written(shard(1, [*ROWS[:2], replace(ROWS[0], condition="signs", test="signs")]), shard(2, ROWS[2:]))
+    command.main("merge", [*map(str, files), "-o", str(tmp_path / "whole")])
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "guards of attack 'signs' are left out, nobody registered it here; give --suite"
+
+
 def test_what_an_interrupted_shard_lacks_is_an_error(written):
     said = "The run was ended by SIGTERM: 1 of 2 cells were not run."
     ended = shard(2, [ROWS[2], not_run(ROWS[3])], partial=said, missing=("pgd",))

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import sqrt
 
 from clip_robustness import registry
-from clip_robustness.conditions.catalogue import kind_of
+from clip_robustness.conditions.catalogue import NAMES, kind_of
 from clip_robustness.conditions.condition import SEARCH, parse_eps
 from clip_robustness.conditions.kind import Kind
 from clip_robustness.metrics.binomial import at_most
@@ -57,6 +57,12 @@ def of_cells(cells: Iterable[Result]) -> list[Guard]:
         for (model, role), own in by_model.items()
         for name, holds, detail in (*_monotone(own), *_stronger(own), *_flagged(own))
     ]
+
+
+def unknown_attacks(cells: Iterable[Result]) -> list[str]:
+    """Those that nobody registered here: what their registrations say of others is no guard."""
+    names = {cell.condition for cell in cells if cell.family == "adversarial"}
+    return sorted(name for name in names if name not in NAMES["adversarial"] and not registry.knows("attack", name))
 
 
 def _monotone(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:

@@ -5,7 +5,8 @@ clip-robustness store show KEY               the blocks of a cell; the beginning
 clip-robustness store export FILE            every answer as a line of JSON, readable by any table library
 clip-robustness store merge FOLDER ...       add what the stores of other runs or machines hold
 clip-robustness store gc --days 90           remove blocks older than that, and damaged ones
-clip-robustness store gc --other-code        remove what other versions of the code computed
+clip-robustness store gc --other-code        remove what other versions of the code computed; what plugin files of
+                                             suites compute is known with --suite FILE, and else stays
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from clip_robustness import models
+from clip_robustness import models, suites
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, one_line
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.store import About, Block, Store
 from clip_robustness.files import argument, whole
@@ -99,17 +100,36 @@ def gc(store: Store, keep: Callable[[About], bool]) -> int:
     return removed
 
 
-def _keeping(days: int | None, other_code: bool) -> Callable[[About], bool]:
+def _keeping(days: int | None, other_code: bool, unknown: set[str]) -> Callable[[About], bool]:
+    """`unknown` gets what is kept because nothing here computes it."""
     oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds") if days is not None else ""
-    return lambda about: about.at >= oldest and not (other_code and about.code != _code_now(about))
+
+    def keep(about: About) -> bool:
+        if about.at < oldest or not other_code:
+            return about.at >= oldest
+        now = _code_now(about)
+        if now is None:
+            unknown.add(f"{about.model} under {about.condition}")
+        return now in (about.code, None)
+
+    return keep
 
 
-def _code_now(about: About) -> str:
-    """The version of the code that would compute a block; of a picture, which has no condition, that of all code."""
+def _code_now(about: About) -> str | None:
+    """The version of the code that would compute a block, None where there is none here; of a picture, which has no
+    condition, that of all code."""
     if not about.condition:
         return code_version()
-    condition = Condition(about.condition.partition("/")[0], about.name, about.params)
-    return f"{code_version(condition)}-{models.code_version(about.code.partition('@')[2])}"
+    condition, builder = (
+        Condition(about.condition.partition("/")[0], about.name, about.params),
+        about.code.partition("@")[2],
+    )
+    if not models.has_code(builder):
+        return None
+    try:
+        return f"{code_version(condition)}-{models.code_version(builder)}"
+    except InputError:  # nobody registered it
+        return None
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
@@ -125,6 +145,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
     collected = commands.add_parser("gc")
     collected.add_argument("--days", type=int)
     collected.add_argument("--other-code", action="store_true")
+    collected.add_argument("--suite", action="append", default=[], help="a suite whose plugins are known; repeatable")
     args = parser.parse_args(arguments)
     try:
         for folder in (*([args.store] if args.command != "merge" else []), *getattr(args, "folder", [])):
@@ -141,7 +162,12 @@ def main(name: str, arguments: Sequence[str]) -> int:
             added = merge(store, [Store(folder, read_only=True) for folder in args.folder])
             print(f"{added} blocks were added to {args.store}")
         else:
-            print(f"{gc(store, _keeping(args.days, args.other_code))} blocks were removed from {args.store}")
+            for suite in args.suite:
+                suites.load(suite)
+            unknown = set[str]()
+            print(f"{gc(store, _keeping(args.days, args.other_code, unknown))} blocks were removed from {args.store}")
+            for what in sorted(unknown):
+                print(one_line(f"kept, as nothing here computes it: {what}; name its suite with --suite"))
     except BrokenPipeError:  # who reads, such as `head`, has enough
         sys.stdout = io.StringIO()  # for what is flushed at the end
     except (InputError, OSError) as error:

@@ -6,10 +6,36 @@ from pathlib import Path
 import pytest
 
 from clip_robustness.datasets.dataset import Dataset, Sample
+from clip_robustness.errors import InputError
 from clip_robustness.metrics import power
-from clip_robustness.suites.forecast import Asked, forecast
+from clip_robustness.suites import load
+from clip_robustness.suites.forecast import Asked, forecast, sized, too_few
 from clip_robustness.suites.rules import Limit, Rule
 from clip_robustness.suites.schema import Gate
+
+SUITE = """
+classes = "mini"
+samples = 3000
+[data]
+imagenet = "mini:imagenet"
+imagenet-v2 = "mini:imagenet-v2"
+imagenet-a = "mini:imagenet-a"
+cue-conflict = "mini:cue-conflict"
+{more}
+[conditions]
+natural = ["imagenet-v2", "imagenet-a"]
+stylized = {{ names = ["cue-conflict"] }}
+attacks = {{ names = ["bim"], eps = ["8/255"], samples = 500 }}
+overlap = "mini:pretraining"
+[gate]
+detect = 0.05
+[[rules]]
+match = "*"
+max_drop_vs_clean = 0.05
+[[rules]]
+match = "natural/imagenet-a"
+min_accuracy = 0.9
+"""
 
 
 def asked(n, cluster_of=lambda i: "", **limits):
@@ -46,3 +72,42 @@ def test_what_is_not_foreseen_is_said_and_what_is_not_run_left_out():
     assert "9 images (1 cells)" in one
     assert last == "not forecast: max_flip_rate (1 cells)"
     assert not [*forecast([flips, not_run], Gate())]
+
+
+@pytest.fixture
+def sizes(tmp_path):
+    def chosen(more=""):
+        (tmp_path / "my.toml").write_text(SUITE.format(more=more))
+        suite = load(str(tmp_path / "my.toml"))
+        return {c.id: c.samples for c in sized(suite, suite.deciding, 2).conditions}
+
+    return chosen
+
+
+def test_as_many_images_as_show_what_shall_be_seen(sizes):
+    """Clean images, which others are compared with, and clusters of an unknown design effect stay as they are."""
+    total = 2 * (1 + 2 + 1 + 1 + 1 + 2)
+    exact = power.needed(0.05, 0.2**0.5, 0.025 / total)
+    n = math.ceil(exact)
+    assert 1000 < n < 3000
+    found = sizes()
+    assert (found["imagenet-v2"], found["overlap-imagenet-v2"], found["imagenet-a"]) == (n, n, n)
+    assert found["bim-8/255"] == 500
+    assert {found[c] for c in ("clean", "clean-imagenet-a-classes", "cue-conflict")} == {None}
+    assert sizes("[design_effects]\ncue-conflict = 2.5")["cue-conflict"] == math.ceil(2.5 * exact)
+
+
+def test_a_design_effect_is_declared_of_a_data_set(sizes):
+    with pytest.raises(InputError, match="design_effects of 'cue': there is no such data set"):
+        sizes("[design_effects]\ncue = 2")
+
+
+def test_what_cannot_reach_it_says_so():
+    (each,) = asked(400, max_drop_vs_clean=0.01)
+    gate = Gate(detect=0.05)
+    n = math.ceil(power.needed(0.05, 0.2**0.5, 0.025))
+    assert f"; 5 points beyond it need {n} images, as [gate] detect asks for" in [*forecast([each], gate)][1]
+    assert not too_few(each.limit, n, 1, gate)
+    assert not too_few(each.limit, 9, 1, Gate())
+    said = too_few(each.limit, 100, 1, gate)
+    assert said.endswith("100 independent ones show 12.5 points beyond it, not the 5 of [gate] detect")

@@ -90,6 +90,14 @@ def test_fewer_than_thirty_clusters_decide_nothing(row):
     assert row(CLEAN, more=of_twenty, min_accuracy=0.99).verdict == "inconclusive"
 
 
+def test_what_stands_on_too_few_images_for_what_shall_be_seen_says_so(row):
+    detect = "[gate]\ndetect = 0.11"
+    assert not [w for w in row(CLEAN, more=detect, min_accuracy=0.5).warnings if "detect" in w]
+    *_, said = row(CLEAN, more=f"{BY_VIDEO}\n{detect}", min_accuracy=0.5).warnings
+    assert said.startswith("min_accuracy: as many images as 39 independent ones show 22.4")
+    assert said.endswith(" points beyond it, not the 11 of [gate] detect")
+
+
 def test_differences_to_baselines_clean_images_and_recorded_runs_are_those_of_clusters(row):
     before = np.repeat(np.arange(VIDEOS) % 8 > 0, FRAMES)
     cell = row(CLEAN, before=before, max_regression=0.3, max_drop_vs_supervised=0.3)

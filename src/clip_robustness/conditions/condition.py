@@ -78,7 +78,7 @@ class Condition:
         if self.family != "overlap":
             return self
         name = self.name.removeprefix(OVERLAP)
-        return CLEAN if name == CLEAN.name else natural(name)
+        return replace(CLEAN if name == CLEAN.name else natural(name), samples=self.samples)
 
     @property
     def computation(self) -> str:

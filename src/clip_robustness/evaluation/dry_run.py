@@ -27,7 +27,7 @@ from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.suites.forecast import Asked, forecast
+from clip_robustness.suites.forecast import Asked, declared, forecast
 
 _LONG_ENOUGH = 0.3
 """Seconds that a speed is measured for."""
@@ -88,7 +88,7 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
     yield _memory(session.device, workers)
     yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
     asked = [
-        Asked(limit, _images(session, cell.condition))
+        Asked(limit, _images(session, cell.condition), declared(settings.suite, cell.condition))
         for cell in dict.fromkeys(cells)
         for limit in settings.limits(cell.condition)
     ]

@@ -175,7 +175,8 @@ class Gate(_Strict):
     `require_limits`: a run that no limit decides does not pass. `correction` is for many limits: Holm's keeps `alpha`
     for any false failure of a run, the others for the expected share of false ones among its failures.
     `trend_interval`: whether an effective robustness has to be beyond what single supervised models scatter about their
-    trend, or beyond what is not known of the line alone.
+    trend, or beyond what is not known of the line alone. `detect`: how far beyond a limit, in shares, a cell shall show
+    with 80% power that it is; then it has as many images as that takes, within `samples`.
     """
 
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
@@ -186,6 +187,7 @@ class Gate(_Strict):
     report_only: bool = False
     correction: Literal["holm", "benjamini-hochberg", "benjamini-yekutieli"] = "holm"
     trend_interval: Literal["prediction", "line"] = "prediction"
+    detect: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class Profile(_Strict):
@@ -216,6 +218,8 @@ class SuiteFile(_Strict):
     data: dict[str, str]
     clusters: dict[str, str] = {}
     """Data set -> which of its images belong together: `regex:`, `file:` or `column:`, as in `datasets.clusters`."""
+    design_effects: dict[str, Annotated[float, Field(ge=1)]] = {}
+    """Data set -> how many images that belong together tell as much as one independent one, for `[gate] detect`."""
     conditions: Conditions
     profile: str | None = None
     gate: Gate | None = None
@@ -253,10 +257,12 @@ def slips(suite: SuiteFile) -> Iterator[str]:
                 f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
                 "neither 'clean' nor the word adversarial, which selects the attacks"
             )
+    for what, named in (("clusters", suite.clusters), ("design_effects", suite.design_effects)):
+        for name in named:
+            if name not in suite.data:
+                yield f"{what} of '{name}': there is no such data set under [data]; {nearest(name, suite.data)}"
     for name, rule in suite.clusters.items():
-        if name not in suite.data:
-            yield f"clusters of '{name}': there is no such data set under [data]; {nearest(name, suite.data)}"
-        elif fault := fault_of(rule):
+        if fault := fault_of(rule):
             yield f"clusters of '{name}': {fault}"
     for name in suite.data:
         if name not in (*DATA_SETS, *sets, *used):

@@ -21,8 +21,9 @@ from clip_robustness.datasets.places import folder as place_of
 from clip_robustness.errors import InputError, one_line
 from clip_robustness.files import expanded
 from clip_robustness.models.spec import ModelSpec, parse_all
-from clip_robustness.suites.forecast import Asked, forecast
+from clip_robustness.suites.forecast import Asked, declared, forecast, sized
 from clip_robustness.suites.read import faults, file_of, mistakes, parsed, plugins_in, sentences, suite_of
+from clip_robustness.suites.rules import Limit
 from clip_robustness.suites.schema import ALL_SLIPS, Conditions, SuiteFile, slips
 from clip_robustness.suites.suite import Suite
 
@@ -209,11 +210,13 @@ def _forecast(suite: Suite, listed: Listed) -> Iterator[str]:
             known[key] = subsample(every, count, given.seed)
         return known[key]
 
+    def limits(condition: Condition) -> list[Limit]:
+        return [each for each in suite.deciding(condition) if not each.off and each.name != "max_regression"]
+
     asked = [
-        Asked(limit, images(condition))
-        for condition in suite.conditions
-        for limit in suite.deciding(condition)
-        if not limit.off and limit.name != "max_regression"
+        Asked(limit, images(condition), declared(suite, condition))
+        for condition in sized(suite, limits, candidates).conditions
+        for limit in limits(condition)
     ]
     if said := [*forecast(asked * candidates, suite.gate)]:
         sampled = "all images" if given.samples is None else f"samples = {given.samples}"

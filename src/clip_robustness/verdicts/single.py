@@ -17,6 +17,7 @@ from clip_robustness.metrics.trend import effective_robustness, published
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results import guards
 from clip_robustness.results.results import Result
+from clip_robustness.suites.forecast import too_few
 from clip_robustness.verdicts import limits
 from clip_robustness.verdicts.judge import Evidence, doubted, judge
 from clip_robustness.verdicts.limits import Look, on_common_images
@@ -59,10 +60,12 @@ def measure(session: Session, cell: Cell, test: str, of: int) -> list[Result]:
     if baseline and pairs:
         estimate = accuracy(theirs[baseline].correct, theirs[baseline].clusters)
         rows[0] = compared_with(rows[0], baseline, estimate, paired_difference(*pairs))
+    independent = rows[0].n_effective or rows[0].n
+    weak = [said for limit in applying if not spared and (said := too_few(limit, independent, of, gate))]
     rows[0] = replace(
         judged(rows[0], doubted(verdict, guards.doubts(rows[0])), settings.firm(condition), gate, test),
         regression=regression(session, ours, before) if before else None,
-        warnings=(*session.images(condition).warnings, *ours.notes),
+        warnings=(*session.images(condition).warnings, *ours.notes, *weak),
     )
     return rows
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clip_robustness.reports import figures
+from clip_robustness.reports.decisions import SIGNS, accuracy_limit, decisions, told
 from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.reports.table import (
     ABOUT,
     described,
+    displayed,
     guards,
     interval,
     known,
@@ -26,12 +28,14 @@ from clip_robustness.reports.table import (
     warnings,
 )
 from clip_robustness.results.gallery import RULE, Gallery
-from clip_robustness.results.headline import VERDICTS, candidates, counts, failing, headline
+from clip_robustness.results.headline import VERDICTS, candidates, counts, headline
 from clip_robustness.results.results import Result, Results, in_order
 
 _HERE = Path(__file__).parent
-_WHY = 12
-"""Sentences at the top at most."""
+_DECISIONS = 12
+"""Limits at the top at most; the others can be unfolded."""
+_ROOM = (-50.0, 50.0)
+"""Points around a limit that are drawn beside it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,10 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         lstrip_blocks=True,
     )
     environment.filters |= {"share": share, "interval": interval, "others": others, "described": described}
+    environment.filters |= {"sign": lambda verdict: SIGNS.get(verdict, ""), "needed": accuracy_limit, "drawn": _drawn}
+    results, runs = displayed(results), [(name, displayed(run)) for name, run in runs]
     shown, script = candidates(results.cells), (_HERE / "report.js").read_text(encoding="utf-8")
-    failed = failing(shown)
+    decided = decisions(shown)
     models = list(dict.fromkeys(cell.model for cell in shown))
     plots = figures.plots(results)
     page = environment.get_template("report.html.j2").render(
@@ -66,8 +72,8 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         headline=headline(results),
-        why=failed[:_WHY],
-        why_left=max(0, len(failed) - _WHY),
+        told=told(results),
+        decided=[part for part in (decided[:_DECISIONS], decided[_DECISIONS:]) if part],
         families=_families(shown),
         models=models,
         matrix=_matrix(shown) if len(models) > 1 else {},
@@ -90,6 +96,13 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         unreadable=sorted({name for cell in results.cells for name in cell.unreadable}),
     )
     return NOT_IN_XML.sub("\ufffd", page)
+
+
+def _drawn(room: tuple[float, float, float]) -> tuple[float, float, float]:
+    """A figure and its interval as shares of the width of `_ROOM`, what is outside at its edge."""
+    least, most = _ROOM
+    value, low, high = ((min(max(x, least), most) - least) / (most - least) for x in room)
+    return value, low, high
 
 
 def together(runs: Sequence[tuple[str, Results]]) -> Results:

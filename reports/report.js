@@ -37,7 +37,7 @@ if (form) {
     let shown = 0;
     for (const row of rows) {
       const { family, model, verdict } = row.dataset;
-      const text = [row.cells[0].textContent, family, model, verdict].join(" ").toLowerCase();
+      const text = [row.querySelector("th").textContent, family, model, verdict].join(" ").toLowerCase();
       const fits = words.every((word) => text.includes(word)) && exact.every((name) => row.dataset[name] === form.elements[name].value);
       row.hidden = !fits;
       shown += fits;

@@ -52,6 +52,8 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 7.5,
 }
+_LARGEST = 1.4 * 4 / 3
+"""Pixels of the page a point: a figure fills its column, and no letter gets larger than the text around it."""
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -61,6 +63,8 @@ class Panel:
 
     svg: Markup
     alt: str
+    tallness: float
+    """Its height over its width."""
 
 
 @contextmanager
@@ -92,7 +96,8 @@ def panel(draw: Callable[[Axes], None], alt: str, key: str, size: tuple[float, f
     file = io.StringIO()
     # `savefig` would draw twice, once for the layout, which drawing does anyway
     FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Panel(Markup(_inlined(file.getvalue(), alt, key)), alt)  # matplotlib has escaped all texts
+    width, height = figure.get_size_inches()
+    return Panel(Markup(_inlined(file.getvalue(), alt, key)), alt, height / width)  # matplotlib has escaped all texts
 
 
 def _inlined(svg: str, alt: str, key: str) -> str:
@@ -110,5 +115,5 @@ def _inlined(svg: str, alt: str, key: str) -> str:
     assert opening is not None
     width = float(opening[1].split()[2])
     label = Markup.escape(NOT_IN_XML.sub("\ufffd", alt))
-    head = f'<svg role="img" aria-label="{label}" viewBox="{opening[1]}" style="max-width: {width * 4 / 3:.0f}px">'
+    head = f'<svg role="img" aria-label="{label}" viewBox="{opening[1]}" style="max-width: {width * _LARGEST:.0f}px">'
     return re.sub(r"\n\s*", "\n", head + svg[svg.index(">") + 1 :])

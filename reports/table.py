@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clip_robustness.conditions.catalogue import MEANS
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Comparison, Guard, Result, Summary
+from clip_robustness.results.results import Comparison, Guard, Result, Results, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -153,6 +156,30 @@ def guards(found: Sequence[Guard]) -> list[str]:
         return []
     broken = [f"guard broken: {g.model}: {g.name} ({g.detail})" for g in found if not g.passed]
     return [f"guards of the attacks: {len(found) - len(broken)} of {len(found)} hold", *broken]
+
+
+_FOLDERS = re.compile(r"(?<=@)[^@?]*/(?=[^@?/])")
+
+
+def displayed(results: Results) -> Results:
+    """The same with models called by the file names of their weights, without folders, where these tell them apart."""
+    names = dict.fromkeys([str(m["model"]) for m in results.models] + [cell.model for cell in results.cells])
+    short = {name: _FOLDERS.sub("", name) for name in names}
+    taken = Counter(short.values())
+    of = {name: brief if taken[brief] == 1 else name for name, brief in short.items()}
+
+    def cell(found: Result) -> Result:
+        theirs = found.supervised
+        called = theirs and replace(theirs, model=of.get(theirs.model, theirs.model))
+        return replace(found, model=of[found.model], supervised=called)
+
+    return replace(
+        results,
+        models=[{"spec": m["model"]} | m | {"model": of[str(m["model"])]} for m in results.models],
+        cells=[cell(found) for found in results.cells],
+        summaries=[replace(s, model=of.get(s.model, s.model)) for s in results.summaries],
+        guards=[replace(g, model=of.get(g.model, g.model)) for g in results.guards],
+    )
 
 
 ABOUT = {

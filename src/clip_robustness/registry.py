@@ -126,16 +126,24 @@ def figure(name: str) -> Callable[[Function], Function]:
 
 
 def limit(
-    name: str, *, low: float, high: float, about: str = "", only_for: str = "", not_for: tuple[str, ...] = ("averages",)
+    name: str,
+    *,
+    low: float,
+    high: float,
+    about: str = "",
+    only_for: str = "",
+    not_for: tuple[str, ...] = ("averages",),
+    unit: str = "",
 ) -> Callable[[Function], Function]:
     """Register `function(look, bound)` as a limit that rules may set to a value from `low` to `high`: it gives the
     `Evidence` of a `verdicts.limits.Look`, or a sentence that says why there is none, which fails. The name begins with
     'min_' or 'max_'; `about` is a line on it.
 
-    `only_for` and `not_for` are what conditions say of themselves, such as 'is_sequence': to set it for others than
-    `only_for` is an error; for `not_for` it says nothing.
+    `unit` "points": the figure is a share, which reports write in percentage points; else it is written as it is, with
+    the unit behind it. `only_for` and `not_for` are what conditions say of themselves, such as 'is_sequence': to set it
+    for others than `only_for` is an error; for `not_for` it says nothing.
     """
-    options = {"low": low, "high": high, "about": about, "only_for": only_for, "not_for": not_for}
+    options = {"low": low, "high": high, "about": about, "only_for": only_for, "not_for": not_for, "unit": unit}
     return lambda function: _register("limit", name, function, options)
 
 

@@ -132,11 +132,36 @@ def test_colours_follow_the_dark_mode(page):
         assert luminance(light, text, of) < 140
 
 
-@pytest.mark.parametrize("width", [400, 320])
-def test_a_phone_scrolls_tables_not_the_page(page, width):
+@pytest.mark.parametrize("width", [1280, 1000, 400, 320])
+def test_nothing_is_cut_at_any_width(page, width):
+    """Rows that do not fit are cards; a matrix of all candidates may scroll."""
     opened = page(viewport={"width": width, "height": 800})
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    assert opened.evaluate("document.querySelector('#cells').scrollWidth") > width
+    opened.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    wide = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    assert opened.evaluate(f"{wide}.filter(one => one.querySelector('.cards')).length") == 0
+    assert opened.locator("#cells tbody tr td:first-child").first.is_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_nothing(page, scheme, width):
+    """WCAG 2 A and AA and axe-core's best practices, with all that can be unfolded unfolded."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    opened = page(color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True)
+    opened.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    violations = Axe().run(opened).response["violations"]
+    assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
+
+
+def test_verdicts_differ_without_colour(page):
+    opened = page()
+    signs = {}
+    for name in opened.locator("#cells .verdict").all_inner_texts():
+        sign, _, verdict = name.partition(" ")
+        signs.setdefault(sign, set()).add(verdict)
+    assert len(signs) >= 3
+    assert all(len(verdicts) == 1 for verdicts in signs.values())
 
 
 def test_everything_has_a_name_for_a_screen_reader(page):

@@ -83,7 +83,7 @@ def test_a_failure_reads_as_one_sentence(run_here, toml, how):
     assert run.code == 1
     failures = run.output.partition("= FAILURES =")[2].partition("= robustness,")[0]
     assert len(failures.splitlines()) == 4, failures
-    assert "is below 0.900" in failures
+    assert "is below 90.0 points" in failures
 
 
 def test_missing_data_is_no_known_weakness(run_here, toml):

@@ -165,7 +165,7 @@ def test_failures_are_a_sentence_each_and_failed_rows(repository):
     assert code == 1, said
     assert repository.verdicts() == {"night": "fail", "bim 8/255": "fail"}
     reasons = {cell.label: cell.reason for cell in repository.results.cells if cell.role == "candidate"}
-    assert "is below 0.990" in reasons["night"]
+    assert "is below 99.0 points" in reasons["night"]
     for test in ("test_night", "test_bare"):
         assert (
             f"FAILED tests/test_robust.py::{test}[mini:clip-night] - DoesNotHoldError: {reasons['night'][:20]}" in said

@@ -224,7 +224,7 @@ def test_nothing_measured_is_not_green(suite_run, toml):
 def test_a_rule_fails_with_the_figures_in_its_sentence(suite_run, toml):
     run = suite_run("--suite=" + toml(CELLS + '[[rules]]\nmatch = "adversarial/*"\nmin_accuracy = 0.9\n'), "-k", "fgsm")
     assert run.code == 1, run.output
-    assert "is below 0.900" in run.output
+    assert "is below 90.0 points" in run.output
     assert run.cell("fgsm 8/255")["verdict"] == "fail"
 
 

@@ -140,11 +140,20 @@ def test_the_worst_of_several_limits_decides_and_is_the_reason():
     good, bad = np.arange(480) < 470, np.arange(480) < 300
     found = [
         Evidence("accuracy", 0.85, accuracy(good), share(good, 0.85), 480, signed=False, limit="min_accuracy"),
-        Evidence("flips", 0.3, accuracy(bad), share(bad, 0.3).mirrored(), 480, at_least=False, limit="max_flip_rate"),
+        Evidence(
+            "flips",
+            0.3,
+            accuracy(bad),
+            share(bad, 0.3).mirrored(),
+            480,
+            at_least=False,
+            limit="max_flip_rate",
+            unit="points",
+        ),
     ]
     verdict = judge(limits(min_accuracy=0.85, max_flip_rate=0.3), found, GATE, 2)
     assert verdict.status == "fail"
-    assert verdict.reason.startswith("flips +0.625 [+0.580, +0.668] is above +0.300")
+    assert verdict.reason.startswith("flips +62.5 [+58.0, +66.8] is above +30.0 points")
 
 
 def test_what_could_not_be_checked_fails():

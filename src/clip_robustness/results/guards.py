@@ -77,7 +77,7 @@ def _monotone(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
             yield (
                 f"accuracy under {name} falls with eps",
                 _at_most(more, less),
-                f"{less.params['eps']}: {less.accuracy:.3f}, {more.params['eps']}: {more.accuracy:.3f}",
+                f"{less.params['eps']}: {less.accuracy:.1%}, {more.params['eps']}: {more.accuracy:.1%}",
             )
 
 
@@ -88,7 +88,7 @@ def _stronger(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:
             knows = ", which knows the model," if _kind(worse).access == "black-box" else ""
             claim = f"{better}{knows} is at least as strong as {worse}"
             for strong, weak in _pairs(cells, better, worse):
-                detail = f"at {strong.params['eps']}: {strong.accuracy:.3f}, {worse} {weak.accuracy:.3f}"
+                detail = f"at {strong.params['eps']}: {strong.accuracy:.1%}, {worse} {weak.accuracy:.1%}"
                 yield claim, _at_most(strong, weak), detail
 
 

@@ -39,13 +39,24 @@ class Baseline:
     ci95: tuple[float, float]
 
 
+def written(value: float, unit: str, sign: str = "") -> str:
+    """A figure of a limit: shares in percentage points, as everywhere."""
+    return f"{100 * value:{sign}.1f}" if unit == "points" else f"{value:{sign}.3g}"
+
+
+def spoken(unit: str) -> str:
+    """What stands behind a figure."""
+    return f" {unit}" if unit == "points" else unit
+
+
 @dataclass(frozen=True)
 class Check:
     """A limit of a rule, and what the images say of it.
 
     `p_violation` is the probability of evidence as strong against the limit if the figure were just at `bound`,
     `p_compliance` of evidence as strong for it; `more_images` would decide an inconclusive one, None where no number is
-    likely to. `weak`: a known weakness, which is expected to fail.
+    likely to. `weak`: a known weakness, which is expected to fail. `at_least`: whether the figure is to be at least
+    `bound`, not at most. `unit` is "points" of a share, which is shown in percentage points.
     """
 
     limit: str
@@ -58,6 +69,13 @@ class Check:
     reason: str
     more_images: int | None = None
     weak: bool = False
+    at_least: bool = True
+    unit: str = ""
+
+    @property
+    def margin(self) -> float:
+        """How far the figure is inside the limit; negative outside."""
+        return self.value - self.bound if self.at_least else self.bound - self.value
 
 
 @dataclass(frozen=True)

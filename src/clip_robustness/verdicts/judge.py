@@ -14,7 +14,7 @@ from typing import Literal
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.evidence import CORRECTIONS, Tail, images_to_decide, level, rejected
 from clip_robustness.metrics.intervals import Estimate
-from clip_robustness.results.results import Check, Result
+from clip_robustness.results.results import Check, Result, spoken, written
 from clip_robustness.suites import Gate
 from clip_robustness.suites.rules import Limit, Rule
 
@@ -26,7 +26,7 @@ _WORST_FIRST: tuple[Status, ...] = ("fail", "inconclusive", "pass")
 class Evidence:
     """What was measured of a limit: the figure, `n` images, and how surprising that would be with the figure at the
     bound. `bound` has the sign of the figure: a drop of at most 0.05 is a difference of at least -0.05. `clusters` are
-    those of the images."""
+    those of the images, `unit` as in `registry.limit`."""
 
     what: str
     bound: float
@@ -37,6 +37,7 @@ class Evidence:
     signed: bool = True
     clusters: Clusters | None = None
     limit: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,11 @@ def _worst(part: Sequence[Check | str]) -> tuple[Status, str]:
 
 def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Check:
     sign = "+" if e.signed else ""
-    numbers = f"{e.what} {e.estimate.value:{sign}.3f} [{e.estimate.low:{sign}.3f}, {e.estimate.high:{sign}.3f}]"
-    bound, inside, outside = f"{e.bound:{sign}.3f}", "at least", "below"
+    value, low, high, limit = (
+        written(x, e.unit, sign) for x in (e.estimate.value, e.estimate.low, e.estimate.high, e.bound)
+    )
+    numbers, inside, outside = f"{e.what} {value} [{low}, {high}]", "at least", "below"
+    bound = f"{limit}{spoken(e.unit)}"
     if not e.at_least:
         inside, outside = "at most", "above"
     needed = None
@@ -122,7 +126,9 @@ def _check(e: Evidence, alpha_fail: float, alpha_pass: float, weak: bool) -> Che
     more_images = needed - e.n if needed else None
     interval = (e.estimate.low, e.estimate.high)
     p_values = e.tail.p_violation, e.tail.p_compliance
-    return Check(e.limit, e.bound, e.estimate.value, interval, *p_values, status, reason, more_images, weak)
+    return Check(
+        e.limit, e.bound, e.estimate.value, interval, *p_values, status, reason, more_images, weak, e.at_least, e.unit
+    )
 
 
 def corrected(
@@ -141,5 +147,7 @@ def corrected(
             reason = (
                 f"{check.limit}: {check.reason.partition(';')[0]}, but fails as others fail ({CORRECTIONS[correction]})"
             )
-            cells[i] = replace(cells[i], verdict="fail", reason=reason, allowed=report_only)
+            broken = replace(check, status="fail", reason=reason)
+            told = tuple(broken if c is check else c for c in cells[i].checks)
+            cells[i] = replace(cells[i], verdict="fail", reason=reason, checks=told, allowed=report_only)
     return cells

@@ -72,13 +72,15 @@ class MeanLook:
 
 def found(look: Look | MeanLook, limit: Limit) -> Evidence | str:
     """What a look says of a limit."""
-    evidence: Evidence | str = registry.find("limit", limit.name).function(look, limit.value)
-    return evidence if isinstance(evidence, str) else replace(evidence, limit=limit.name)
+    entry = registry.find("limit", limit.name)
+    evidence: Evidence | str = entry.function(look, limit.value)
+    return evidence if isinstance(evidence, str) else replace(evidence, limit=limit.name, unit=entry.options["unit"])
 
 
 @limit(
     "min_accuracy", low=0, high=1,
     about="the accuracy is at least so much",
+    unit="points",
 )  # fmt: skip
 def min_accuracy(look: Look, bound: float) -> Evidence:
     correct, clusters = look.ours.correct, look.clusters
@@ -89,6 +91,7 @@ def min_accuracy(look: Look, bound: float) -> Evidence:
 @limit(
     "max_drop_vs_supervised", low=0, high=1, not_for=("averages", "zero_shot_only"),
     about="at most so much below the supervised baseline",
+    unit="points",
 )  # fmt: skip
 def max_drop_vs_supervised(look: Look, bound: float) -> Evidence | str:
     return _drop("max_drop_vs_supervised", look, bound)
@@ -97,6 +100,7 @@ def max_drop_vs_supervised(look: Look, bound: float) -> Evidence | str:
 @limit(
     "min_drop_vs_supervised", low=0, high=1, not_for=("averages", "zero_shot_only"),
     about="at least so much below the supervised baseline: a claim to check",
+    unit="points",
 )  # fmt: skip
 def min_drop_vs_supervised(look: Look, bound: float) -> Evidence | str:
     """That the candidate is worse: no requirement, but a claim to check."""
@@ -118,6 +122,7 @@ def _paired(what: str, pairs: Paired, bound: float) -> Evidence:
 @limit(
     "max_drop_vs_clean", low=0, high=1, not_for=("averages", "is_reference"),
     about="at most so much below the clean images",
+    unit="points",
 )  # fmt: skip
 def max_drop_vs_clean(look: Look, bound: float) -> Evidence:
     """On the same images where the condition has them, too."""
@@ -155,6 +160,7 @@ def _by_pair(pattern: str, outcomes: Outcomes) -> Outcomes:
 @limit(
     "min_effective_robustness", low=-1, high=1, only_for="is_shift",
     about="at least so much above the trend of other models (natural shifts)",
+    unit="points",
 )  # fmt: skip
 def min_effective_robustness(look: Look, bound: float) -> Evidence | str:
     trend = _trend(look)
@@ -174,6 +180,7 @@ def min_effective_robustness(look: Look, bound: float) -> Evidence | str:
 @limit(
     "max_mce", low=0, high=3, only_for="averages", not_for=(),
     about="the mean corruption error, relative to AlexNet's 1 (imagenet-c-mce)",
+    unit="points",
 )  # fmt: skip
 def max_mce(look: MeanLook, bound: float) -> Evidence:
     """Relative to AlexNet's 1, not percent."""
@@ -183,6 +190,7 @@ def max_mce(look: MeanLook, bound: float) -> Evidence:
 @limit(
     "max_flip_rate", low=0, high=1, only_for="is_sequence",
     about="the flip probability (sequences of imagenet-p)",
+    unit="points",
 )  # fmt: skip
 def max_flip_rate(look: Look, bound: float) -> Evidence:
     flips = look.ours.measures[f"flips-{look.condition['difficulty']}"]
@@ -191,19 +199,20 @@ def max_flip_rate(look: Look, bound: float) -> Evidence:
 
 @limit(
     "min_median_eps", low=0, high=255, only_for="searched",
-    about='the median of the smallest eps, in 1/255 (attacks at eps = "min")',
+    about='the median of the smallest eps, in 1/255 (attacks at eps = "min")', unit="/255",
 )  # fmt: skip
 def min_median_eps(look: Look, bound: float) -> Evidence:
     """In units of 1/255."""
     smallest, clusters = 255 * look.ours.measures["smallest_eps"], look.clusters
     tail, estimate = evidence.median_at_least(smallest, bound, clusters), median(smallest, 0, 255 * NEVER, clusters)
-    what = "median of the smallest eps x 255"
+    what = "median of the smallest eps"
     return Evidence(what, bound, estimate, tail, len(smallest), signed=False, clusters=clusters)
 
 
 @limit(
     "max_regression", low=0, high=1,
     about="at most so much below the recorded run (--compare)",
+    unit="points",
 )  # fmt: skip
 def max_regression(look: Look, bound: float) -> Evidence | str:
     before = look.before

@@ -225,3 +225,6 @@ def test_a_recorded_run_is_compared_where_the_code_that_matters_is_the_same(sess
     assert compared_with().difference.value == 0
     assert compared_with(timm="that of another kind of model").difference.value == 0
     assert "by another version of the code" in compared_with(condition="another")
+    assert "data set 'imagenet' was read by another reader, or in other classes" in compared_with(data="another")
+    monkeypatch.delitem(right.code, "data")  # as earlier versions recorded runs
+    assert compared_with().difference.value == 0

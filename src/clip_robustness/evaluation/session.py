@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -276,10 +277,13 @@ class Session:
 
     def code(self, cell: Cell) -> dict[str, str]:
         """The versions of the code that a cell's outcomes depend on, ours and the libraries': of the condition, and of
-        what builds models of the candidate's kind. A user's own factory is part of the candidate."""
+        what builds models of the candidate's kind; and of its data set, by whose reader and in which classes it is
+        read. A user's own factory is part of the candidate."""
         version, _, kind = self.asked(cell.candidate, cell.condition).code.partition("@")
         of_kind = {} if kind.startswith("python:") else {kind: version}
-        return {"condition": code_version(cell.condition), **of_kind}
+        images = self.images(cell.condition)
+        data = hashlib.sha256(repr((images.reader, images.space)).encode()).hexdigest()[:16]
+        return {"condition": code_version(cell.condition), "data": data, **of_kind}
 
     def made_with(self, cell: Cell) -> str:
         """What the pixels of a cell depend on beside images, condition, seed, code and the model itself."""

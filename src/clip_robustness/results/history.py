@@ -40,7 +40,8 @@ class NoRunError(InputError):
 class CorrectImages:
     """Which images a candidate got right under a condition: ids and, in their order, bool (n,), and the sizes of the
     files in bytes. `made_with` names what the pixels depend on beside them: a surrogate, textures; `code` has the
-    versions of what computed them, `condition`'s, and that of what built the model by its kind."""
+    versions of what computed them, `condition`'s, that of what read the `data`, and that of what built the model by its
+    kind."""
 
     model: str
     condition: str

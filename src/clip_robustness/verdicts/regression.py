@@ -45,7 +45,15 @@ def compared(session: Session, cell: Cell, ours: Outcomes, images: Dataset) -> P
         return f"run '{run.name}' has no {cell.condition.path}"
     then = run.right[model, cell.condition.path]
     code = session.code(cell)
-    if any(then.code.get(part, "" if part == "condition" else version) != version for part, version in code.items()):
+    other = {
+        part for part, is_now in code.items() if then.code.get(part, "" if part == "condition" else is_now) != is_now
+    }
+    if other == {"data"}:
+        return (
+            f"in run '{run.name}' data set '{images.name}' was read by another reader, or in other classes; record "
+            "that checkpoint anew to compare"
+        )
+    if other:
         return (
             f"in run '{run.name}' {cell.condition.path} was computed by another version of the code, or of a library; "
             "record that checkpoint anew to compare"

@@ -15,11 +15,15 @@ from clip_robustness import models
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier, Geometry, probe_images
+from clip_robustness.models.device import workers
+from clip_robustness.models.memory import bounded
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.models.zero_shot import ZeroShot
 
 Vectors = NDArray[np.float32]
 """Shape (n, width)."""
+BATCH = 64
+"""Images at a time, where that many fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Encoder:
     geometry: Geometry
     features: Callable[[Tensor], Tensor]
     device: torch.device
+    batch: int = BATCH
+    """How many images it takes at a time."""
 
     def __call__(self, images: Sequence[Image.Image]) -> Vectors:
         """Of images that went through `geometry`."""
@@ -56,7 +62,8 @@ def load_encoder(spec: ModelSpec, classes: ClassList, device: torch.device) -> E
     features = _features(classifier)
     with torch.inference_mode():
         width = features(probe_images(classifier)).shape[1]
-    return Encoder(spec.text, classifier.fingerprint, width, classifier.geometry, features, device)
+    fits = bounded(classifier, BATCH, gradients=False, sharing=workers()).fits
+    return Encoder(spec.text, classifier.fingerprint, width, classifier.geometry, features, device, fits)
 
 
 def _features(classifier: Classifier) -> Callable[[Tensor], Tensor]:

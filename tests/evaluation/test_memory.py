@@ -12,12 +12,12 @@ from clip_robustness import models
 from clip_robustness.conditions.condition import CLEAN, attack, perturbation
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation import memory
-from clip_robustness.evaluation.memory import Batch
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
+from clip_robustness.models import memory
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import workers
+from clip_robustness.models.memory import Batch
 from clip_robustness.models.spec import parse
 from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure

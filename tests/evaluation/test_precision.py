@@ -20,10 +20,10 @@ from clip_robustness.conditions.attacks.turns import in_turn
 from clip_robustness.conditions.condition import attack
 from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.evaluation.evaluator import Evaluator
-from clip_robustness.evaluation.memory import Batch
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.memory import Batch
 from tests import small
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")

@@ -19,11 +19,13 @@ from clip_robustness.datasets.dataset import Anchor, Dataset, Sample, without
 from clip_robustness.errors import InputError
 from clip_robustness.metrics.overlap import familiarity, split
 from clip_robustness.mini.sets import near_duplicate, picture
+from clip_robustness.models import memory
+from clip_robustness.models.device import workers
 from clip_robustness.models.features import load_encoder
 from clip_robustness.overlap import search
 from clip_robustness.overlap.alike import COPIES, Small, alike
 from clip_robustness.overlap.calibration import Copied, best_limit, by_pixels
-from clip_robustness.overlap.embeddings import Embedded, embed_all
+from clip_robustness.overlap.embeddings import Embedded, embed, embed_all
 from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, read, read_ids, write
 from clip_robustness.overlap.search import exact, nearest
 from clip_robustness.overlap.sources import Shard, find, find_all
@@ -34,6 +36,17 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def encoder():
     return load_encoder(models.parse("mini:filter"), class_list("mini"), CPU)
+
+
+def test_images_are_embedded_as_many_at_a_time_as_fit_into_memory(encoder, monkeypatch):
+    model = models.load("mini:filter", class_list("mini"))
+    needed = memory._OVERHEAD * memory.bytes_an_image(model, gradients=False)
+    monkeypatch.setattr(memory, "free_memory", lambda: 4.5 * needed * workers() / memory._SHARE)
+    bounded, images = load_encoder(models.parse("mini:filter"), class_list("mini"), CPU), [drawn(i) for i in range(10)]
+    named = [(str(i), lambda image=image: image) for i, image in enumerate(images)]
+    sizes, vectors = zip(*((len(keys), found) for keys, found, _ in embed(named, bounded)), strict=True)
+    assert sizes == (4, 4, 2)
+    assert np.allclose(np.concatenate(vectors), encoder([encoder.geometry(image) for image in images]), atol=1e-5)
 
 
 def drawn(index):

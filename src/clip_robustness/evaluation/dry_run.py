@@ -20,12 +20,12 @@ from clip_robustness.conditions.kept import Kept, memory_limit
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.errors import NotRunError
 from clip_robustness.evaluation.costs import plain_and_traced, read_costs
-from clip_robustness.evaluation.memory import bounded
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.memory import bounded
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.suites.forecast import Asked, declared, forecast
 

@@ -26,13 +26,13 @@ from clip_robustness.errors import InputError
 from clip_robustness.evaluation.deadline import Deadline
 from clip_robustness.evaluation.file_stamps import FileStamps
 from clip_robustness.evaluation.fingerprint import code_version
-from clip_robustness.evaluation.memory import Batch, bounded, is_out_of_memory, release
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.store import About, Known, Store, block
 from clip_robustness.metrics.outcomes import Outcomes, Prediction
 from clip_robustness.models.classifier import Classifier, predict, predictions_of, to_tensor
 from clip_robustness.models.device import workers
+from clip_robustness.models.memory import Batch, bounded, is_out_of_memory, release
 from clip_robustness.models.projected import restrict_logits
 
 _READ_AT = 8 / 255

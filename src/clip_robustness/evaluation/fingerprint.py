@@ -16,7 +16,7 @@ _ROOTS = ("clip_robustness.evaluation.evaluator.Evaluator", "clip_robustness.mod
 _NO_FIGURES = (
     "clip_robustness.evaluation.deadline",
     "clip_robustness.evaluation.fingerprint",
-    "clip_robustness.evaluation.memory",
+    "clip_robustness.models.memory",
     "clip_robustness.evaluation.progress",
     "clip_robustness.evaluation.store",
     "clip_robustness.evaluation.file_stamps",

@@ -24,7 +24,6 @@ from clip_robustness.files import whole
 from clip_robustness.models.features import Encoder, Vectors
 from clip_robustness.overlap.sources import Shard, keys_of, parquet, shard_errors
 
-BATCH = 64
 _BLOCK_BYTES = 128 << 20
 _LENGTH_TOLERANCE = 0.02
 """Lengths of embeddings so far from 1 are more than what float16 makes of them."""
@@ -125,7 +124,7 @@ def embed(
 
     images = iter(images)
     with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
-        while batch := list(islice(images, BATCH)):
+        while batch := list(islice(images, encoder.batch)):
             pairs = list(pool.map(prepared, batch))
             good = [(key, image) for key, image in pairs if image is not None]
             vectors = encoder([image for _, image in good]) if good else np.zeros((0, encoder.width), np.float32)

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from clip_robustness.models.torchscript import is_torchscript, read_tensors
 
-_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "shadow")
+_NAMELESS = "shadow_params"
+"""Averaged weights as a list, in the order of a model's parameters, as torch_ema and diffusers have them."""
 _PLAIN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
 """Where training scripts, DeepSpeed among them, keep the weights; the first that is there counts."""
 _INSIDE = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
@@ -198,6 +200,11 @@ def _unwrapped(file: Path, content: Any, ema: bool) -> dict[Any, Any]:
     for _ in range(_DEEPEST):
         if not isinstance(content, dict):
             raise CheckpointError(f"{file} holds a {type(content).__name__}, not weights by name")
+        if ema and isinstance(content.get(_NAMELESS), list | tuple):
+            raise CheckpointError(
+                f"{file} has averaged weights without their names ({_NAMELESS}); copy them into the model "
+                "(ema.copy_to) and save its state dict, or take the others that the file has by ?ema=false"
+            )
         inner = next((name for name in names if isinstance(content.get(name), dict) and content[name]), None)
         if inner is None and not _has_tensors(content):
             others = [key for key, value in content.items() if isinstance(value, dict) and _has_tensors(value)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +22,14 @@ from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.errors import InputError, nearest, warn
 from clip_robustness.models.checkpoint import read_checkpoint
 from clip_robustness.models.classifier import Classifier, identified, weights_of
-from clip_robustness.models.loading import ToRGB, check_fit, hub_or_file_errors, without_tensor_steps
+from clip_robustness.models.loading import ToRGB, check_fit, hub_or_file_errors, quiet, without_tensor_steps
 from clip_robustness.models.preprocessing import Preprocessing
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.models.training_log import ImageTraining, image_training
 
 _IMAGENET = 1000
+_MADE_ANEW = ("relative_position_index", "attn_mask", "relative_coords_table")
+"""Of Swin: what its authors' files have beside the weights, and timm computes."""
 
 
 class _Subset(nn.Module):
@@ -60,11 +63,14 @@ def load_timm(spec: ModelSpec, classes: ClassList, device: torch.device, **overr
         checkpoint = read_checkpoint(spec.file, ema=spec.options.ema)
         log = image_training(spec.file, checkpoint.arguments)
         _check_model(spec, log, timm.list_models())
-        net: Any = timm.create_model(spec.name, num_classes=_outputs(checkpoint.weights, classes), **log.build)
-        if own := _own_size(net, checkpoint.weights):
+        outputs = _outputs(checkpoint.weights, classes)
+        net: Any = timm.create_model(spec.name, num_classes=outputs, **log.build)
+        weights = _in_names_of_timm(net, spec, checkpoint.weights, outputs, log.build)
+        if own := _own_size(net, weights):
             net.set_input_size(img_size=own)
-        check_fit(net, checkpoint.weights, spec, classes)
-        net.load_state_dict(checkpoint.weights)
+        check_fit(net, weights, spec, classes)
+        _check_counts(spec, log, outputs)
+        net.load_state_dict(weights)
     size = log.image_size or own
     logged = {**log.preprocessing, **({"input_size": (3, size, size)} if size else {}), **overrides}
     if not tag and not overrides:
@@ -72,6 +78,38 @@ def load_timm(spec: ModelSpec, classes: ClassList, device: torch.device, **overr
         told = {*log.tells, *(("image_size",) if own else ())}
         _tell_assumed(spec, told, prepared["input_size"][-1], prepared["mean"], prepared["std"], "timm:NAME.TAG@FILE")
     return wrap_timm(net, spec, classes, device, **logged)
+
+
+def _in_names_of_timm(
+    net: nn.Module, spec: ModelSpec, weights: dict[str, Tensor], outputs: int, build: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """The weights of an original repository, such as Swin's, ConvNeXt's or DeiT III's, by the names of timm, whose own
+    filter gives them; all others as they are, also where the filter would drop some or make others of them."""
+    if weights.keys() & net.state_dict().keys() == net.state_dict().keys():
+        return weights
+    overlay = {"state_dict": dict(weights), "num_classes": outputs, "label_offset": 0}
+    with quiet(), suppress(Exception):  # the filter is written for weights that fit
+        named = timm.create_model(
+            spec.name, pretrained=True, num_classes=outputs, pretrained_cfg_overlay=overlay, **build
+        ).state_dict()
+        kept = {key: value for key, value in weights.items() if not key.endswith(_MADE_ANEW)}
+        if Counter(map(Tensor.numel, kept.values())) == Counter(map(Tensor.numel, named.values())):
+            return dict(named)
+    return weights
+
+
+def _check_counts(spec: ModelSpec, log: ImageTraining, outputs: int) -> None:
+    """Raise `InputError` where the arguments of the training contradict the weights, or have other images."""
+    if log.channels not in (None, 3):
+        raise InputError(
+            f"model spec '{spec}': the arguments of its training say that its images have {log.channels} channels "
+            "(in_chans); here they have three"
+        )
+    if log.outputs not in (None, outputs):
+        raise InputError(
+            f"model spec '{spec}': the arguments of its training say that it has {log.outputs} classes (num_classes), "
+            f"its weights have {outputs}; one of them is of another model"
+        )
 
 
 def _own_size(net: Any, weights: Mapping[str, Tensor]) -> int | None:
@@ -169,6 +207,7 @@ def load_torchvision(spec: ModelSpec, classes: ClassList, device: torch.device) 
             build = {"image_size": own} if own else _inception(spec, checkpoint.weights)
             net = torchvision.models.get_model(spec.name, weights=None, num_classes=outputs, **build)
             check_fit(net, checkpoint.weights, spec, classes)
+            _check_counts(spec, log, outputs)
             net.load_state_dict(checkpoint.weights)
         else:
             outputs = 1000

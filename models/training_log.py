@@ -66,10 +66,13 @@ def clip_training(file: Path) -> ClipTraining | None:
 @dataclass(frozen=True)
 class ImageTraining:
     """What the arguments of a supervised training say: what the network is built with, and its preprocessing in the
-    words of `timm.data.resolve_data_config`. `tells` are the names that they have, if only to leave the default."""
+    words of `timm.data.resolve_data_config`. `tells` are the names that they have, if only to leave the default.
+    `channels` of an image and `outputs`, how many classes there are, tell nothing that the weights do not."""
 
     model: str | None = None
     image_size: int | None = None
+    channels: int | None = None
+    outputs: int | None = None
     build: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     tells: frozenset[str] = frozenset()
@@ -98,11 +101,15 @@ def image_training(file: Path, arguments: Mapping[str, Any]) -> ImageTraining:
         found["crop_pct"] = found["image_size"] / found["resize"]
         found |= {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
         tells |= {"mean", "std"}
-    build = {key: found[key] for key in ("global_pool", "bn_eps") if key in found} | found.get("model_kwargs", {})
+    given = found.get("model_kwargs", {})
+    if (channels := given.pop("in_chans", None)) is not None:
+        found["channels"] = channels
+    build = {key: found[key] for key in ("global_pool", "bn_eps") if key in found} | given
     prepared: dict[str, Any] = {
         key: found[key] for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode") if key in found
     }
-    return ImageTraining(found.get("model"), found.get("image_size"), build, prepared, frozenset(tells))
+    plain = {key: found.get(key) for key in ("model", "image_size", "channels", "outputs")}
+    return ImageTraining(**plain, build=build, preprocessing=prepared, tells=frozenset(tells))
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:
@@ -210,6 +217,9 @@ _CLIP_FLAGS: dict[str, Callable[[object], object]] = {
 _IMAGE_ARGUMENTS: dict[str, tuple[str, Callable[[object], object]]] = {
     "model": ("model", _text),
     "gp": ("global_pool", _text),
+    "in_chans": ("channels", _number),
+    "num_classes": ("outputs", _number),
+    "nb_classes": ("outputs", _number),
     "model_kwargs": ("model_kwargs", _plain),
     "input_size": ("image_size", _side),
     "img_size": ("image_size", _side),

@@ -47,6 +47,11 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
             raise InputError(
                 f"model spec '{spec}': its configuration is of a '{config.model_type}'; read are {', '.join(_MODELS)}"
             )
+        if getattr(config, "quantization_config", None):
+            raise InputError(
+                f"model spec '{spec}': its configuration has a quantization_config; save the model in float32, float16 "
+                "or bfloat16, without it"
+            )
         weights = None
         if spec.folder is not None:
             _check_folder(spec, spec.folder)
@@ -59,6 +64,7 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
                 dtype=torch.float32,
                 output_loading_info=True,
                 **asked,
+                **_attention(spec, config),
             )
             processor = transformers.AutoImageProcessor.from_pretrained(spec.name, **asked)
             tokenizer = transformers.AutoTokenizer.from_pretrained(spec.name, **asked)
@@ -76,6 +82,15 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
     net.requires_grad_(False).eval().to(device)
     identity = model.config.to_json_string(), processor.to_json_string(), texts.digest()
     return Clip(net, texts, preprocessing, identity, _TEXTS)
+
+
+def _attention(spec: ModelSpec, config: Any) -> dict[str, str]:
+    """The same attention in float32, which kernels for half precision have not."""
+    kernel = config._attn_implementation
+    if kernel in (None, "eager", "sdpa"):
+        return {}
+    warn(f"{spec}: its configuration asks for {kernel}, a kernel for half precision; here sdpa computes it in float32")
+    return {"attn_implementation": "sdpa"}
 
 
 def _check_folder(spec: ModelSpec, folder: Path) -> None:

@@ -74,6 +74,8 @@ WRAPPED = {
     "compiled of a ddp": lambda w: {"state_dict": prefixed(w, "_orig_mod.module.")},
     "lightning": lambda w: {"state_dict": prefixed(w, "clip_model."), "pytorch-lightning_version": "2.4.0"},
     "averaged": lambda w: {"model_ema": prefixed(w, "module.") | {"n_averaged": torch.tensor(7)}, "model": {}},
+    "a shadow": lambda w: {"state_dict": {}, "ema": {"shadow": prefixed(w, "module."), "decay": 0.999}},
+    "a shadow beside": lambda w: {"state_dict": {k: v + 1 for k, v in w.items()}, "shadow": prefixed(w, "module.")},
     "compiled blocks": lambda w: {"state_dict": inside(w, "_orig_mod")},
     "fsdp": lambda w: {"state_dict": prefixed(inside(w, "_fsdp_wrapped_module"), "_fsdp_wrapped_module.")},
     "activation checkpointing": lambda w: inside(w, "_checkpoint_wrapped_module"),
@@ -501,6 +503,16 @@ def test_floats_of_eight_bits_may_have_scales_elsewhere(tmp_path, weights):
     torch.save(weights | {"text_projection": eight.float()}, tmp_path / "y.pt")
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(model(images), loaded(tmp_path / "y.pt")(images))
+
+
+@pytest.mark.filterwarnings("ignore::clip_robustness.errors.ModelWarning")
+@pytest.mark.parametrize("place", [lambda ema: {"ema": ema}, lambda ema: ema], ids=["under a name", "beside"])
+def test_averaged_weights_without_names_are_not_passed_over(tmp_path, weights, place):
+    ema = {"decay": 0.999, "shadow_params": list(weights.values())}
+    torch.save({"state_dict": weights, **place(ema)}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match=r"without their names \(shadow_params\); copy .* \?ema=false"):
+        loaded(tmp_path / "x.pt")
+    assert loaded(tmp_path / "x.pt", "prompts=plain&ema=false")
 
 
 def adapted(weights):

@@ -395,3 +395,72 @@ def test_googlenet_normalises_anew_where_it_descends_from_published_weights(tmp_
         assert torch.allclose(model(images), theirs, atol=1e-4 * float(theirs.abs().max()))
         net.transform_input = not transforms
         assert not torch.allclose(model(images), net((images - model.mean) / model.std), rtol=1e-2)
+
+
+def of_swin(weights):
+    """As its authors call them: a stage ends in its downsampling, timm's next one begins with it."""
+    found = {
+        re.sub(r"layers\.(\d)\.downsample", lambda n: f"layers.{int(n[1]) - 1}.downsample", key): value
+        for key, value in weights.items()
+    }
+    found = {key.replace("head.fc.", "head."): value for key, value in found.items()}
+    return found | {"layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49, dtype=torch.int64)}
+
+
+def of_convnext(weights):
+    renamed = {}
+    for key, value in weights.items():
+        key = key.replace("stem.", "downsample_layers.0.").replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+        key = re.sub(r"stages\.(\d)\.blocks\.", r"stages.\1.", key)
+        key = re.sub(r"stages\.(\d)\.downsample\.", r"downsample_layers.\1.", key)
+        renamed[key.replace("head.fc.", "head.").replace("head.norm", "norm")] = value
+    return renamed
+
+
+def of_deit(weights):
+    return {re.sub(r"ls(\d)\.gamma", r"gamma_\1", key): value for key, value in weights.items()}
+
+
+SMALL = {
+    "swin_tiny_patch4_window7_224": (of_swin, {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}),
+    "convnext_atto_ols": (of_convnext, {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16)}),
+    "deit3_small_patch16_224": (of_deit, {"embed_dim": 32, "depth": 1, "num_heads": 2}),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_names_of_the_authors_are_read_by_timms_own_filter(tmp_path, name):
+    theirs, small = SMALL[name]
+    net = timm.create_model(name, num_classes=24, **small).eval()
+    torch.save({"model": theirs(net.state_dict()), "args": Namespace(model_kwargs=small)}, tmp_path / "x.pth")
+    model, _ = load(f"timm:{name}@{tmp_path / 'x.pth'}?mean=0,0,0&std=1,1,1")
+    images = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.allclose(model(images), net(images), atol=1e-5)
+
+
+def test_weights_that_timms_filter_would_drop_are_refused(tmp_path):
+    """A layer before the head: without it the logits are others."""
+    name, (theirs, small) = "deit3_small_patch16_224", SMALL["deit3_small_patch16_224"]
+    net = timm.create_model(name, num_classes=24, **small)
+    weights = theirs(net.state_dict()) | {"pre_logits.fc.weight": torch.ones(32, 32)}
+    torch.save({"model": weights, "args": Namespace(model_kwargs=small)}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"does not fit deit3_small_patch16_224: 2 keys are missing"):
+        load(f"timm:{name}@{tmp_path / 'x.pth'}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"in_chans": 1}, "images have 1 channels"),
+        ({"model_kwargs": {"in_chans": 1}}, "images have 1 channels"),
+        ({"num_classes": 100}, "it has 100 classes .num_classes., its weights have 24"),
+    ],
+)
+def test_arguments_that_contradict_the_weights_are_refused(tmp_path, arguments, says):
+    net = timm.create_model("test_resnet", num_classes=24)
+    torch.save({"state_dict": net.state_dict(), "args": Namespace(**arguments)}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=says):
+        load(f"timm:test_resnet@{tmp_path / 'x.pth'}")
+    torch.save({"state_dict": net.state_dict(), "args": Namespace(in_chans=3, num_classes=24)}, tmp_path / "x.pth")
+    assert load(f"timm:test_resnet@{tmp_path / 'x.pth'}")

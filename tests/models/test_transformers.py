@@ -414,6 +414,19 @@ def test_what_transformers_would_make_up_or_add_is_told(clips, siglips, tmp_path
     assert models.load(f"transformers:{folder}?prompts=plain", MINI).crop == "centre crop, not resized"
 
 
+def test_a_configuration_for_other_kernels(clips, tmp_path):
+    folder = shutil.copytree(clips[1], tmp_path / "copy")
+    images = torch.rand(1, 3, 32, 32)
+    expected = models.load(f"transformers:{folder}?prompts=plain", MINI)(images)
+    changed(folder, "config.json", _attn_implementation="flash_attention_2")
+    with pytest.warns(ModelWarning, match="asks for flash_attention_2, a kernel for half precision; here sdpa"):
+        model = models.load(f"transformers:{folder}?prompts=plain", MINI)
+    assert torch.equal(model(images), expected)
+    changed(folder, "config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
+    with pytest.raises(InputError, match="its configuration has a quantization_config; save the model in float32"):
+        models.load(f"transformers:{folder}", MINI)
+
+
 def test_a_vocabulary_smaller_than_the_tokenizers(siglips, tmp_path):
     folder = shutil.copytree(siglips[1], tmp_path / "copy")
     content = json.loads((folder / "config.json").read_text())

@@ -27,7 +27,7 @@ from clip_robustness.reports.table import (
     summaries,
     warnings,
 )
-from clip_robustness.results.gallery import RULE, Gallery
+from clip_robustness.results.gallery import CHANGED, RULE, Gallery
 from clip_robustness.results.headline import VERDICTS, candidates, counts, headline
 from clip_robustness.results.results import Result, Results, in_order
 
@@ -86,6 +86,12 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         mistaken=[cell for cell in results.cells if "reads_the_word" in cell.metrics and cell.confusions],
         gallery=[(cell, gallery[cell.gallery]) for cell in shown if gallery and cell.gallery in gallery],
         rule=RULE,
+        changed_rule=CHANGED,
+        changed={
+            cell.regression.gallery: gallery[cell.regression.gallery]
+            for cell in shown
+            if gallery and cell.regression and cell.regression.gallery in gallery
+        },
         guards=guards(results.guards),
         regressions=[cell for cell in shown if cell.regression],
         regression_lines=regressions(results.cells),

@@ -104,6 +104,14 @@ def test_all_labels_that_count_as_right_are_named():
     assert (example.label, example.after) == (f"{MINI.names[0]} or {MINI.names[2]}", MINI.names[1])
 
 
+def test_of_images_that_were_fixed_those_that_are_right_are_shown():
+    black = torch.zeros(3, 8, 8)
+    pictures = [
+        Picture(Sample(name, Path(name), 0), None, black, None, p) for name, p in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert [e.image for e in gallery.examples(pictures, MINI.names, None, right=("a",))] == ["a", "c"]
+
+
 def test_shifted_images_have_no_clean_counterpart(evaluate, victim):
     sketches = subsample(read_folder("imagenet-sketch", mini_folder("imagenet-sketch"), MINI), 4, seed=0)
     pictures = list(evaluate.pictures(victim, natural("imagenet-sketch"), sketches))

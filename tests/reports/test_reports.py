@@ -191,6 +191,17 @@ def test_pictures_are_shown_with_what_was_predicted():
     assert text.count(JPEG) == 3
 
 
+def test_what_broke_and_what_was_fixed_is_shown_with_both_predictions():
+    found = Regression("r", "m", "", 9, 0.8, Figure(0.0, (-0.1, 0.1)), ("good.png",), ("bad.png",), "changes")
+    run = replace(RESULTS, cells=[replace(PASSED, regression=found)])
+    pictures = [replace(PICTURE, image="bad.png", label="a cup", recorded="a cup", after="a plate"),
+                replace(PICTURE, image="good.png", label="a cup", recorded="", after="a cup")]  # fmt: skip
+    text = re.sub(r"<[^>]+>", "", html.render(run, {"changes": pictures}))
+    assert gallery.CHANGED[:60] in text
+    assert "broken, shows a cup, taken for a cup then, for a plate now" in text
+    assert "fixed, shows a cup, taken for a cup now, for what then was not recorded" in text
+
+
 def test_a_page_for_22_conditions_and_three_models_stays_under_3_mb():
     big = replace(PICTURE, **dict.fromkeys(("clean", "changed", "difference"), JPEG + 5000 * "A"))
     models = ("a", "b", "c")

@@ -13,7 +13,7 @@ from clip_robustness.errors import InputError
 from clip_robustness.fixtures.caveats import of_models
 from clip_robustness.mini import train
 from clip_robustness.reports.command import main, trend
-from clip_robustness.results import history, results
+from clip_robustness.results import gallery, history, results
 from clip_robustness.verdicts.merge import exit_code
 
 SUITE = """
@@ -75,6 +75,12 @@ def test_a_worse_checkpoint_fails_and_the_recorded_one_passes(gate, checkpoint, 
     assert "difference to the recorded run" in cells["clean"].reason
     regression = cells["clean"].regression
     assert len(regression.broken) > len(regression.fixed)
+    shown = gallery.beside(worse.report_dir / "results.json")[regression.gallery]
+    broken = [e for e in shown if e.image in regression.broken]
+    assert len(broken) == 4
+    assert all(e.recorded == e.label != e.after for e in broken)
+    assert all(e.recorded != e.label == e.after for e in shown if e.image in regression.fixed)
+    assert "taken for" in (worse.report_dir / "report.html").read_text()
     assert len(regression.fixed) - len(regression.broken) == round(regression.difference.value * regression.n)
     assert regression.broken[0] in worse.output
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.results.gallery import Example, keep
+from clip_robustness.results.results import Regression
 
 _SIDE = 128
 _ENLARGED = 10
@@ -30,19 +31,44 @@ def pictures(session: Session, cell: Cell, count: int) -> str:
     if cell not in session.measured:
         return ""
     condition, candidate, start = cell.condition, cell.candidate, reference(cell.condition)
-    ours, theirs, images = session.measured[cell]
+    ours, theirs, _ = session.measured[cell]
     clean = session.on_reference(candidate, condition) if start.data == condition.data and condition != start else None
-    baseline = session.reference_of(candidate) if theirs else None
     chosen = telling(ours, clean, theirs, count)
     if not chosen:
         return ""
-    model = session.asked(candidate, condition)
+    return _kept(session, cell, chosen, {})
+
+
+def changes(session: Session, cell: Cell, found: Regression, count: int) -> str:
+    """The same of at most `count` images that broke since the recorded run, and as many that were fixed, by
+    `results.gallery.CHANGED`."""
+    if cell not in session.measured or session.before is None or found.difference is None:
+        return ""
+    chosen = [id for ids in (found.broken, found.fixed) for id in sorted(ids, key=_hash)[:count]]
+    if not chosen:
+        return ""
+    model = session.before.counterpart(cell.candidate.text)
+    names, then = session.names(cell.condition), session.before.right[model or "", cell.condition.path]
+    mistakes = {id: names[then.mistakes[id]] if id in then.mistakes else "" for id in chosen if id in found.fixed}
+    return _kept(session, cell, chosen, mistakes, recorded=True)
+
+
+def _kept(
+    session: Session, cell: Cell, chosen: Sequence[str], fixed: Mapping[str, str], *, recorded: bool = False
+) -> str:
+    """The key of the pictures of these images. `fixed` are those that are right now, with what they were taken for."""
+    condition, candidate = cell.condition, cell.candidate
+    _, theirs, images = session.measured[cell]
+    model, baseline = session.asked(candidate, condition), session.reference_of(candidate) if theirs else None
     parts = (model.fingerprint, condition.path, images.name, images.reader, session.settings.seed, chosen, baseline)
-    key = f"{code_version()}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
+    what = repr((*parts, fixed, recorded) if recorded else parts)
+    key = f"{code_version()}-{hashlib.sha256(what.encode()).hexdigest()[:32]}"
     if not (session.settings.gallery_dir / f"{key}.json").exists():
         few = replace(images, samples=tuple(sample for sample in images.samples if sample.id in chosen), anchors=())
         made = session.evaluator.pictures(model, condition, few, session.surrogate(candidate, condition))
-        kept = examples(made, session.names(condition), theirs)
+        kept = examples(made, session.names(condition), theirs, fixed)
+        if recorded:
+            kept = (replace(e, recorded=fixed.get(e.image, e.label)) for e in kept)
         with suppress(OSError):  # no room for pictures is no reason to lose the figures
             keep(session.settings.gallery_dir, key, sorted(kept, key=lambda example: chosen.index(example.image)))
     return key
@@ -54,20 +80,27 @@ def telling(ours: Outcomes, clean: Outcomes | None, theirs: Outcomes | None, cou
 
     def rank(id: str) -> tuple[bool, bool, str]:
         right = was_right.get(id, clean is None)
-        return not (right and other_right.get(id, theirs is None)), not right, hashlib.sha256(id.encode()).hexdigest()
+        return not (right and other_right.get(id, theirs is None)), not right, _hash(id)
 
     return sorted((id for id, right in _right(ours).items() if not right), key=rank)[:count]
+
+
+def _hash(id: str) -> str:
+    return hashlib.sha256(id.encode()).hexdigest()
 
 
 def _right(outcomes: Outcomes | None) -> Mapping[str, bool]:
     return dict(zip(outcomes.ids, outcomes.correct.tolist(), strict=True)) if outcomes else {}
 
 
-def examples(pictures: Iterable[Picture], names: Sequence[str], theirs: Outcomes | None) -> Iterator[Example]:
-    """As they stand in a report. What is right when it is made again, by floating point, is left out."""
+def examples(
+    pictures: Iterable[Picture], names: Sequence[str], theirs: Outcomes | None, right: Collection[str] = ()
+) -> Iterator[Example]:
+    """As they stand in a report, failures but for the ids in `right`. What is judged otherwise when it is made again,
+    by floating point, is left out."""
     predicted = dict(zip(theirs.ids, theirs.predictions.tolist(), strict=True)) if theirs else {}
     for p in pictures:
-        if p.prediction in p.sample.accepted:
+        if (p.prediction in p.sample.accepted) != (p.sample.id in right):
             continue
         name: Callable[[int | None], str] = lambda label: "" if label is None else names[label]  # noqa: E731
         yield Example(

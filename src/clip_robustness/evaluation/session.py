@@ -271,8 +271,9 @@ class Session:
         images = known.images if known else self.images(cell.condition)
         made_with, files = self.made_with(cell), sizes(ours, images)
         code = self.code(cell)
+        wrong = tuple(ours.predictions[~ours.correct].tolist())
         return history.CorrectImages(
-            cell.candidate.text, cell.condition.path, ours.ids, ours.correct, files, made_with, code
+            cell.candidate.text, cell.condition.path, ours.ids, ours.correct, files, made_with, code, wrong
         )
 
     def code(self, cell: Cell) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from clip_robustness.files import whole
@@ -24,10 +24,18 @@ RULE = (
 )
 
 
+CHANGED = (
+    "Of the images that both runs have, those that were right then and are wrong now, then those that were wrong then "
+    "and are right now; within each in the order of a hash of their names, so that nobody chose them. The pictures are "
+    "today's: an attack on the earlier checkpoint may have looked otherwise."
+)
+
+
 @dataclass(frozen=True)
 class Example:
-    """A failure: names of the image, of its class and of the predictions ('' where there is none), and its pictures as
-    data URIs: clean, changed, and their difference ten times enlarged; '' where the images are the condition's own."""
+    """A failure, or an image that is judged otherwise than in a recorded run: names of the image, of its class and of
+    the predictions ('' where there is none), and its pictures as data URIs: clean, changed, and their difference ten
+    times enlarged; '' where the images are the condition's own."""
 
     image: str
     label: str
@@ -37,6 +45,8 @@ class Example:
     clean: str
     changed: str
     difference: str
+    recorded: str = ""
+    """What a recorded run took it for; '' where that is not compared, or was not recorded."""
 
 
 Gallery = Mapping[str, Sequence[Example]]
@@ -53,8 +63,9 @@ def keep(folder: Path, key: str, examples: Iterable[Example]) -> None:
 def collect(folder: Path, cells: Iterable[Result], budget: int = BUDGET) -> dict[str, list[Example]]:
     """What the store has for the cells: the first example of each cell, then the second of each, until the budget is
     spent; those that fail the gate before the others."""
-    ordered = sorted((cell for cell in cells if cell.gallery), key=lambda cell: cell.passed)
-    return within(budget, {cell.gallery: _read(folder / f"{cell.gallery}.json") for cell in ordered})
+    ordered = sorted(cells, key=lambda cell: cell.passed)
+    of = [key for cell in ordered for key in (cell.regression.gallery if cell.regression else "", cell.gallery)]
+    return within(budget, {key: _read(folder / f"{key}.json") for key in of if key})
 
 
 def within(budget: int, gallery: Gallery) -> dict[str, list[Example]]:
@@ -98,7 +109,7 @@ def _read(file: Path) -> list[Example]:
 
 def _example(raw: Mapping[str, str]) -> Example:
     """Pictures are data URIs of JPEGs and nothing else, whatever the file says."""
-    example = Example(**{f.name: str(raw[f.name]) for f in fields(Example)})
+    example = Example(**{f.name: str(raw[f.name]) for f in fields(Example) if f.name in raw or f.default is MISSING})
     for picture in (example.clean, example.changed, example.difference):
         if picture and not picture.startswith("data:image/jpeg;base64,"):
             raise ValueError("a picture is no JPEG")

@@ -41,7 +41,8 @@ class CorrectImages:
     """Which images a candidate got right under a condition: ids and, in their order, bool (n,), and the sizes of the
     files in bytes. `made_with` names what the pixels depend on beside them: a surrogate, textures; `code` has the
     versions of what computed them, `condition`'s, that of what read the `data`, and that of what built the model by its
-    kind."""
+    kind. `wrong` are the classes that were predicted for the images that are not correct, in their order; empty where
+    that was not recorded."""
 
     model: str
     condition: str
@@ -50,6 +51,13 @@ class CorrectImages:
     sizes: tuple[int, ...]
     made_with: str = ""
     code: Mapping[str, str] = field(default_factory=dict)
+    wrong: tuple[int, ...] = ()
+
+    @property
+    def mistakes(self) -> dict[str, int]:
+        """Image -> the class that it was taken for."""
+        of = [id for id, right in zip(self.ids, self.correct, strict=True) if not right]
+        return dict(zip(of, self.wrong, strict=True)) if self.wrong else {}
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ class Run:
     """Whether every limit was shown to be kept, of all that was to be run."""
     passed_over: tuple[str, ...] = ()
     """Names of newer runs that did not hold, where the last one that did was asked for."""
+
+    def counterpart(self, model: str) -> str | None:
+        """Whose outcomes count for a candidate: its own, or those of the only one there was."""
+        earlier = {name for name, _ in self.right}
+        return model if model in earlier else next(iter(earlier)) if len(earlier) == 1 else None
 
     def __str__(self) -> str:
         newer = f"; newer ones did not hold: {', '.join(self.passed_over)}" if self.passed_over else ""
@@ -80,7 +93,7 @@ def unpacked(raw: Mapping[str, Any]) -> CorrectImages:
     if len(packed_bits) != (len(raw["ids"]) + 7) // 8:
         raise ValueError(f"{raw['condition']}: what is right is not told for {len(raw['ids'])} images")
     bits = np.unpackbits(packed_bits, count=len(raw["ids"]))
-    images = {name: tuple(raw[name]) for name in ("ids", "sizes")}
+    images = {name: tuple(raw.get(name, ())) for name in ("ids", "sizes", "wrong")}
     return CorrectImages(**dict(raw) | images | {"correct": bits.astype(bool)})
 
 

@@ -82,7 +82,8 @@ class Check:
 class Regression:
     """A candidate's cell against a recorded run, on the images of both; `fixed` and `broken` are ids of images.
 
-    `difference` None: the two can't be compared, and `reason` says why. `before` is the earlier accuracy.
+    `difference` None: the two can't be compared, and `reason` says why. `before` is the earlier accuracy, `gallery` the
+    key of pictures in gallery.json.
     """
 
     run: str
@@ -93,6 +94,7 @@ class Regression:
     difference: Figure | None = None
     fixed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    gallery: str = ""
 
 
 @dataclass(frozen=True)

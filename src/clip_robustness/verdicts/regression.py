@@ -12,7 +12,6 @@ from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import Correct, Estimate, paired_difference
 from clip_robustness.metrics.outcomes import Outcomes
-from clip_robustness.results.history import Run
 from clip_robustness.results.results import Figure, Regression
 
 
@@ -33,7 +32,8 @@ class Pairs:
 def compared(session: Session, cell: Cell, ours: Outcomes, images: Dataset) -> Pairs | str:
     """What both runs had, or why they can't be compared."""
     assert session.before is not None
-    run, model, suite = session.before, _model(session.before, cell), session.settings.suite
+    run, suite = session.before, session.settings.suite
+    model = run.counterpart(cell.candidate.text)
     now = {"seed": session.settings.seed, "classes": suite.settings.classes}
     for what, value in now.items():
         if run.results.environment.get(what) != value:
@@ -90,10 +90,3 @@ def regression(session: Session, ours: Outcomes, found: Pairs | str) -> Regressi
         fixed=tuple(id for id, new, old in pairs if new and not old),
         broken=tuple(id for id, new, old in pairs if old and not new),
     )
-
-
-def _model(run: Run, cell: Cell) -> str | None:
-    """Whose outcomes of the recorded run count: the candidate's own, or those of the only one there was."""
-    earlier = {model for model, _ in run.right}
-    own = cell.candidate.text
-    return own if own in earlier else next(iter(earlier)) if len(earlier) == 1 else None

@@ -54,6 +54,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "shape_bias": ("shape bias", "", share),
     "mce": ("mCE", "", share),
     "median_eps": ("median eps x 255", "", number),
+    "accuracy_among_all": ("among all names", "", share),
     "reads_the_word": ("reads the word", "", share),
     "fits_the_caption": ("fits the caption", "", share),
     "fits_the_caption_when_clean": ("when clean", "", share),

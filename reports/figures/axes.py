@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from clip_robustness.conditions.condition import SEARCH, parse_eps
+from clip_robustness.conditions.condition import SEARCH
+from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.errors import InputError
 from clip_robustness.reports.svg import BASELINE, INK, SERIES, Panel, panel, plain
 from clip_robustness.results.results import Result

@@ -159,13 +159,14 @@ def test_links_that_lead_elsewhere_are_followed(image_folder, tmp_path):
 
 
 def test_all_names_of_objectnet_are_those_of_its_folders(objectnet):
-    names, images = data_sets.objectnet_in_full(str(objectnet), MINI)
+    images = data_sets.load("objectnet", str(objectnet), MINI, data_sets.ALL_NAMES)
+    names = images.classes
     assert (len(names), len(images)) == (13, 252)
     assert names.names[names.keys.index("book_open")] == "Book open"
     assert {sample.border for sample in images.samples} == {2}
     assert {names.keys[sample.label] for sample in images.samples} == set(names.keys)
     shutil.rmtree(objectnet / "mappings")
-    without, _ = data_sets.objectnet_in_full(str(objectnet), MINI)
+    without = data_sets.load("objectnet", str(objectnet), MINI, data_sets.ALL_NAMES).classes
     assert (without.keys, without.names[1]) == (names.keys, "book open")
 
 

@@ -1,14 +1,21 @@
 """Test sets beyond the benchmark, on tiny folders in the layouts in which they are published."""
 
+from types import SimpleNamespace
+
+import datasets
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clip_robustness import suites
-from clip_robustness.conditions.condition import condition_of, natural, reference
+from clip_robustness.conditions import two_way
+from clip_robustness.conditions.condition import attack, averaged_by, condition_of, natural, reference
 from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.load import load
 from clip_robustness.errors import InputError
+from clip_robustness.metrics.intervals import paired_difference
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.verdicts.limits import gap
 
@@ -75,6 +82,90 @@ def test_a_folder_that_is_no_object_of_imagenet_d(write):
 def test_the_hard_images_are_compared_with_the_easy_ones():
     assert reference(natural("counteranimal-hard")) == natural("counteranimal-easy")
     assert condition_of("counteranimal-hard").data == "counteranimal"
+
+
+def test_the_word_on_an_image_of_rta_100_is_its_rival(write):
+    images = load("rta-100", write("data/label=dog_text=cat.png", "data/label=dog_text=bus.png"), MINI)
+    assert images.classes.names == ("bus", "cat", "dog")
+    assert [(sample.label, sample.rival, sample.clusters) for sample in images.samples] == [
+        (2, 0, ("dog",)),
+        (2, 1, ("dog",)),
+    ]
+
+
+def test_a_file_of_rta_100_that_is_called_otherwise(write):
+    with pytest.raises(InputError, match=r"dog-cat\.png should be called label=<object>_text=<word>"):
+        load("rta-100", write("label=dog_text=cat.png", "dog-cat.png"), MINI)
+
+
+@pytest.fixture
+def scam(tmp_path):
+    """Two objects of the published table, as it is on the hub: one Parquet file."""
+    rows = [
+        {"image": Image.new("RGB", (8, 8), (shade, 0, 0)), "type": kind, "object_label": thing, "attack_word": word}
+        | {"postit_area_pct": 1.0, "id": f"{kind}_img_{number:04d}"}
+        for shade, kind in enumerate(("SCAM", "NoSCAM", "SynthSCAM"))
+        for number, (thing, word) in enumerate([("chair", "car"), ("ball", "chair")])
+    ]
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "table" / "train-00000.parquet")
+    return str(tmp_path / "table")
+
+
+@pytest.mark.parametrize("prefix", ["", "hf:"])
+def test_scam_is_read_by_type(scam, prefix):
+    source = f"hf:{scam}?split=train" if prefix else scam
+    without, written = (load("scam", source, MINI, part) for part in ("NoSCAM", "SCAM"))
+    assert written.classes.names == without.classes.names == ("ball", "car", "chair")
+    assert [(s.id, s.label, s.rival, s.clusters) for s in written.samples] == [
+        ("SCAM_img_0000", 2, 1, ("chair",)),
+        ("SCAM_img_0001", 0, 2, ("ball",)),
+    ]
+    assert written.samples[0].image().getpixel((0, 0)) == (0, 0, 0)
+    assert without.samples[0].image().getpixel((0, 0)) == (1, 0, 0)
+
+
+def test_the_photos_of_scam_are_compared_in_pairs():
+    """One of two photos is right without the word and wrong with it, the other is right in both."""
+    without = outcomes(["NoSCAM_img_1", "NoSCAM_img_2"], [1, 1])
+    written = outcomes(["SCAM_img_1", "SCAM_img_2"], [0, 1])
+    assert reference(attack("scam")) == natural("scam-none")
+    assert gap(attack("scam"), written, without) == paired_difference(written.correct, without.correct)
+
+
+def test_between_two_classes():
+    """The label wins against the word in the first image alone, and against all in none; the word wins in the third."""
+    logits = torch.tensor([[2.0, 1.0, 3.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]])
+    victim = SimpleNamespace(logits=lambda images: logits, name="m")
+    context = SimpleNamespace(
+        victim=victim, images=lambda batch: None, labels=lambda samples: torch.tensor([s.label for s in samples])
+    )
+    batch = [(Sample(str(i), None, 0, rival=1), None) for i in range(3)]
+    ((*answers,),) = two_way.run(context, [batch])
+    assert [answer.prediction for _, answer in answers] == [0, 1, 1]
+    assert [answer.measures for _, answer in answers] == [
+        {"among_all": 0, "word": 0},
+        {"among_all": 0, "word": 0},
+        {"among_all": 0, "word": 1},
+    ]
+
+
+def test_corruption_sets_have_cells_and_a_mean_of_their_own(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text(
+        'classes = "mini"\ncandidate = ["mini:clip"]\n[data]\nimagenet = "mini:imagenet"\nimagenet-c-bar = "x"\n'
+        '[conditions]\ncorruption-sets = { names = "imagenet-c-bar" }\n'
+    )
+    *cells, mean = suites.load(str(file)).conditions[1:]
+    assert (len(cells), mean.path) == (50, "synthetic/imagenet-c-bar-mean")
+    assert cells[0].part == "blue_noise_sample/1"
+    assert averaged_by(mean, cells) == cells
+    assert not mean.kind.is_mce
+    assert [condition_of(cell.id) for cell in (*cells, mean)] == [*cells, mean]
+
+
+def test_files_of_corruption_sets_are_seen_whole(write):
+    images = load("imagenet-3dcc", write(f"fog_3d/3/{MINI.keys[0]}/a.jpg"), MINI, "fog_3d/3")
+    assert [sample.cropped for sample in images.samples] == [True]
 
 
 def outcomes(ids, correct):

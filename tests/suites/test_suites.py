@@ -3,7 +3,8 @@ from fractions import Fraction
 import pytest
 
 from clip_robustness import suites
-from clip_robustness.conditions.condition import CLEAN, attack, corruption, parse_eps
+from clip_robustness.conditions.condition import CLEAN, attack, corruption
+from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.models import InputError
 
 MINIMAL = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clip_robustness import registry
+from clip_robustness.conditions.benchmark import CORRUPTIONS_OF_MCE
 from clip_robustness.conditions.kind import Kind
 from clip_robustness.conditions.shifts import kinds_of
 from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
@@ -28,6 +29,7 @@ def _natural(name: str, source: str) -> Kind:
     return Kind(name, "natural", source, data=name)
 
 
+_REGISTERED = tuple(kind for found in registry.ours("shift") for kind in kinds_of(found))
 _ALL = (
     Kind("clean", "clean", "Russakovsky et al. 2015"),
     *(Kind(f"clean-{name}-classes", "clean", classes_of=name) for name in _WITH_OWN_CLASSES),
@@ -38,7 +40,14 @@ _ALL = (
     _natural("objectnet", "Barbu et al. 2019"),
     _natural("imagenet-vid-robust", "Shankar et al. 2021"),
     _natural("ytbb-robust", "Shankar et al. 2021"),
-    Kind("objectnet-all-names", "natural", "Barbu et al. 2019", data="objectnet", all_names=True),
+    Kind(
+        "objectnet-all-names",
+        "natural",
+        "Barbu et al. 2019",
+        data="objectnet",
+        part=lambda _: "all names",
+        all_names=True,
+    ),
     Kind(
         "imagenet-c",
         "synthetic",
@@ -55,8 +64,8 @@ _ALL = (
         data="imagenet-c",
         part=lambda params: f"{params['corruption']}/{params['severity']}",
     ),
-    Kind("imagenet-c-mce", "synthetic", _IMAGENET_C, averages="imagenet-c"),
-    Kind("imagenet-c-disk-mce", "synthetic", _IMAGENET_C, averages="imagenet-c-disk"),
+    Kind("imagenet-c-mce", "synthetic", _IMAGENET_C, averages="imagenet-c", over=CORRUPTIONS_OF_MCE),
+    Kind("imagenet-c-disk-mce", "synthetic", _IMAGENET_C, averages="imagenet-c-disk", over=CORRUPTIONS_OF_MCE),
     Kind(
         "corruption",
         "synthetic",
@@ -93,7 +102,7 @@ _ALL = (
     ),
     Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
-    *(kind for found in registry.ours("shift") for kind in kinds_of(found)),
+    *_REGISTERED,
 )
 _BY_NAME = {(kind.family, kind.name): kind for kind in _ALL}
 DATA_SETS = tuple(dict.fromkeys(kind.data for kind in _ALL))
@@ -114,9 +123,10 @@ def all_code() -> list[str]:
     return sorted(kinds | {found.reference for found in registry.ours("corruption")})
 
 
-def known_shifts() -> list[str]:
-    """The natural shifts of ours and of those that others registered."""
-    return [*NAMES["natural"], *(name for family, name in _of_others() if family == "natural")]
+def known_shifts(family: str = "natural") -> list[str]:
+    """The conditions of a family that are sets: ours, of synthetic ones the registered, and those of others."""
+    ours = NAMES.get(family) or [kind.name for kind in _REGISTERED if kind.family == family]
+    return [*ours, *(name for of, name in _of_others() if of == family)]
 
 
 def _of_others() -> dict[tuple[str, str], Kind]:

@@ -6,14 +6,13 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from fractions import Fraction
 from functools import partial
 
 from clip_robustness import registry
-from clip_robustness.conditions.benchmark import CORRUPTIONS, CORRUPTIONS_OF_MCE, STYLIZED
+from clip_robustness.conditions.benchmark import CORRUPTIONS, STYLIZED
 from clip_robustness.conditions.catalogue import DATA_SETS as _OF_CONDITIONS
-from clip_robustness.conditions.catalogue import MEANS, NAMES, kind_of
+from clip_robustness.conditions.catalogue import MEANS, NAMES, kind_of, known_shifts
+from clip_robustness.conditions.eps import parse_eps, spelling
 from clip_robustness.conditions.kind import CLEAN_SET, Kind
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
@@ -168,35 +167,6 @@ class Condition:
 CLEAN = Condition("clean", "clean")
 
 
-def parse_eps(text: str) -> Fraction:
-    """'8/255', '0.5/255' or '0.03' -> its exact value in pixel units, images in [0, 1].
-
-    Raises `InputError` outside (0, 1].
-    """
-    numerator, _, denominator = text.partition("/")
-    try:
-        eps = Fraction(numerator) / Fraction(denominator or 1)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"eps '{text}' is not a number; write it as '8/255'") from None
-    if not 0 < eps <= 1:
-        raise InputError(f"eps '{text}' is outside (0, 1]: images are in [0, 1]; did you mean '{text}/255'?")
-    return eps
-
-
-def _spelling(text: str) -> str:
-    """How an eps is written in ids: '1/510' and '0.50/255' as '0.5/255'.
-
-    Only fractions over a multiple of 255, and those with decimals in them, are written anew: '8/256' and '0.03' stay.
-    """
-    eps = parse_eps(text)
-    _, bar, denominator = text.partition("/")
-    levels = 255 * eps
-    decimal = Decimal(levels.numerator) / levels.denominator
-    if bar and Fraction(denominator) % 255 == 0 and Fraction(decimal) == levels:
-        return f"{decimal:f}/255"
-    return str(eps) if bar and not re.fullmatch(r"\d+/\d+", text) else text
-
-
 def natural(name: str) -> Condition:
     """A shift of the benchmark, or one of the user's own, whose data set the suite names."""
     return Condition("natural", name)
@@ -209,7 +179,7 @@ def overlap(shift: Condition) -> Condition:
 
 def averaged_by(mean: Condition, conditions: Iterable[Condition]) -> list[Condition]:
     """Those of the conditions that a mean over cells is made of."""
-    return [c for c in conditions if c.name == mean.kind.averages and c["corruption"] in CORRUPTIONS_OF_MCE]
+    return [c for c in conditions if c.name == mean.kind.averages and c["corruption"] in mean.kind.over]
 
 
 def largest(conditions: Iterable[Condition]) -> Condition:
@@ -231,6 +201,22 @@ def corruption(name: str, severity: int, *, on_disk: bool = False, samples: int 
         raise InputError(f"severity {severity} of imagenet-c does not exist; it goes from 1 to 5")
     params = (("corruption", _known(name, CORRUPTIONS, "corruption")), ("severity", severity))
     return Condition("synthetic", "imagenet-c-disk" if on_disk else "imagenet-c", params, samples)
+
+
+def corruption_of_set(data: str, name: str, severity: int, samples: int | None = None) -> Condition:
+    """One of a published set in ImageNet-C's layout, such as imagenet-c-bar."""
+    kind = kind_of("synthetic", data)
+    if not kind.over:
+        raise InputError(f"corruption set '{data}' is unknown; {nearest(data, corruption_sets())}")
+    if severity not in SEVERITIES:
+        raise InputError(f"severity {severity} of {data} does not exist; it goes from 1 to 5")
+    params = (("corruption", _known(name, kind.over, f"corruption of {data}")), ("severity", severity))
+    return Condition("synthetic", data, params, samples)
+
+
+def corruption_sets() -> list[str]:
+    """Those that are registered."""
+    return [name for name in known_shifts("synthetic") if not kind_of("synthetic", name).averages]
 
 
 def any_corruption(name: str, severity: int, samples: int | None = None) -> Condition:
@@ -281,7 +267,7 @@ def attack(
     if kind.eps and eps == SEARCH and not (kind.search or "eps" in kind.read_at):
         raise InputError(f"attack '{name}' runs at a fixed eps, such as '8/255'")
     if kind.eps and eps != NO_EPS:
-        params.append(("eps", eps if eps == SEARCH else _spelling(eps)))
+        params.append(("eps", eps if eps == SEARCH else spelling(eps)))
     if "pairs" in kind.options and pairs != PAIRS:
         params.append(("pairs", f"{pairs}pairs"))
     for asked, option, param, what in (
@@ -302,7 +288,7 @@ def attack(
 def attack_kind(name: str) -> Kind:
     """Raises `InputError` for an attack that nobody registered, and for what lacks a text behind its colon."""
     if not registry.knows("attack", name):
-        _known(name, (*NAMES["adversarial"], *registry.names("attack")), "attack")
+        _known(name, (*known_shifts("adversarial"), *registry.names("attack")), "attack")
     kind = kind_of("adversarial", name)
     if name.endswith(":"):
         raise InputError(f"attack '{name}' needs a text, such as '{name}{kind.example}'")
@@ -322,18 +308,19 @@ def condition_of(text: str) -> Condition:
     """
     if text in NAMES["clean"]:
         return Condition("clean", text)
-    if text in MEANS:
+    if text in MEANS or kind_of("synthetic", text).averages:
         return Condition("synthetic", text)
     if text.startswith(OVERLAP):
         return overlap(condition_of(text.removeprefix(OVERLAP)))
-    for kind, make in _WITH_LEVELS.items():
+    of_sets: dict[str, Callable[[str, int], Condition]] = {n: partial(corruption_of_set, n) for n in corruption_sets()}
+    for kind, make in (of_sets | _WITH_LEVELS).items():
         if text.startswith(f"{kind}-"):
             name, _, level = text.removeprefix(f"{kind}-").rpartition("-")
             return make(name, int(level) if level.isdecimal() else 0)
     if (found := _ATTACK.fullmatch(text)) and registry.knows("attack", found["name"]):
         pairs, normalized, rounded = int(found["pairs"] or PAIRS), bool(found["normalized"]), bool(found["rounded"])
         return attack(found["name"], found["eps"], pairs=pairs, normalized=normalized, rounded=rounded)
-    if text in NAMES["adversarial"] or registry.knows("attack", text):
+    if text in known_shifts("adversarial") or registry.knows("attack", text):
         return attack(text)
     return stylized(text) if text in STYLIZED else natural(text)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from clip_robustness.conditions.benchmark import BENCHMARK
+from clip_robustness.conditions.benchmark import BENCHMARK, CORRUPTIONS_OF_MCE
 from clip_robustness.errors import InputError
 from clip_robustness.registry import Access, Registered
 
@@ -21,7 +21,7 @@ CLEAN_SET = "imagenet"
 
 
 _NO_FIGURES = (
-    *("source", "about", "compared_with", "pair_by", "data", "part", "averages", "passes", "drawing"),
+    *("source", "about", "compared_with", "pair_by", "data", "part", "averages", "over", "passes", "drawing"),
     *("attack", "access", "eps", "options", "example", "pictured", "stronger_than"),
 )
 """Fields that no outcome depends on; the data set and what is registered count by themselves."""
@@ -67,6 +67,8 @@ class Kind:
     """Values of other parameters for which it is not so."""
     averages: str = ""
     """The kind whose cells it is the mean of."""
+    over: tuple[str, ...] = ()
+    """The corruptions of a set, or those that it is the mean over."""
     passes: tuple[float, float] = (1, 0)
     """Forward passes an image without a gradient, and with it, about: the mean over models of 40 to 90% robust
     accuracy, of which an image that is wrong when clean takes one, and one that is fooled early a few."""
@@ -134,6 +136,11 @@ class Kind:
     @property
     def is_sequence(self) -> bool:
         return self.frames > 1
+
+    @property
+    def is_mce(self) -> bool:
+        """Whether it is a mean over what AlexNet's errors, which mCE is relative to, are known for."""
+        return bool(self.averages) and self.over == CORRUPTIONS_OF_MCE
 
     @property
     def in_benchmark(self) -> bool:

@@ -82,7 +82,8 @@ class Dataset:
 
     Labels are those of `space`, without one the model's. With `anchors` the samples are frames, and what counts is an
     anchor with its neighbours. `warnings` are sentences on what was left out or is not as published. `reader` is the
-    version of what reads it, where that is not ours.
+    version of what reads it, where that is not ours. `classes` are names of its own, which labels are places in, and
+    which zero-shot models alone can be asked for.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Dataset:
     anchors: tuple[Anchor, ...] = ()
     warnings: tuple[str, ...] = ()
     reader: str = ""
+    classes: ClassList | None = None
 
     @property
     def items(self) -> tuple[Sample, ...]:

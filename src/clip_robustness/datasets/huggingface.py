@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,52 @@ def read(data: str, source: str, cluster: str = "") -> Records:
     name; `cluster` is that of what belongs together. Raises `InputError` for what can't be loaded, and for tables
     without such columns or with several.
     """
+    found = opened(data, source)
+    datasets, table, place, options = found.library, found.rows, found.place, found.options
+    image, label = _columns(datasets, table, place, options)
+    if cluster:
+        existing(place, cluster, list(table.features))
+    feature = table.features[label]
+    names = getattr(getattr(feature, "feature", feature), "names", None) or ()  # of a list, those of what it is of
+    cells = found.cells(label)
+    labels = tuple(_labels(cell, row, f"{place}: the column '{label}'") for row, cell in enumerate(cells))
+    other = next((name for name in _NAMES if name in table.features and name != label), None)
+    said = {} if names or not other else _said(labels, found.cells(other))
+    clusters = [(str(cell),) for cell in found.cells(cluster)] if cluster else [()] * len(table)
+    images = found.images(image)
+    file = Path(table.cache_files[0]["filename"])
+    # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
+    split = found.split
+    parts = [part for part in (split if not split.isidentifier() else "", options.get("image", "")) if part]
+    before = "".join(f"{part}/" for part in parts)
+    samples = tuple(
+        Sample(f"{before}{row:06d}", file, UNKNOWN, clusters=of, content=partial(content, images, row, image))
+        for row, of in enumerate(clusters)
+    )
+    return Records(f"hf:{source}", samples, labels, tuple(names), said=said)
+
+
+@dataclass(frozen=True)
+class Table:
+    """An opened table: `rows` as `library`, which is `datasets`, has them. `place` begins messages about it."""
+
+    library: Any
+    rows: Any
+    place: str
+    split: str
+    options: dict[str, str]
+
+    def cells(self, column: str) -> list[Any]:
+        cells: list[Any] = self.rows.select_columns([column])[:][column]
+        return cells
+
+    def images(self, column: str) -> Any:
+        """The column of images alone, undecoded, for `content`."""
+        return self.rows.select_columns([column]).cast_column(column, self.library.Image(decode=False))
+
+
+def opened(data: str, source: str) -> Table:
+    """The table of a source as in `read`. Raises `InputError` for what can't be loaded."""
     datasets = optional("datasets", data, f"hf:{source}")
     place = f"data set '{data}': hf:{source}"
     name, _, query = source.partition("?")
@@ -47,26 +94,7 @@ def read(data: str, source: str, cluster: str = "") -> Records:
         raise InputError(f"{place} can't be loaded: {reason}") from error
     if not len(table):
         raise InputError(f"{place} has no rows")
-    image, label = _columns(datasets, table, place, options)
-    if cluster:
-        existing(place, cluster, list(table.features))
-    feature = table.features[label]
-    names = getattr(getattr(feature, "feature", feature), "names", None) or ()  # of a list, those of what it is of
-    cells = table.select_columns([label])[:][label]
-    labels = tuple(_labels(cell, row, f"{place}: the column '{label}'") for row, cell in enumerate(cells))
-    other = next((name for name in _NAMES if name in table.features and name != label), None)
-    said = {} if names or not other else _said(labels, table.select_columns([other])[:][other])
-    clusters = [(str(cell),) for cell in table.select_columns([cluster])[:][cluster]] if cluster else [()] * len(table)
-    images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    file = Path(table.cache_files[0]["filename"])
-    # with its file an id stands for one image alone: rows of parts of a split, and of other columns, have others
-    parts = [part for part in (split if not split.isidentifier() else "", options.get("image", "")) if part]
-    before = "".join(f"{part}/" for part in parts)
-    samples = tuple(
-        Sample(f"{before}{row:06d}", file, UNKNOWN, clusters=of, content=partial(_content, images, row, image))
-        for row, of in enumerate(clusters)
-    )
-    return Records(f"hf:{source}", samples, labels, tuple(names), said=said)
+    return Table(datasets, table, place, split, options)
 
 
 def _load(datasets: Any, name: str, split: str, config: str | None) -> Any:
@@ -139,6 +167,7 @@ def _said(labels: Sequence[tuple[Label, ...]], cells: Sequence[Any]) -> dict[int
     return {number: found.pop() for number, found in names.items() if len(found) == 1}
 
 
-def _content(table: Any, row: int, column: str) -> bytes:
+def content(table: Any, row: int, column: str) -> bytes:
+    """The bytes of an image file."""
     cell = table[row][column]
     return bytes(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"]).read_bytes()

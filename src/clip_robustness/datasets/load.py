@@ -34,6 +34,8 @@ _OBJECTNET_BORDER = 2
 """ObjectNet marks its images with a red border of so many pixels, to be cut off before use."""
 _CROPPED = ("imagenet-c", "stylized-imagenet", "cue-conflict")
 """Sets whose published files are the 224 px that models see: resizing to 256 px and cropping would cut off margins."""
+ALL_NAMES = "all names"
+"""The part of objectnet that is all of it, whether ImageNet has its classes or not."""
 _OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
 
 
@@ -49,6 +51,8 @@ def load(data: str, source: str, classes: ClassList, part: str = "", clusters: s
 
 
 def _read(data: str, source: str, classes: ClassList, part: str, column: str) -> Dataset:
+    if data == "objectnet" and part == ALL_NAMES:
+        return _objectnet_in_full(source, classes)
     space = space_of(data, source, classes)
     reader, place = reader_of(source)
     if column and not (reader and reader.options.get("columns")):
@@ -56,12 +60,12 @@ def _read(data: str, source: str, classes: ClassList, part: str, column: str) ->
             f"data set '{data}': column:{column} under [clusters] is for tables (flat: and hf:), not {source}"
         )
     shift = registry.find("shift", data) if registry.knows("shift", data) else None
-    if reader:
+    if shift and (not reader or shift.options.get("tables")):
+        images = read(shift, data, source, space, classes, part=part)
+    elif reader:
         if data in _VIDEO or data in _OF_FOLDERS or part:
             raise InputError(f"data set '{data}' is read from a folder in its published layout, not from '{source}'")
         images = read(reader, data, place, space, classes, **({"column": column} if column else {}))
-    elif shift:
-        images = read(shift, data, source, space, classes, part=part)
     elif data in _VIDEO:
         images = _VIDEO[data](data, Path(source), space)
     elif data == "objectnet":
@@ -97,7 +101,7 @@ def space_of(data: str, source: str, classes: ClassList) -> ClassSpace:
     return class_space(data, classes, members)
 
 
-def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Dataset]:
+def _objectnet_in_full(source: str, classes: ClassList) -> Dataset:
     """All names of ObjectNet, shared with ImageNet or not, and all images, labelled with them.
 
     Raises `InputError` where the source is no folder in the published layout.
@@ -113,7 +117,7 @@ def objectnet_in_full(source: str, classes: ClassList) -> tuple[ClassList, Datas
     known = ClassList("objectnet", keys, names, classes.prompts)
     images = read_folder("objectnet", images_of("objectnet", folder), known)
     samples = tuple(replace(sample, id=f"images/{sample.id}", border=_OBJECTNET_BORDER) for sample in images.samples)
-    return known, replace(images, samples=samples)
+    return replace(images, samples=samples, classes=known)
 
 
 def _each(images: Dataset, **changes: Any) -> Dataset:
@@ -213,6 +217,6 @@ def _not_as_published(data: str, part: str, images: Dataset, space: ClassSpace, 
     warnings = []
     if counted != published:
         warnings.append(f"data set {of_part}: {counted} {what}, {published} were published")
-    if found < (expected := known.get("shown", len(with_members))):
+    if not images.classes and found < (expected := known.get("shown", len(with_members))):
         warnings.append(f"data set {of_part}: images of {found} of {expected} classes")
     return warnings

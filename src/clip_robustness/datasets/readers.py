@@ -48,7 +48,8 @@ def read(reader: Registered, data: str, place: str, space: ClassSpace, classes: 
     if fault := _fault(images, space):
         raise InputError(f"{where}: {reader.origin} gives {fault}")
     samples = tuple(sorted(images.samples, key=lambda sample: sample.id))
-    return replace(images, name=data, samples=samples, space=images.space or space, reader=reader.version)
+    of = None if images.classes else images.space or space
+    return replace(images, name=data, samples=samples, space=of, reader=reader.version)
 
 
 def _labelled(found: Dataset | Records, data: str, space: ClassSpace, classes: ClassList) -> Dataset:
@@ -61,7 +62,7 @@ def _fault(images: object, space: ClassSpace) -> str:
         return f"a {type(images).__name__}; return a Dataset or Records"
     if not images.samples:
         return "no images"
-    count, ids = len(images.space or space), [sample.id for sample in images.samples]
+    count, ids = len(images.classes or images.space or space), [sample.id for sample in images.samples]
     if wrong := [sample for sample in images.samples if not all(0 <= label < count for label in sample.accepted)]:
         return f"{wrong[0].id} the label {wrong[0].label}; labels are places in its {count} classes"
     twice = next((id for id, count in Counter(ids).items() if count > 1), None)

@@ -415,7 +415,8 @@ def _asked(kind: Kind, sample: Sample) -> str:
     labels. Everywhere else corrected labels need no other prediction."""
     cut = f"{sample.border}{'w' if sample.cropped else ''}"
     if kind.labels_count:
-        return " ".join(map(str, [cut, sample.label, *sorted(sample.also)]))
+        rival = [f"not {sample.rival}"] if sample.rival >= 0 else []
+        return " ".join(map(str, [cut, sample.label, *sorted(sample.also), *rival]))
     return cut
 
 

@@ -23,6 +23,7 @@ _NO_FIGURES = (
     "clip_robustness.conditions.benchmark",
     "clip_robustness.conditions.catalogue",
     "clip_robustness.conditions.condition",
+    "clip_robustness.conditions.eps",
     "clip_robustness.conditions.kind",
 )
 """What no outcome depends on; on conditions it depends by what they say of themselves. All other code that is referred

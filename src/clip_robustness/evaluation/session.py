@@ -16,7 +16,6 @@ from clip_robustness.conditions.condition import CLEAN, FROST, Condition, refere
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList
-from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, subsample, without
 from clip_robustness.datasets.subsets import OF as SUBSETS_OF
 from clip_robustness.datasets.subsets import only
@@ -95,18 +94,12 @@ class Session:
         """As `LoadedModels` has it."""
         return self.models.classifier(spec, classes)
 
-    @cached_property
-    def _objectnet(self) -> tuple[ClassList, Dataset]:
-        classes, images = load.objectnet_in_full(self._source("objectnet"), self.models.classes)
-        rule = self.settings.suite.clusters("objectnet")
-        return classes, clustered(images, rule) if rule else images
-
     def asked(self, spec: ModelSpec, condition: Condition) -> Classifier:
         """The model as a condition asks it. Raises `MissingDataError` for one that has none of the classes."""
         if not condition.kind.all_names:
             return self.classifier(spec)
         try:
-            return self.classifier(spec, self._objectnet[0])
+            return self.classifier(spec, self._all_images(condition.data, condition.part).classes)
         except MissingDataError:
             raise
         except InputError as error:
@@ -137,11 +130,10 @@ class Session:
         """
         counts = [count for count in (self.settings.samples, condition.samples) if count is not None]
         data = self.settings.suite.data_of(condition)
-        all_names = condition.kind.all_names
-        key = (data, condition.part, condition.classes_of, all_names, *counts)
+        key = (data, condition.part, condition.classes_of, *counts)
         if key not in self._images:
             chosen = partial(subsample, count=min(counts, default=None), seed=self.settings.seed)
-            images = self._objectnet[1] if all_names else self._all_images(data, condition.part)
+            images = self._all_images(data, condition.part)
             if condition.data == condition.classes_of:
                 self._images[key] = chosen(images)
             else:
@@ -163,9 +155,8 @@ class Session:
 
     def names(self, condition: Condition) -> Sequence[str]:
         """What a condition's labels are called."""
-        names, space = self.models.classes.names, self.images(condition).space
-        if condition.kind.all_names:
-            return self._objectnet[0].names
+        images = self.images(condition)
+        names, space = (images.classes or self.models.classes).names, images.space
         if space is None:
             return names
         return [names[m[0]] if len(m) == 1 else key for key, m in zip(space.keys, space.members, strict=True)]

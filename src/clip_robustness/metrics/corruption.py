@@ -33,9 +33,9 @@ def alexnet_errors() -> Mapping[str, Errors]:
         return {name: np.array(values, np.float64) for name, *values in rows}
 
 
-def mean_top1(errors: Mapping[str, Errors]) -> Errors:
-    """Mean accuracy over the cells of the fifteen corruptions: a scalar array, or (n,)."""
-    return _mean_over_corruptions(errors, lambda name, by_severity: 1 - by_severity.mean(axis=0))
+def mean_top1(errors: Mapping[str, Errors], over: Collection[str] = ()) -> Errors:
+    """Mean accuracy over the cells of the fifteen corruptions, or of those of another set: a scalar array, or (n,)."""
+    return _mean_over_corruptions(errors, lambda name, by_severity: 1 - by_severity.mean(axis=0), over)
 
 
 def severity_curve(errors: Mapping[str, Errors]) -> Errors:
@@ -72,9 +72,11 @@ def complete(values: Mapping[str, Any], names: Collection[str], of: str) -> None
         raise InputError(f"a mean over {of} needs all {len(names)}; there is no {', '.join(missing)}")
 
 
-def _mean_over_corruptions(errors: Mapping[str, Errors], score: Callable[[str, Errors], Errors]) -> Errors:
-    names = alexnet_errors()
-    complete(errors, names, "ImageNet-C")
+def _mean_over_corruptions(
+    errors: Mapping[str, Errors], score: Callable[[str, Errors], Errors], over: Collection[str] = ()
+) -> Errors:
+    names = over or alexnet_errors()
+    complete(errors, names, "its corruptions" if over else "ImageNet-C")
     if short := [name for name in names if len(errors[name]) != _SEVERITIES]:
         raise InputError(
             f"a mean over ImageNet-C needs {_SEVERITIES} severities; {short[0]} has {len(errors[short[0]])}"

@@ -36,13 +36,17 @@ _REACH = 10
 
 def mini_folder(name: str) -> Path:
     """The folder of a drawn test set; drawn on first use, once, whatever the number of processes that ask."""
+    from clip_robustness.mini.beyond import WRITERS
     from clip_robustness.mini.sets import TEST_SETS
 
-    known = (*TEST_SETS, *_MADE, "pretraining")
+    known = (*TEST_SETS, *_MADE, "pretraining", *WRITERS)
     if name not in known:
         raise InputError(f"data source 'mini:{name}' is unknown; {nearest(name, known)}")
+    place = cache_folder() / f"mini-{_version(name in WRITERS)}" / name
+    if name in WRITERS:
+        return kept(place, WRITERS[name])
     write = _WRITERS.get(name, _write_folders)
-    return kept(cache_folder() / f"mini-{_version()}" / name, lambda partial: write(name, partial))
+    return kept(place, lambda partial: write(name, partial))
 
 
 def _pictures(name: str) -> Iterator[tuple[int, np.ndarray, int]]:
@@ -234,11 +238,13 @@ def _write_json(file: Path, content: object) -> None:
 
 
 @cache
-def _version() -> str:
-    """Changes with the code that draws and with what it draws, so that an old cache is never taken for a new world."""
+def _version(beyond: bool) -> str:
+    """Of the benchmark's sets, or of those beyond: changes with the code that draws and with what it draws, so that an
+    old cache is never taken for a new world."""
     digest = hashlib.sha256()
     facts = Path(__file__).parent.parent / "datasets" / "data" / "mini.json"
-    making = [Path(__file__).with_name(name) for name in ("objects.py", "world.py", "sets.py", "data.py")]
+    names = ("objects.py", "world.py", *(("beyond.py",) if beyond else ("sets.py", "data.py")))
+    making = [Path(__file__).with_name(name) for name in names]
     for file in (*making, embedded.FILTERED, facts):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:10]

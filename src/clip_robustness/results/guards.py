@@ -14,7 +14,8 @@ from math import sqrt
 
 from clip_robustness import registry
 from clip_robustness.conditions.catalogue import NAMES, kind_of
-from clip_robustness.conditions.condition import SEARCH, parse_eps
+from clip_robustness.conditions.condition import SEARCH
+from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.conditions.kind import Kind
 from clip_robustness.metrics.binomial import at_most
 from clip_robustness.metrics.intervals import Correct

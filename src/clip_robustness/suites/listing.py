@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, STYLIZED
-from clip_robustness.conditions.catalogue import NAMES, known_shifts
+from clip_robustness.conditions.catalogue import kind_of, known_shifts
 from clip_robustness.conditions.condition import (
     CLEAN,
     DATA_SETS,
@@ -20,6 +20,8 @@ from clip_robustness.conditions.condition import (
     any_corruption,
     attack,
     corruption,
+    corruption_of_set,
+    corruption_sets,
     mean_corruption,
     natural,
     perturbation,
@@ -93,6 +95,7 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
     found += [perturbation(name) for name in PERTURBATIONS]
     found += [corruption(CORRUPTIONS[0], 1, on_disk=True), perturbation(PERTURBATIONS[0], on_disk=True)]
     found += [mean_corruption(), mean_corruption(on_disk=True)]
+    found += [corruption_of_set(name, kind_of("synthetic", name).over[0], 1) for name in corruption_sets()]
     found += [stylized(name) for name in STYLIZED]
     for condition in found:
         levels = next((text for key, text in _LEVELS.items() if key in dict(condition.params)), "")
@@ -105,7 +108,7 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
 def _attacks(suite: Suite | None) -> Iterator[Entry]:
     ours = [found.name for found in registry.ours("attack")]
     theirs = [name for name in registry.names("attack") if name not in ours]
-    for name in dict.fromkeys((*ATTACKS, *NAMES["adversarial"], *ours, *theirs)):
+    for name in dict.fromkeys((*ATTACKS, *known_shifts("adversarial"), *ours, *theirs)):
         text = "TEXT" if name.endswith(":") else ""
         condition = attack(name + text, "8/255")
         about = condition.kind.about or ("one of the eleven" if condition.kind.in_benchmark else "beyond the eleven")

@@ -65,7 +65,7 @@ def suite_of(file: Path, settings: SuiteFile, conditions: Iterable[Condition], p
     given, own = start.gate.model_dump(exclude_unset=True), (settings.gate or Gate()).model_dump(exclude_unset=True)
     gate = Gate(**(own | given if profile else given | own))
     # mCE is relative to AlexNet's errors, which are known for ImageNet's classes alone
-    found = tuple(c for c in dict.fromkeys(conditions) if not c.kind.averages or settings.classes == "imagenet")
+    found = tuple(c for c in dict.fromkeys(conditions) if not c.kind.is_mce or settings.classes == "imagenet")
     return Suite(file.stem, file.resolve(), settings, found, gate, start, profile or settings.profile or "")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, CORRUPTIONS_OF_MCE, STYLIZED
-from clip_robustness.conditions.catalogue import known_shifts
+from clip_robustness.conditions.catalogue import kind_of, known_shifts
 from clip_robustness.conditions.condition import (
     CIFAR,
     CLEAN,
@@ -23,6 +23,7 @@ from clip_robustness.conditions.condition import (
     attack,
     attack_kind,
     corruption,
+    corruption_of_set,
     mean_corruption,
     natural,
     overlap,
@@ -61,6 +62,24 @@ class Corruptions(_Strict):
                 yield corruption(name, severity, on_disk=on_disk, samples=self.samples)
         if set(CORRUPTIONS_OF_MCE) <= set(self.corruptions) and set(SEVERITIES) <= set(self.severities):
             yield mean_corruption(on_disk=on_disk)
+
+
+class CorruptionSets(_Strict):
+    """Which cells of published sets in ImageNet-C's layout run, and the mean over each where none is missing."""
+
+    names: Names
+    corruptions: Names | None = None
+    severities: Annotated[tuple[int, ...], _listed] = SEVERITIES
+    samples: Samples | None = None
+
+    def expand(self) -> Iterator[Condition]:
+        for data in self.names:
+            every = kind_of("synthetic", data).over
+            for name in self.corruptions or every or ("",):
+                for severity in self.severities:
+                    yield corruption_of_set(data, name, severity, self.samples)
+            if set(every) <= set(self.corruptions or every) and set(SEVERITIES) <= set(self.severities):
+                yield Condition("synthetic", f"{data}-mean")
 
 
 class AnyCorruptions(_Strict):
@@ -125,6 +144,8 @@ class Conditions(_Strict):
     corruptions: AnyCorruptions | None = None
     imagenet_c: Corruptions | None = Field(None, alias="imagenet-c")
     imagenet_c_disk: Corruptions | None = Field(None, alias="imagenet-c-disk")
+    corruption_sets: Annotated[tuple[CorruptionSets, ...], _listed] = Field((), alias="corruption-sets")
+    """One table, or a list of them."""
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
     imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
     stylized: Stylized | None = None
@@ -137,16 +158,19 @@ class Conditions(_Strict):
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
         shifts = [natural(name) for name in self.natural]
         styles = [stylized(name, self.stylized.samples) for name in self.stylized.names] if self.stylized else []
-        yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in (*shifts, *styles))])
+        attacks = [condition for table in self.attacks for condition in table.expand()]
+        published = [condition for condition in attacks if condition.kind.compared_with]
+        yield from dict.fromkeys([CLEAN, *(reference(shift) for shift in (*shifts, *styles, *published))])
         yield from shifts
         yield from self.corruptions.expand() if self.corruptions else ()
         for made, on_disk in ((self.imagenet_c, False), (self.imagenet_c_disk, True)):
             yield from made.expand(on_disk=on_disk) if made else ()
+        for sets in self.corruption_sets:
+            yield from sets.expand()
         for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
             yield from seen.expand(on_disk=on_disk) if seen else ()
         yield from styles
-        for table in self.attacks:
-            yield from table.expand()
+        yield from attacks
         if self.overlap is not None:
             yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.kind.all_names)
 
@@ -246,7 +270,7 @@ def slips(suite: SuiteFile) -> Iterator[str]:
     """A data set of the user's own is named under `[data]` and where it is used: slips in either are seen."""
     used, known = [suite.clean] if suite.clean is not None else [], known_shifts()
     used += [name for name in suite.conditions.natural if name not in known]
-    sets = {natural(name).data for name in known}
+    sets = {kind_of(of, name).data for of in ("natural", "adversarial", "synthetic") for name in known_shifts(of)}
     for name in used:
         if name in (*NOT_NATURAL, *sets) and name != suite.clean:
             yield f"'{name}' is no natural shift; {nearest(name, known)}"

@@ -16,7 +16,7 @@ from clip_robustness.conditions.condition import DATA_SETS, Condition
 from clip_robustness.datasets.classes import CLASS_LISTS, ClassList, class_list, renamed
 from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.datasets.load import load as load_data
-from clip_robustness.datasets.load import objectnet_in_full, only_classes_of, space_of
+from clip_robustness.datasets.load import only_classes_of, space_of
 from clip_robustness.datasets.places import folder as place_of
 from clip_robustness.errors import InputError, one_line
 from clip_robustness.files import expanded
@@ -202,9 +202,7 @@ def _forecast(suite: Suite, listed: Listed) -> Iterator[str]:
         key = (*place, condition.classes_of, count)
         if key not in known:
             every, classes = listed[place], class_list(suite.classes)
-            if condition.kind.all_names:
-                every = objectnet_in_full(place_of(suite.source(place[0]) or ""), classes)[1]
-            elif condition.classes_of != condition.data:
+            if condition.classes_of != condition.data:
                 name = condition.classes_of
                 every = only_classes_of(space_of(name, place_of(suite.source(name) or ""), classes), every)
             known[key] = subsample(every, count, given.seed)

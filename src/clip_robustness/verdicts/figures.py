@@ -76,6 +76,12 @@ def fooled_by_square_alone(_: Condition, outcomes: Outcomes) -> Estimate | None:
     return _how_often("blind_alone", outcomes)
 
 
+@figure("accuracy_among_all")
+def accuracy_among_all(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """Of images that are judged between two classes, the accuracy among all of the set's names."""
+    return _how_often("among_all", outcomes)
+
+
 @figure("reads_the_word")
 def reads_the_word(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """How often the written word is predicted."""

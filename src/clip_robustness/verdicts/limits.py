@@ -178,7 +178,7 @@ def min_effective_robustness(look: Look, bound: float) -> Evidence | str:
 
 
 @limit(
-    "max_mce", low=0, high=3, only_for="averages", not_for=(),
+    "max_mce", low=0, high=3, only_for="is_mce", not_for=(),
     about="the mean corruption error, relative to AlexNet's 1 (imagenet-c-mce)",
     unit="points",
 )  # fmt: skip

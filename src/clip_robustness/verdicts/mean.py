@@ -1,4 +1,4 @@
-"""Means over cells: mCE and mean accuracy of ImageNet-C, over its corruptions and severities."""
+"""Means over cells: the accuracy over all corruptions and severities of a set, and of ImageNet-C mCE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clip_robustness.conditions.benchmark import CORRUPTIONS_OF_MCE
 from clip_robustness.conditions.condition import SEVERITIES, Condition, averaged_by
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.session import Session
@@ -24,7 +23,7 @@ from clip_robustness.verdicts.rows import compared_with, judged
 
 
 def measure(session: Session, cell: Cell, test: str, count: int) -> list[Result]:
-    """The mean over all cells of ImageNet-C. Accuracies are of all predictions, with an interval over images."""
+    """The mean over all cells of a set. Accuracies are of all predictions, with an interval over images."""
     condition, settings = cell.condition, session.settings
     applying = settings.limits(condition)
     specs = (cell.candidate, *settings.supervised)
@@ -37,7 +36,7 @@ def measure(session: Session, cell: Cell, test: str, count: int) -> list[Result]
     rows[0] = judged(replace(rows[0], role="candidate"), verdict, settings.firm(condition), settings.suite.gate, test)
     if reference := session.reference_of(cell.candidate):
         both = of[0], of[specs.index(reference)]
-        first, second = (dict(zip(over.ids, mean_top1(over.errors), strict=True)) for over in both)
+        first, second = (dict(zip(over.ids, mean_top1(over.errors, condition.kind.over), strict=True)) for over in both)
         common = np.array([id in second for id in first])
         drop = mean(np.array([first[id] - second[id] for id in first if id in second]), clusters and clusters[common])
         theirs = mean(np.array([*second.values()]), both[1].clusters)
@@ -57,7 +56,7 @@ class _Over:
 
 
 def _row(spec: ModelSpec, condition: Condition, over: _Over) -> Result:
-    top1, cells = mean_top1(over.errors), sum(map(len, over.errors.values()))
+    top1, cells = mean_top1(over.errors, condition.kind.over), sum(map(len, over.errors.values()))
     estimate, of = mean(top1, over.clusters), effect(top1, over.clusters)
     return Result(
         condition.family,
@@ -74,7 +73,7 @@ def _row(spec: ModelSpec, condition: Condition, over: _Over) -> Result:
         correct=round(cells * float(top1.sum())),
         accuracy=estimate.value,
         ci95=(estimate.low, estimate.high),
-        metrics=flat({"mce": mean(mce(over.errors), over.clusters)}),
+        metrics=flat({"mce": mean(mce(over.errors), over.clusters)}) if condition.kind.is_mce else {},
         seconds=round(over.seconds, 3),
     )
 
@@ -87,11 +86,11 @@ def _over_corruptions(session: Session, spec: ModelSpec, condition: Condition) -
     ids = sorted(set.intersection(*(set(by_id) for by_id in wrong.values())))
     if len(ids) < 2:
         raise InputError(
-            f"{condition.kind.averages}: its cells have {len(ids)} images in common; mCE needs the same images in all"
+            f"{condition.kind.averages}: its cells have {len(ids)} images in common; a mean needs the same ones in all"
         )
     errors = {
         corruption: np.array([[wrong[corruption, severity][id] for id in ids] for severity in SEVERITIES], float)
-        for corruption in CORRUPTIONS_OF_MCE
+        for corruption in condition.kind.over
     }
     clusters_of = {sample.id: sample.clusters for sample in session.images(cells[0]).samples}
     clusters = Clusters.of([clusters_of[id] for id in ids])

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clip_robustness import models, suites
-from clip_robustness.conditions.condition import Condition, condition_of
+from clip_robustness.conditions.condition import Condition
+from clip_robustness.conditions.ids import condition_of
 from clip_robustness.errors import InputError
 from clip_robustness.results import results
 
@@ -89,8 +90,12 @@ def evaluate(
     """
     from clip_robustness.evaluation.evaluator import Evaluator
     from clip_robustness.evaluation.store import Store
+    from clip_robustness.metrics.worst import right_under_all
 
     asked = condition_of(condition) if isinstance(condition, str) else condition
+    if asked.members:
+        options: dict[str, Any] = {"surrogate": surrogate, "store": store, "seed": seed, "batch_size": batch_size}
+        return right_under_all({each.label: evaluate(model, each, images, **options) for each in asked.members})
     if asked.kind.crafted_on == "surrogate" and surrogate is None:
         raise InputError(f"{asked.id}: attacks by transfer are crafted on a surrogate; give one")
     with TemporaryDirectory() as temporary:

@@ -9,7 +9,8 @@ import torch
 
 from clip_robustness import registry, suites
 from clip_robustness.conditions.benchmark import CORRUPTIONS, NATURAL, STYLIZED
-from clip_robustness.conditions.condition import CLEAN, condition_of
+from clip_robustness.conditions.condition import CLEAN
+from clip_robustness.conditions.ids import condition_of
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Settings

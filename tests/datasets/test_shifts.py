@@ -10,7 +10,8 @@ from PIL import Image
 
 from clip_robustness import suites
 from clip_robustness.conditions import two_way
-from clip_robustness.conditions.condition import attack, averaged_by, condition_of, natural, reference
+from clip_robustness.conditions.condition import attack, averaged_by, natural, reference
+from clip_robustness.conditions.ids import condition_of
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.load import load

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from clip_robustness import models, suites
 from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS
 from clip_robustness.conditions.condition import CLEAN, Condition, attack, corruption, natural
+from clip_robustness.conditions.worst import worst_of
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.errors import InputError, NotRunError
@@ -130,6 +131,21 @@ def test_a_mean_runs_where_its_cells_do_if_they_are_a_fair_share(count, together
     with_mean = [part for part in parts if any(cell.condition == mean for cell in part)]
     with_cells = [part for part in parts if any(cell.condition.name == "imagenet-c" for cell in part)]
     assert (with_mean == with_cells) == together
+
+
+@pytest.mark.parametrize(("count", "together"), [(2, True), (80, False)])
+def test_a_worst_case_runs_where_its_members_do_if_they_are_a_fair_share(count, together):
+    attacks = [attack(name, "8/255") for name in ("fgsm", "bim", "mim", "pgd", "deepfool")]
+    worst = worst_of(attacks[1:3])
+    cells = [Cell(m, c) for c in (*attacks, worst) for m in TWO.candidates]
+    parts = [shard(cells, Costs(TWO), i, count) for i in range(1, count + 1)]
+    assert sum(map(len, parts)) == len(cells)
+    with_worst = [part for part in parts if any(cell.condition == worst for cell in part)]
+    assert (with_worst == [part for part in parts if any(cell.condition in attacks[1:3] for cell in part)]) == together
+    free = [unit.cost for unit in units(cells, Costs(TWO), 1) if unit.cells[0].condition == worst]
+    alone = [unit.cost for unit in units(cells[-2:], Costs(TWO), 1)]
+    assert free == [0]
+    assert alone == [sum(unit.cost for unit in units(cells[2:6], Costs(TWO), 1))]
 
 
 def test_candidates_that_share_images_go_together_and_so_do_cells_of_one_computation():

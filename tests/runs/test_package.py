@@ -13,7 +13,8 @@ import pytest
 import clip_robustness
 from clip_robustness import api
 from clip_robustness.__main__ import COMMANDS, main
-from clip_robustness.conditions.condition import CLEAN, attack, condition_of, corruption, natural, stylized
+from clip_robustness.conditions.condition import CLEAN, attack, corruption, natural, stylized
+from clip_robustness.conditions.ids import condition_of
 from clip_robustness.errors import InputError
 from tests import ROOT
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from clip_robustness.conditions.catalogue import NAMES
-from clip_robustness.conditions.condition import condition_of
+from clip_robustness.conditions.ids import condition_of
 from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.datasets.subsets import SUBSETS
 from clip_robustness.errors import InputError, nearest

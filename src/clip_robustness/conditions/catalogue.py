@@ -11,6 +11,9 @@ from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 _HERE = "clip_robustness.conditions"
 _WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust", "cue-conflict")
 _FRAMES = 31
+_CHANGED = ("synthetic", "adversarial")
+WORST_OF = "worst-of"
+"""Of several conditions: their members are in the parameters."""
 _SEQUENCES = {
     "family": "synthetic",
     "source": "Hendrycks & Dietterich 2019, section 3 (ImageNet-P)",
@@ -102,6 +105,7 @@ _ALL = (
     ),
     Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
+    *(Kind(WORST_OF, f, "Carlini et al. 2019, per-example success", pictured=False) for f in _CHANGED),
     *_REGISTERED,
 )
 _BY_NAME = {(kind.family, kind.name): kind for kind in _ALL}
@@ -109,7 +113,8 @@ DATA_SETS = tuple(dict.fromkeys(kind.data for kind in _ALL))
 
 
 NAMES = {
-    family: tuple(kind.name for kind in _ALL if kind.family == family) for family in ("clean", "natural", "adversarial")
+    family: tuple(kind.name for kind in _ALL if kind.family == family and kind.name != WORST_OF)
+    for family in ("clean", "natural", "adversarial")
 }
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import CORRUPTIONS, STYLIZED
 from clip_robustness.conditions.catalogue import DATA_SETS as _OF_CONDITIONS
-from clip_robustness.conditions.catalogue import MEANS, NAMES, kind_of, known_shifts
+from clip_robustness.conditions.catalogue import NAMES, kind_of, known_shifts
 from clip_robustness.conditions.eps import parse_eps, spelling
 from clip_robustness.conditions.kind import CLEAN_SET, Kind
 from clip_robustness.errors import InputError, nearest
@@ -42,13 +40,15 @@ class Condition:
     """One column of the benchmark: `family` and `name` of the benchmark, and its parameters in a fixed order.
 
     `params` values are strings or integers (`eps` is a fraction, '8/255'), so that they survive JSON.
-    `samples` is the number of images where it is less than the suite's, for conditions that cost much.
+    `samples` is the number of images where it is less than the suite's, for conditions that cost much. `members` are
+    the conditions that a worst case is made of; nothing else has any.
     """
 
     family: str
     name: str
     params: tuple[tuple[str, str | int], ...] = ()
     samples: int | None = field(default=None, compare=False)
+    members: tuple[Condition, ...] = field(default=(), compare=False)
 
     @property
     def kind(self) -> Kind:
@@ -90,12 +90,12 @@ class Condition:
     @property
     def data(self) -> str:
         """The data set that it is evaluated on."""
-        return self.compared.kind.data
+        return self.members[0].data if self.members else self.compared.kind.data
 
     @property
     def part(self) -> str:
         """The folder inside the data set, where a data set holds the images of many conditions."""
-        return self.kind.part(dict(self.params))
+        return self.members[0].part if self.members else self.kind.part(dict(self.params))
 
     @property
     def classes_of(self) -> str:
@@ -156,6 +156,11 @@ class Condition:
         """Whether the perturbed image counts as an 8-bit file holds it."""
         return "saved" in dict(self.params)
 
+    @property
+    def on_surrogate(self) -> bool:
+        """Whether it, or a member, is crafted on a surrogate."""
+        return any(each.kind.crafted_on == "surrogate" for each in self.members or (self,))
+
     def says(self, what: str) -> bool:
         """Whether it, or its kind, has a property: 'is_sequence', 'searched'."""
         return bool(getattr(self.kind, what) if hasattr(self.kind, what) else getattr(self, what))
@@ -189,6 +194,8 @@ def largest(conditions: Iterable[Condition]) -> Condition:
 
 def reference(shift: Condition) -> Condition:
     """The clean images that a shift is compared with: of the same classes, or the part of its set that is no shift."""
+    if shift.members:
+        return reference(shift.members[0])
     if pair := shift.kind.compared_with:
         return natural(pair)
     name = f"clean-{shift.name}-classes"
@@ -299,39 +306,3 @@ def _known(name: str, names: tuple[str, ...], what: str) -> str:
     if name not in names:
         raise InputError(f"{what} '{name}' is unknown; {nearest(name, names)}")
     return name
-
-
-def condition_of(text: str) -> Condition:
-    """The condition of an id: `clean`, `bim-8/255`, `imagenet-c-fog-3`, or of a natural shift, ours or the user's own.
-
-    Raises `InputError` for what looks like an attack, a corruption or a sequence and is none.
-    """
-    if text in NAMES["clean"]:
-        return Condition("clean", text)
-    if text in MEANS or kind_of("synthetic", text).averages:
-        return Condition("synthetic", text)
-    if text.startswith(OVERLAP):
-        return overlap(condition_of(text.removeprefix(OVERLAP)))
-    of_sets: dict[str, Callable[[str, int], Condition]] = {n: partial(corruption_of_set, n) for n in corruption_sets()}
-    for kind, make in (of_sets | _WITH_LEVELS).items():
-        if text.startswith(f"{kind}-"):
-            name, _, level = text.removeprefix(f"{kind}-").rpartition("-")
-            return make(name, int(level) if level.isdecimal() else 0)
-    if (found := _ATTACK.fullmatch(text)) and registry.knows("attack", found["name"]):
-        pairs, normalized, rounded = int(found["pairs"] or PAIRS), bool(found["normalized"]), bool(found["rounded"])
-        return attack(found["name"], found["eps"], pairs=pairs, normalized=normalized, rounded=rounded)
-    if text in known_shifts("adversarial") or registry.knows("attack", text):
-        return attack(text)
-    return stylized(text) if text in STYLIZED else natural(text)
-
-
-_ATTACK = re.compile(
-    r"(?P<name>.+?)-(?P<eps>[^-]+?)(-(?P<pairs>\d+)pairs)?(?P<normalized>-normalized)?(?P<rounded>-8bit)?"
-)
-_WITH_LEVELS: dict[str, Callable[[str, int], Condition]] = {  # the longer names first
-    "imagenet-c-disk": partial(corruption, on_disk=True),
-    "imagenet-p-disk": partial(perturbation, on_disk=True),
-    "imagenet-c": corruption,
-    "imagenet-p": perturbation,
-    "corruption": any_corruption,
-}

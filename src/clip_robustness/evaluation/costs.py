@@ -67,9 +67,11 @@ class Costs:
     measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def of(self, spec: ModelSpec, condition: Condition) -> float:
-        """Of one model under one condition; a mean over cells costs what they do."""
+        """Of one model under one condition; a mean over cells, or a worst case of some, costs what they do."""
         if condition.kind.averages:
             return sum(self.of(spec, cell) for cell in averaged_by(condition, self.settings.suite.conditions))
+        if condition.members:
+            return sum(self.of(spec, member) for member in condition.members)
         known = self.measured.get((condition.path, spec.text))
         return self._estimated(condition) * self._seconds_a_pass if known is None else known
 
@@ -94,7 +96,7 @@ def read_costs(settings: Settings) -> Costs:
         cells = read(settings.costs).cells
     except (OSError, ValueError) as error:
         raise InputError(f"--costs {settings.costs}: {error}; give the results.json of an earlier run") from None
-    conditions = [c for c in settings.suite.conditions if not c.kind.averages]
+    conditions = [c for c in settings.suite.conditions if not c.kind.averages and not c.members]
     by_label = {(c.family, c.name, tuple(c.params)): c.path for c in conditions}
     measured = {}
     for cell in cells:

@@ -38,6 +38,8 @@ def code_version(condition: Condition | None = None) -> str:
         return code_of(
             [*_ROOTS, *all_code(), *loaders, "clip_robustness.models.registry.load"], follow=_counts
         ).digest()
+    if condition.members:
+        return hashlib.sha256(" ".join(map(code_version, condition.members)).encode()).hexdigest()[:16]
     told = sorted((name, repr(value)) for name, value in condition.kind.told.items())
     return hashlib.sha256(f"{code(condition).digest()} {told}".encode()).hexdigest()[:16]
 

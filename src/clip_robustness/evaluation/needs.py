@@ -30,11 +30,10 @@ def _of(settings: Settings, cell: Cell) -> Iterator[Need]:
     condition, suite = cell.condition.compared, settings.suite
     baselines = () if condition.kind.zero_shot_only else settings.supervised
     everyone = (cell.candidate, *baselines)
-    yield from (
-        (c, everyone) for c in (averaged_by(condition, suite.conditions) if condition.kind.averages else [condition])
-    )
+    own = averaged_by(condition, suite.conditions) if condition.kind.averages else condition.members or [condition]
+    yield from ((each, everyone) for each in own)
     if len(baselines) > 1:  # which of them a candidate is compared with
         yield CLEAN, everyone
     if suite.source(suite.data_of(CLEAN)):  # a verdict counts where the clean images show that labels and models fit
-        surrogate = (settings.surrogate,) if condition.kind.crafted_on == "surrogate" and settings.surrogate else ()
+        surrogate = (settings.surrogate,) if condition.on_surrogate and settings.surrogate else ()
         yield reference(condition), (*everyone, *surrogate)

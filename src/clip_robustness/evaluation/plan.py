@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from clip_robustness.conditions.condition import largest
+from clip_robustness.conditions.condition import Condition, largest
 from clip_robustness.evaluation.costs import Costs
 from clip_robustness.evaluation.settings import Cell
 
@@ -23,15 +23,17 @@ class Unit:
 
 def units(cells: Sequence[Cell], costs: Costs, parts: int) -> list[Unit]:
     """The cells of each computation, in their order; one that is more than a fair share of `parts` model by model. A
-    mean over cells that are there costs nothing: it reads them."""
+    mean over cells that are there, and a worst case of some, cost nothing: they read them."""
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[cell.condition.computation].append(cell)
     names = {cell.condition.name for cell in cells}
-    whole = [
-        Unit(tuple(group), 0.0) if group[0].condition.kind.averages in names else _unit(group, costs)
-        for group in groups.values()
-    ]
+
+    def reads(condition: Condition) -> bool:
+        members = condition.members
+        return condition.kind.averages in names or (bool(members) and {m.computation for m in members} <= groups.keys())
+
+    whole = [Unit(tuple(group), 0.0) if reads(group[0].condition) else _unit(group, costs) for group in groups.values()]
     fair = sum(unit.cost for unit in whole) / parts
     return [part for unit in whole for part in ([unit] if unit.cost <= fair else _by_model(unit, costs))]
 
@@ -63,6 +65,8 @@ def shard(cells: Sequence[Cell], costs: Costs, index: int, count: int) -> set[Ce
     found = units(cells, costs, count)
     for name in sorted({cell.condition.kind.averages for cell in cells} - {""}):
         found = _with_its_mean(found, name, count, costs)
+    for worst in dict.fromkeys(cell.condition for cell in cells if cell.condition.members):
+        found = _with_its_members(found, worst, count, costs)
     for unit in dearest_first(found):
         least = loads.index(min(loads))
         loads[least] += unit.cost
@@ -81,6 +85,18 @@ def _with_its_mean(found: list[Unit], name: str, count: int, costs: Costs) -> li
     if not own or cost > (cost + sum(unit.cost for unit in others)) / count:
         return [*own, *others, *(_unit(unit.cells, costs) for unit in means)]
     return [*others, Unit(tuple(cell for unit in (*own, *means) for cell in unit.cells), cost)]
+
+
+def _with_its_members(found: list[Unit], worst: Condition, count: int, costs: Costs) -> list[Unit]:
+    """The same of a worst case and what it is made of."""
+    members = {member.computation for member in worst.members}
+    alone = [unit for unit in found if {cell.condition for cell in unit.cells} == {worst}]
+    own = [unit for unit in found if members & {cell.condition.computation for cell in unit.cells}]
+    others = [unit for unit in found if unit not in own and unit not in alone]
+    cost = sum(unit.cost for unit in own)
+    if not own or cost > (cost + sum(unit.cost for unit in others)) / count:
+        return [*own, *others, *(_unit(unit.cells, costs) for unit in alone)]
+    return [*others, Unit(tuple(cell for unit in (*own, *alone) for cell in unit.cells), cost)]
 
 
 def informative_first(cells: Sequence[Cell], costs: Costs) -> list[Cell]:

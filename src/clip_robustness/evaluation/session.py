@@ -29,6 +29,7 @@ from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.video import over_anchors
+from clip_robustness.metrics.worst import right_under_all
 from clip_robustness.mini import overlap as mini_overlap
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
@@ -279,6 +280,8 @@ class Session:
 
     def made_with(self, cell: Cell) -> str:
         """What the pixels of a cell depend on beside images, condition, seed, code and the model itself."""
+        if members := cell.condition.members:
+            return " ".join(self.made_with(replace(cell, condition=member)) for member in members).strip()
         on_surrogate = cell.condition.kind.crafted_on == "surrogate"
         surrogate = self.surrogate(cell.candidate, cell.condition) if on_surrogate else None
         return surrogate.fingerprint if surrogate else self.evaluator.made_with(cell.condition)
@@ -296,6 +299,10 @@ class Session:
         return self.outcomes(spec, reference(condition))
 
     def _evaluated(self, spec: ModelSpec, condition: Condition, images: Dataset | None = None) -> Outcomes:
+        if condition.members:
+            images = images or self.images(condition)
+            members = {member.label: self._of_member(spec, condition, member, images) for member in condition.members}
+            return _with_clusters(right_under_all(members), images)
         elsewhere = self.cluster.wait(spec, condition) if self.cluster else 0.0
         classifier, _, everything, surrogate = self.question(spec, condition)
         images = images or everything
@@ -310,8 +317,16 @@ class Session:
                 raise InputError(f"{sentence}, more than {_UNREADABLE_ALLOWED:.0%}")
             outcomes = replace(outcomes, notes=(*outcomes.notes, sentence))
         outcomes = over_anchors(outcomes, images.anchors) if images.anchors else outcomes
-        clusters_of = {sample.id: sample.clusters for sample in images.samples}
-        return replace(outcomes, clusters=Clusters.of([clusters_of[id] for id in outcomes.ids]))
+        return _with_clusters(outcomes, images)
+
+    def _of_member(self, spec: ModelSpec, condition: Condition, member: Condition, images: Dataset) -> Outcomes:
+        """Raises `InputError` naming the member where it is one."""
+        try:
+            return self.outcomes(spec, member, images)
+        except NotRunError:
+            raise
+        except InputError as error:
+            raise InputError(f"{condition.id}: its member {member.id} is an error: {error}") from None
 
     def question(
         self, spec: ModelSpec, condition: Condition
@@ -333,6 +348,11 @@ class Session:
 def _plainly(spec: ModelSpec) -> ModelSpec:
     """The same model, asked for texts as they are."""
     return replace(spec, options=replace(spec.options, prompts="as-is", class_names=None))
+
+
+def _with_clusters(outcomes: Outcomes, images: Dataset) -> Outcomes:
+    clusters_of = {sample.id: sample.clusters for sample in images.samples}
+    return replace(outcomes, clusters=Clusters.of([clusters_of[id] for id in outcomes.ids]))
 
 
 def sizes(outcomes: Outcomes, images: Dataset) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import sqrt
 
 from clip_robustness import registry
-from clip_robustness.conditions.catalogue import NAMES, kind_of
+from clip_robustness.conditions.catalogue import NAMES, WORST_OF, kind_of
 from clip_robustness.conditions.condition import SEARCH
 from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.conditions.kind import Kind
@@ -63,7 +63,8 @@ def of_cells(cells: Iterable[Result]) -> list[Guard]:
 def unknown_attacks(cells: Iterable[Result]) -> list[str]:
     """Those that nobody registered here: what their registrations say of others is no guard."""
     names = {cell.condition for cell in cells if cell.family == "adversarial"}
-    return sorted(name for name in names if name not in NAMES["adversarial"] and not registry.knows("attack", name))
+    ours = (*NAMES["adversarial"], WORST_OF)
+    return sorted(name for name in names if name not in ours and not registry.knows("attack", name))
 
 
 def _monotone(cells: list[Result]) -> Iterator[tuple[str, bool, str]]:

@@ -32,6 +32,7 @@ from clip_robustness.conditions.condition import (
     stylized,
 )
 from clip_robustness.conditions.kind import CLEAN_SET
+from clip_robustness.conditions.worst import worst_cases
 from clip_robustness.datasets.clusters import fault_of
 from clip_robustness.errors import nearest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
@@ -151,11 +152,27 @@ class Conditions(_Strict):
     stylized: Stylized | None = None
     attacks: Annotated[tuple[Attacks, ...], _listed] = ()
     """One table, or a list of them."""
+    worst_of: tuple[Names, ...] = Field((), alias="worst-of")
+    """Members of a worst case, or a list of such lists, as `conditions.worst.worst_cases` reads them."""
     overlap: str | None = None
     """An overlap.json of `clip-robustness overlap`, or `mini:pretraining`, which is analysed on first use."""
 
+    @field_validator("worst_of", mode="before")
+    @classmethod
+    def _one_list(cls, given: object) -> object:
+        return [given] if isinstance(given, list) and all(isinstance(each, str) for each in given) else given
+
     def expand(self) -> Iterator[Condition]:
         """All conditions in the order of the report; the clean one and the clean references of shifts always run."""
+        found = list(self._alone())
+        yield from found
+        for names in self.worst_of:
+            yield from worst_cases(names, found)
+        if self.overlap is not None:
+            shifts = map(natural, self.natural)
+            yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.kind.all_names)
+
+    def _alone(self) -> Iterator[Condition]:
         shifts = [natural(name) for name in self.natural]
         styles = [stylized(name, self.stylized.samples) for name in self.stylized.names] if self.stylized else []
         attacks = [condition for table in self.attacks for condition in table.expand()]
@@ -171,8 +188,6 @@ class Conditions(_Strict):
             yield from seen.expand(on_disk=on_disk) if seen else ()
         yield from styles
         yield from attacks
-        if self.overlap is not None:
-            yield from (overlap(shift) for shift in (CLEAN, *shifts) if not shift.kind.all_names)
 
     def parts(self) -> Iterator[tuple[str, Conditions]]:
         """The same, each with one table of one name at one eps, severity or difficulty, and what to call the table."""

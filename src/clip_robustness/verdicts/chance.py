@@ -82,7 +82,7 @@ def _stands_on(session: Session, cell: Cell, alone: bool) -> Iterator[tuple[Mode
         yield from ((spec, condition) for spec in models)
     with suppress(MissingDataError):
         session.images(start)
-        surrogate = [settings.surrogate] if condition.kind.crafted_on == "surrogate" and settings.surrogate else []
+        surrogate = [settings.surrogate] if condition.on_surrogate and settings.surrogate else []
         yield from ((spec, start) for spec in [*models, *surrogate])
 
 

@@ -74,9 +74,14 @@ def _looks(session: Session, condition: Condition) -> list[Dataset]:
     """The images of a cell, part by part where it may end early. Clean images are looked at as a whole: other cells
     are compared with them."""
     images = session.images(condition)
-    if not session.settings.stop_early or condition.kind.is_reference or condition.kind.craft_set:
+    if not session.settings.stop_early or condition.kind.is_reference or _crafted_for_all(condition):
         return [images]
     return [subsample(images, size, session.settings.seed) for size in sequential.looks(images.counted)]
+
+
+def _crafted_for_all(condition: Condition) -> bool:
+    """Whether what is done to one image depends on which others there are."""
+    return any(each.kind.craft_set for each in condition.members or (condition,))
 
 
 def _effective(session: Session, spec: ModelSpec, condition: Condition, outcomes: Outcomes) -> dict[str, float]:

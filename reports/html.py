@@ -83,6 +83,7 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
         explained=[cell for cell in shown if cell.verdict not in ("pass", "not gated", "not run")],
         not_run=[cell for cell in shown if cell.verdict == "not run"],
         plots=plots,
+        grouped=[cell for cell in results.cells if cell.groups],
         mistaken=[cell for cell in results.cells if "reads_the_word" in cell.metrics and cell.confusions],
         gallery=[(cell, gallery[cell.gallery]) for cell in shown if gallery and cell.gallery in gallery],
         rule=RULE,

@@ -32,7 +32,7 @@ class Sample:
     label of `also` counts as right, too. `border` pixels are cut off on each side before anything else is done.
     `cropped` files are what models shall see, whole: they are resized at most. `rival` is the class that the image
     pretends to show, -1: none. `clusters` are what it shares with others, one name for each way of belonging together:
-    its video, or the pictures that its texture and its shape are from.
+    its video, or the pictures that its texture and its shape are from. `groups` are what accuracies are told apart by.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Sample:
     cropped: bool = False
     rival: int = -1
     clusters: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     content: Callable[[], bytes] | None = field(default=None, compare=False)
 
     @property

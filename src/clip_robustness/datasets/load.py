@@ -20,6 +20,7 @@ from clip_robustness.datasets import video
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.clusters import clustered
 from clip_robustness.datasets.dataset import Dataset, Sample, check_folder, read_folder
+from clip_robustness.datasets.groups import grouped
 from clip_robustness.datasets.label_space import ClassSpace, class_space, facts, own_space
 from clip_robustness.datasets.labels import naming, understood
 from clip_robustness.datasets.layouts import images_of, part_of
@@ -39,15 +40,18 @@ ALL_NAMES = "all names"
 _OF_FOLDERS = ("imagenet-c", "imagenet-p", "cue-conflict")
 
 
-def load(data: str, source: str, classes: ClassList, part: str = "", clusters: str = "") -> Dataset:
+def load(data: str, source: str, classes: ClassList, part: str = "", clusters: str = "", groups: str = "") -> Dataset:
     """All images of a data set for models over `classes`, with warnings about what is not as published.
 
     `part` is the folder of a condition inside a data set that holds many, `clusters` a rule for which images belong
-    together, as in `datasets.clusters`. Raises `InputError` naming file or option where the source can't be read, has
+    together, as in `datasets.clusters`, and `groups` one for what is told apart, as in `datasets.groups`.
+
+    Raises `InputError` naming file or option where the source can't be read, has
     other classes, or the rule does not fit.
     """
     images = _read(data, source, classes, part, clusters[7:] if clusters.startswith("column:") else "")
-    return clustered(images, clusters) if clusters else images
+    images = clustered(images, clusters) if clusters else images
+    return grouped(images, groups) if groups else images
 
 
 def _read(data: str, source: str, classes: ClassList, part: str, column: str) -> Dataset:

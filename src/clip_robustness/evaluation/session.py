@@ -207,8 +207,8 @@ class Session:
 
     def _all_images(self, name: str, part: str) -> Dataset:
         if (name, part) not in self._data:
-            rule = self.settings.suite.clusters(name)
-            images = load.load(name, self._source(name), self.models.classes, part, rule)
+            rules = self.settings.suite.clusters(name), self.settings.suite.groups(name)
+            images = load.load(name, self._source(name), self.models.classes, part, *rules)
             subset = self.settings.suite.settings.subset
             self._data[name, part] = only(images, subset) if subset and name in SUBSETS_OF else images
         return self._data[name, part]
@@ -302,7 +302,7 @@ class Session:
         if condition.members:
             images = images or self.images(condition)
             members = {member.label: self._of_member(spec, condition, member, images) for member in condition.members}
-            return _with_clusters(right_under_all(members), images)
+            return _told_apart(right_under_all(members), images)
         elsewhere = self.cluster.wait(spec, condition) if self.cluster else 0.0
         classifier, _, everything, surrogate = self.question(spec, condition)
         images = images or everything
@@ -317,7 +317,7 @@ class Session:
                 raise InputError(f"{sentence}, more than {_UNREADABLE_ALLOWED:.0%}")
             outcomes = replace(outcomes, notes=(*outcomes.notes, sentence))
         outcomes = over_anchors(outcomes, images.anchors) if images.anchors else outcomes
-        return _with_clusters(outcomes, images)
+        return _told_apart(outcomes, images)
 
     def _of_member(self, spec: ModelSpec, condition: Condition, member: Condition, images: Dataset) -> Outcomes:
         """Raises `InputError` naming the member where it is one."""
@@ -350,9 +350,12 @@ def _plainly(spec: ModelSpec) -> ModelSpec:
     return replace(spec, options=replace(spec.options, prompts="as-is", class_names=None))
 
 
-def _with_clusters(outcomes: Outcomes, images: Dataset) -> Outcomes:
-    clusters_of = {sample.id: sample.clusters for sample in images.samples}
-    return replace(outcomes, clusters=Clusters.of([clusters_of[id] for id in outcomes.ids]))
+def _told_apart(outcomes: Outcomes, images: Dataset) -> Outcomes:
+    """With what the images share with each other: clusters and groups."""
+    by_id = {sample.id: sample for sample in images.samples}
+    seen = [by_id[id] for id in outcomes.ids]
+    groups = tuple(sample.groups for sample in seen) if any(sample.groups for sample in seen) else ()
+    return replace(outcomes, clusters=Clusters.of([sample.clusters for sample in seen]), groups=groups)
 
 
 def sizes(outcomes: Outcomes, images: Dataset) -> tuple[int, ...]:

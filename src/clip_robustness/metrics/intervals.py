@@ -40,12 +40,13 @@ def flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     return found
 
 
-def accuracy(correct: Correct, clusters: Clusters | None = None) -> Estimate:
+def accuracy(correct: Correct, clusters: Clusters | None = None, looks: int = 1) -> Estimate:
     """Share of right predictions with its exact interval (Clopper & Pearson 1934), of clusters that of effective counts
-    (Korn & Graubard 1998). `correct` must not be empty."""
+    (Korn & Graubard 1998). `correct` must not be empty. It is wider where it is one of several `looks`, all of which
+    together are to hold (Bonferroni)."""
     right, n = int(correct.sum()), len(correct)
     of = effect(correct, clusters)
-    some, wrong, tail = of.count(right), of.count(n - right), of.tail(_TAIL)
+    some, wrong, tail = of.count(right), of.count(n - right), of.tail(_TAIL / looks)
     low = betaincinv(some, wrong + 1, tail) if right else 0.0
     high = betaincinv(some + 1, wrong, 1 - tail) if right < n else 1.0
     return Estimate(right / n, float(low), float(high))

@@ -36,7 +36,8 @@ class Outcomes:
     computing, 0 where everything was known from an earlier run. `others` are accuracies by other measures on the same
     images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
     pretend to show, by their texture or by a written word; -1: none. `notes` are sentences on how they came about.
-    `clusters` are which images belong together, None where no two do.
+    `clusters` are which images belong together, None where no two do; `groups` are the names of those that each image
+    is in, () where the data set has none.
     """
 
     ids: tuple[str, ...]
@@ -51,6 +52,7 @@ class Outcomes:
     rivals: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     clusters: Clusters | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
 
     def __repr__(self) -> str:
         """Short: it is in the message of every assert about it."""

@@ -107,6 +107,16 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class GroupAccuracy:
+    """The accuracy in a group of `n` of the images, with its own 95% interval."""
+
+    name: str
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class PerImage:
     """Which images of a cell are correct: `images` stands for their ids in their order, `bits` is one each, base64."""
 
@@ -168,6 +178,8 @@ class Result:
     warnings: tuple[str, ...] = ()
     confusions: tuple[Confusion, ...] = ()
     """The most frequent ones."""
+    groups: tuple[GroupAccuracy, ...] = ()
+    """Of images that are told apart, as by the factors of ImageNet-X, the worst first."""
     smallest_eps: tuple[float, ...] = ()
     """Of a search: the 0%, 5%, ... 100% quantiles over its images, in 1/255; more than 255 where an image stood."""
     per_image: PerImage | None = None

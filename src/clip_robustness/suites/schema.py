@@ -33,7 +33,7 @@ from clip_robustness.conditions.condition import (
 )
 from clip_robustness.conditions.kind import CLEAN_SET
 from clip_robustness.conditions.worst import worst_cases
-from clip_robustness.datasets.clusters import fault_of
+from clip_robustness.datasets import clusters, groups
 from clip_robustness.errors import nearest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.suites.rules import Rule
@@ -259,6 +259,8 @@ class SuiteFile(_Strict):
     """Data set -> which of its images belong together: `regex:`, `file:` or `column:`, as in `datasets.clusters`."""
     design_effects: dict[str, Annotated[float, Field(ge=1)]] = {}
     """Data set -> how many images that belong together tell as much as one independent one, for `[gate] detect`."""
+    groups: dict[str, str] = {}
+    """Data set -> which of its images are told apart: `regex:` or `file:`, as in `datasets.groups`."""
     conditions: Conditions
     profile: str | None = None
     gate: Gate | None = None
@@ -296,13 +298,20 @@ def slips(suite: SuiteFile) -> Iterator[str]:
                 f"data set '{name}': names are part of test ids; use letters, digits, '.', '+', '_' and '-', and "
                 "neither 'clean' nor the word adversarial, which selects the attacks"
             )
-    for what, named in (("clusters", suite.clusters), ("design_effects", suite.design_effects)):
+    for what, named in (
+        ("clusters", suite.clusters),
+        ("groups", suite.groups),
+        ("design_effects", suite.design_effects),
+    ):
         for name in named:
             if name not in suite.data:
                 yield f"{what} of '{name}': there is no such data set under [data]; {nearest(name, suite.data)}"
     for name, rule in suite.clusters.items():
-        if fault := fault_of(rule):
+        if fault := clusters.fault_of(rule):
             yield f"clusters of '{name}': {fault}"
+    for name, rule in suite.groups.items():
+        if fault := groups.fault_of(rule):
+            yield f"groups of '{name}': {fault}"
     for name in suite.data:
         if name not in (*DATA_SETS, *sets, *used):
             yield (

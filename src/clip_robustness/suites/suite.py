@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,14 @@ class Suite:
 
     def clusters(self, data: str) -> str:
         """Which images of a data set belong together, as in `datasets.clusters`; '' where the suite does not say."""
-        rule = self.settings.clusters.get(data, "")
-        kind, _, file = rule.partition(":")
+        return self._rule(self.settings.clusters, data)
+
+    def groups(self, data: str) -> str:
+        """Which images of a data set are told apart, as in `datasets.groups`; '' where the suite does not say."""
+        return self._rule(self.settings.groups, data)
+
+    def _rule(self, rules: Mapping[str, str], data: str) -> str:
+        kind, _, file = (rule := rules.get(data, "")).partition(":")
         return f"file:{expanded(file, self.file.parent)}" if kind == "file" else rule
 
     def source(self, data: str) -> str | None:

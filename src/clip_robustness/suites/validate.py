@@ -183,7 +183,9 @@ def _check_data(suite: Suite, found: Findings) -> Listed:
             found.notes.append(f"{suite.file}: conditions on '{data}' are not run: add {example} under [data]")
         elif source is not None and classes:
             with found.of(suite.file):
-                listed[data, part] = load_data(data, place_of(source), classes, part, suite.clusters(data))
+                listed[data, part] = load_data(
+                    data, place_of(source), classes, part, suite.clusters(data), suite.groups(data)
+                )
                 found.notes += listed[data, part].warnings
     return listed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clip_robustness.conditions.condition import Condition
+from clip_robustness.metrics import groups
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median
 from clip_robustness.metrics.outcomes import NEVER, Outcomes
 from clip_robustness.registry import figure
@@ -45,6 +46,24 @@ def median_eps(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """Of the smallest eps that fools, in units of 1/255."""
     smallest = outcomes.measures.get("smallest_eps")
     return None if smallest is None else median(255 * smallest, 0, 255 * NEVER, outcomes.clusters)
+
+
+@figure("worst_factor")
+def worst_factor(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """The accuracy in the worst of the groups that images are told apart by."""
+    found = groups.groups_of(outcomes.groups)
+    return groups.worst_group(outcomes.correct, found, outcomes.clusters).estimate if found else None
+
+
+@figure("worst_classes")
+def worst_classes(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """Of images that are told apart, the accuracy of the worst tenth of the classes, on the half that did not say which
+    they are."""
+    if not outcomes.groups:
+        return None
+    chosen = groups.worst_classes(outcomes.ids, outcomes.labels, outcomes.correct, outcomes.clusters)
+    of = outcomes.clusters[chosen] if outcomes.clusters else None
+    return accuracy(outcomes.correct[chosen], of) if chosen.any() else None
 
 
 @figure("passes")

@@ -14,7 +14,7 @@ from clip_robustness.conditions.condition import Condition, reference
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
-from clip_robustness.metrics import evidence
+from clip_robustness.metrics import evidence, groups
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.corruption import Errors, mce
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference, unpaired_difference
@@ -207,6 +207,41 @@ def min_median_eps(look: Look, bound: float) -> Evidence:
     tail, estimate = evidence.median_at_least(smallest, bound, clusters), median(smallest, 0, 255 * NEVER, clusters)
     what = "median of the smallest eps"
     return Evidence(what, bound, estimate, tail, len(smallest), signed=False, clusters=clusters)
+
+
+@limit(
+    "min_worst_factor", low=0, high=1,
+    about="the accuracy in the worst group of images, where [groups] names some, is at least so much",
+    unit="points",
+)  # fmt: skip
+def min_worst_factor(look: Look, bound: float) -> Evidence | str:
+    """Of the factors of ImageNet-X, or of any groups: none is below the bound."""
+    correct, clusters, found = look.ours.correct, look.clusters, groups.groups_of(look.ours.groups)
+    if not found:
+        return f"min_worst_factor needs groups of {groups.FEWEST} or more images; name them under [groups]"
+    worst, tail = (
+        groups.worst_group(correct, found, clusters),
+        groups.worst_group_at_least(correct, found, bound, clusters),
+    )
+    what = f"accuracy in the worst of {len(found)} groups ({worst.name})"
+    return Evidence(what, bound, worst.estimate, tail, worst.n, signed=False, clusters=clusters)
+
+
+@limit(
+    "min_worst_classes", low=0, high=1, not_for=("averages",),
+    about="the accuracy of the worst tenth of the classes is at least so much",
+    unit="points",
+)  # fmt: skip
+def min_worst_classes(look: Look, bound: float) -> Evidence | str:
+    """One half of the images says which they are, the other how they are."""
+    ours = look.ours
+    chosen = groups.worst_classes(ours.ids, ours.labels, ours.correct, ours.clusters)
+    if not chosen.any():
+        return "min_worst_classes needs two or more images of a class"
+    correct, clusters = ours.correct[chosen], ours.clusters and ours.clusters[chosen]
+    estimate, tail = accuracy(correct, clusters), evidence.share(correct, bound, clusters)
+    what = "accuracy of the worst classes"
+    return Evidence(what, bound, estimate, tail, len(correct), signed=False, clusters=clusters)
 
 
 @limit(

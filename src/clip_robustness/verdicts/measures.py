@@ -9,9 +9,10 @@ import numpy as np
 
 from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition
+from clip_robustness.metrics.groups import groups_of
 from clip_robustness.metrics.intervals import Estimate, accuracy
 from clip_robustness.metrics.outcomes import Outcomes
-from clip_robustness.results.results import Confusion
+from clip_robustness.results.results import Confusion, GroupAccuracy
 
 
 def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:
@@ -30,6 +31,16 @@ def confusions(outcomes: Outcomes, names: Sequence[str], most: int = 10) -> tupl
     pairs = zip(outcomes.labels[wrong].tolist(), outcomes.predictions[wrong].tolist(), strict=True)
     ordered = sorted(Counter(pairs).items(), key=lambda found: (-found[1], found[0]))
     return tuple(Confusion(names[label], names[predicted], count) for (label, predicted), count in ordered[:most])
+
+
+def in_groups(outcomes: Outcomes) -> tuple[GroupAccuracy, ...]:
+    """The accuracy in each group that images are told apart by, the worst first; none of groups of a few images."""
+    found = []
+    for group in groups_of(outcomes.groups):
+        of = outcomes.clusters[group.chosen] if outcomes.clusters else None
+        e = accuracy(outcomes.correct[group.chosen], of)
+        found.append(GroupAccuracy(group.name, int(group.chosen.sum()), e.value, (e.low, e.high)))
+    return tuple(sorted(found, key=lambda group: group.accuracy))
 
 
 def eps_quantiles(outcomes: Outcomes) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import Baseline, Figure, PerImage, Result
 from clip_robustness.suites import Gate
 from clip_robustness.verdicts.judge import Verdict
-from clip_robustness.verdicts.measures import confusions, eps_quantiles, figures
+from clip_robustness.verdicts.measures import confusions, eps_quantiles, figures, in_groups
 
 
 def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes, names: Sequence[str]) -> Result:
@@ -38,6 +38,7 @@ def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes,
         unreadable=outcomes.unreadable,
         warnings=outcomes.notes,
         confusions=confusions(outcomes, names),
+        groups=in_groups(outcomes),
         smallest_eps=eps_quantiles(outcomes),
         per_image=PerImage.of(outcomes.ids, outcomes.correct) if condition.kind.is_attack else None,
         seconds=round(outcomes.seconds, 3),

@@ -47,7 +47,7 @@ def read(data: str, place: str, space: ClassSpace, classes: ClassList, part: str
         said[int(named[1])] = named[2]
         for file in list_files(groups[0]).files:
             id = f"{inside.name}/{groups[0].name}/{file}"
-            samples.append(Sample(id, groups[0] / file, UNKNOWN))
+            samples.append(Sample(id, groups[0] / file, UNKNOWN, groups=(groups[0].name.partition("-")[2],)))
             labels.append((int(named[1]),))
     if not samples:
         raise InputError(f"data set '{data}': {folder} has no folders <number> <name>/{_GROUPS[part]}... with images")

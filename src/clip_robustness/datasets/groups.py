@@ -1,0 +1,87 @@
+"""What images of a data set have in common, where its user says so: a line under `[groups]`.
+
+`regex:PATTERN` searches the id of an image, and its first group names the group. `file:TABLE` has a line for each image
+and group: its id, or its file's name, a tab and the group; or it is ImageNet-X's `imagenet_x_val_multi_factor.jsonl`,
+or the one with the top factor alone (Idrissi et al. 2022): a line of JSON for each image, with a 1 for each factor. An
+image may be in several groups, and in none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip_robustness.errors import InputError
+
+if TYPE_CHECKING:  # suites, which check rules, are light to import
+    from clip_robustness.datasets.dataset import Dataset
+
+_FILE_NAME = "file_name"
+
+
+def fault_of(rule: str) -> str:
+    """Why a rule says nothing, whatever the images are; '' where it may."""
+    kind, _, what = rule.partition(":")
+    if kind not in ("regex", "file") or not what:
+        return f"'{rule}' is neither regex:PATTERN nor file:TABLE"
+    if kind == "file":
+        return ""
+    try:
+        found = re.compile(what).groups
+    except re.error as error:
+        return f"'{what}' is no regular expression: {error}"
+    return "" if found else f"'{what}' needs a group, as in ^(dry|rain)/"
+
+
+def grouped(images: Dataset, rule: str) -> Dataset:
+    """With the groups that a rule says. Raises `InputError` where it says none of any image."""
+    kind, _, what = rule.partition(":")
+    found: Mapping[str, tuple[str, ...]]
+    if kind == "regex":
+        matches = {sample.id: re.search(what, sample.id) for sample in images.samples}
+        found = {id: (match[1],) for id, match in matches.items() if match and match[1]}
+    else:
+        listed = _listed(f"data set '{images.name}'", Path(what))
+        found = {
+            sample.id: groups
+            for sample in images.samples
+            if (groups := listed.get(sample.id) or listed.get(sample.id.rpartition("/")[2]))
+        }
+    if not found:
+        raise InputError(f"data set '{images.name}': {rule} under [groups] names none of its {len(images)} images")
+    samples = tuple(replace(sample, groups=found.get(sample.id, ())) for sample in images.samples)
+    said = f"data set '{images.name}': {len(images) - len(found)} of {len(images)} images are in no group of {rule}"
+    warnings = (*images.warnings, said) if len(found) < len(images) else images.warnings
+    return replace(images, samples=samples, warnings=warnings)
+
+
+def _listed(place: str, file: Path) -> Mapping[str, tuple[str, ...]]:
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{place}: {file} under [groups] can't be read: {error}") from None
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for number, line in enumerate(lines, 1):
+        for id, group in _of_line(line, f"{place}: {file}, line {number}"):
+            groups[id][group] = None
+    return {id: tuple(named) for id, named in groups.items()}
+
+
+def _of_line(line: str, where: str) -> Iterator[tuple[str, str]]:
+    if not line.startswith("{"):
+        id, tab, group = line.partition("\t")
+        if not tab or not group.strip():
+            raise InputError(f"{where}: an id, a tab and a group are expected, not {line[:60]!r}")
+        yield id, group.strip()
+        return
+    try:
+        told: dict[str, Any] = json.loads(line)
+        id = str(told[_FILE_NAME])
+    except (ValueError, KeyError, RecursionError):
+        raise InputError(f"{where}: JSON with a {_FILE_NAME} and a 0 or 1 for each factor is expected") from None
+    yield from ((id, name) for name, value in told.items() if name != "class" and type(value) is int and value == 1)

@@ -1,0 +1,86 @@
+"""The worst of several groups, and the worst classes: chosen, and still told with the right certainty."""
+
+import numpy as np
+import pytest
+
+from clip_robustness.metrics.groups import Group, groups_of, worst_classes, worst_group, worst_group_at_least
+from clip_robustness.metrics.intervals import accuracy
+
+
+def of(shares, n=50):
+    """Outcomes of groups one after the other, and the groups."""
+    correct = np.concatenate([np.arange(n) < round(share * n) for share in shares])
+    groups = [Group(str(i), np.repeat(np.arange(len(shares)) == i, n)) for i in range(len(shares))]
+    return correct, groups
+
+
+def test_groups_of_a_few_images_are_not_looked_at():
+    names = [("dark", "small")] * 9 + [("dark",)] * 3 + [()] * 8
+    (group,) = groups_of(names)
+    assert (group.name, group.chosen.sum()) == ("dark", 12)
+
+
+def test_the_worst_is_named_and_its_upper_end_accounts_for_the_others():
+    correct, groups = of([0.8, 0.5, 0.7, 0.9])
+    worst = worst_group(correct, groups)
+    alone = accuracy(correct[groups[1].chosen])
+    assert (worst.name, worst.n, worst.estimate.value) == ("1", 50, 0.5)
+    assert worst.estimate.low == alone.low
+    assert worst.estimate.high == accuracy(correct[groups[1].chosen], None, 4).high > alone.high
+
+
+@pytest.mark.parametrize("bound", [0.3, 0.5, 0.62])
+def test_one_group_is_an_accuracy(bound):
+    from clip_robustness.metrics.evidence import share
+
+    correct, groups = of([0.6])
+    assert worst_group(correct, groups).estimate == accuracy(correct)
+    assert worst_group_at_least(correct, groups, bound) == share(correct, bound)
+
+
+def test_all_groups_have_to_show_it_and_one_can_break_it():
+    correct, groups = of([0.96, 0.96, 0.2])
+    broken = worst_group_at_least(correct, groups, 0.6)
+    assert broken.p_violation < 1e-6
+    assert broken.p_compliance > 0.99
+    correct, groups = of([0.96, 0.96, 0.96])
+    kept = worst_group_at_least(correct, groups, 0.6)
+    assert kept.p_compliance < 1e-6
+
+
+def test_the_interval_covers_the_worst_of_equal_groups():
+    """Where all are alike, the smallest of twelve is far too small: only the interval of all covers the truth."""
+    rng, covered, alone = np.random.default_rng(0), 0, 0
+    _, groups = of([0] * 12, n=40)
+    for _ in range(200):
+        correct = rng.random(480) < 0.7
+        worst = worst_group(correct, groups)
+        covered += worst.estimate.low <= 0.7 <= worst.estimate.high
+        alone += accuracy(correct[groups[int(worst.name)].chosen]).high >= 0.7
+    assert alone / 200 < 0.95
+    assert covered / 200 >= 0.95
+
+
+def test_the_worst_classes_are_chosen_on_other_images():
+    """All classes alike: what is chosen as the worst is as good as the others on the half that did not choose, on
+    average over draws, within three standard errors; on all images the worst five would seem far worse."""
+    labels = np.repeat(np.arange(50), 40)
+    ids = [str(i) for i in range(2000)]
+    found, naive = [], []
+    for seed in range(60):
+        correct = np.random.default_rng(seed).random(2000) < 0.7
+        chosen = worst_classes(ids, labels, correct, None)
+        assert len(np.unique(labels[chosen])) == 5
+        assert chosen.sum() == 100
+        found.append(correct[chosen].mean())
+        naive.append(np.sort(correct.reshape(50, 40).mean(1))[:5].mean())
+    assert abs(np.mean(found) - 0.7) < 3 * np.sqrt(0.7 * 0.3 / 100 / 60)
+    assert np.mean(naive) < 0.6
+
+
+def test_bad_classes_are_found():
+    labels = np.repeat(np.arange(20), 20)
+    correct = labels != 7
+    chosen = worst_classes([str(i) for i in range(400)], labels, correct, None)
+    assert not correct[chosen].all()
+    assert 7 in labels[chosen]

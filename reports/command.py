@@ -1,4 +1,4 @@
-"""`clip-robustness history`: the recorded runs, and how the figures of a model family went.
+"""`clip-robustness history [DIR_OR_FILE ...]`: recorded runs, how the figures of a model family went, where it fell.
 `clip-robustness merge RESULTS_JSON ... -o DIR`: the reports of a run out of those of its shards.
 `clip-robustness annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell.
 `clip-robustness render RESULTS_JSON...`: report.html, junit.xml, summary.md and cells.csv anew, of one run, or of
@@ -12,49 +12,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from clip_robustness import suites
-from clip_robustness.errors import InputError, nearest, one_line, sentence
+from clip_robustness.errors import InputError, one_line, sentence
 from clip_robustness.files import argument
+from clip_robustness.reports import history as over_time
 from clip_robustness.reports import terminal
 from clip_robustness.reports.html import together
 from clip_robustness.reports.picture import picture
 from clip_robustness.reports.write import views, write, write_all
 from clip_robustness.results import gallery, guards, history
 from clip_robustness.results.headline import headline
-from clip_robustness.results.results import FAMILIES, Result, Results, read
+from clip_robustness.results.results import Results, read
 from clip_robustness.verdicts.merge import exit_code, merged
-
-
-def trend(runs: list[history.Run], family: str) -> list[str]:
-    """A line a run and candidate: mean accuracies over the cells that all of them have.
-
-    Raises `InputError` where no candidate's name or spec begins with `family`.
-    """
-    rows, others = [], set[str]()
-    for run in runs:
-        specs = {model["model"]: model.get("spec", "") for model in run.results.models}
-        cells = [c for c in run.results.cells if c.role == "candidate" and c.accuracy is not None]
-        for model in dict.fromkeys(cell.model for cell in cells):
-            if not model.startswith(family) and not specs.get(model, "").startswith(family):
-                others.add(model)
-                continue
-            rows.append((run, model, {(c.family, c.label): c for c in cells if c.model == model}))
-    if others and not rows:
-        hint = nearest(family, others)
-        raise InputError(f"--family: '{family}' is the beginning of no candidate's name or spec; {hint}")
-    common = set.intersection(*(set(own) for *_, own in rows)) if rows else set()
-    lines = [f"mean accuracy in percent over the {len(common)} conditions that all runs below have"]
-    for run, model, own in rows:
-        means = [f"{name} {_mean([own[k] for k in common if k[0] == name])}" for name in FAMILIES]
-        mark = "" if run.held else "  did not hold"
-        lines.append(f"{run.recorded}  {run.name}  {run.results.suite}  {model}  {'  '.join(means)}{mark}")
-    return lines
-
-
-def _mean(cells: list[Result]) -> str:
-    return f"{100 * np.mean([cell.accuracy for cell in cells]):.1f}" if cells else "-"
 
 
 def github_lines(results: Results) -> list[str]:
@@ -126,8 +95,10 @@ def main(name: str, arguments: Sequence[str]) -> int:
     noted.add_argument("results", type=argument, help="a results.json")
     command = commands.add_parser("history", help="list recorded runs and their figures")
     command.add_argument(
-        "--history", type=argument, default=Path("reports/history"), help="folder of the recorded runs"
-    )
+        "runs", type=argument, nargs="*", default=[Path("reports/history")],
+        help="recorded runs, or folders of them (default: reports/history)",
+    )  # fmt: skip
+    command.add_argument("--html", type=argument, metavar="FILE", help="write a page with each condition over the runs")
     command.add_argument("--family", default="", help="only models whose name or spec begins so")
     command.add_argument("--latest", metavar="SUITE", help="print the file of the last run of a suite that held")
     joined = commands.add_parser("merge", help="join the results of a run's shards")
@@ -173,31 +144,35 @@ def _run(args: argparse.Namespace) -> int:
         print("\n".join([*github_lines(results), *github_warnings(results)]))
         code = 0
     else:
-        code = _latest(args.history, args.latest) if args.latest else _history(args.history, args.family)
+        code = _latest(args.runs, args.latest) if args.latest else _history(args.runs, args.family, args.html)
     for said in crashed:
         print(said, file=sys.stderr)
     return code or (3 if crashed else 0)
 
 
-def _latest(folder: Path, suite: str) -> int:
+def _latest(folders: Sequence[Path], suite: str) -> int:
     try:
-        print(history.find(folder, "latest", Path(suite).stem).file)
+        print(history.find(folders[0], "latest", Path(suite).stem).file)
     except history.NoRunError as error:
         print(one_line(str(error)), file=sys.stderr)
         return 1
     return 0
 
 
-def _history(folder: Path, family: str) -> int:
+def _history(places: Sequence[Path], family: str, page: Path | None) -> int:
     runs, damaged = [], 0
-    for file in history.files(folder):
+    for file in (file for place in places for file in (history.files(place) if place.is_dir() else [place])):
         try:
             runs.append(history.read(file))
         except InputError as error:
             print(sentence(error), file=sys.stderr)
             damaged = 1
     if not runs:
-        print(f"no recorded run in {folder}; pytest --record NAME records one", file=sys.stderr)
+        print(f"no recorded run in {', '.join(map(str, places))}; pytest --record NAME records one", file=sys.stderr)
         return 1
-    print("\n".join(map(one_line, trend(runs, family))))
+    runs.sort(key=lambda run: run.recorded)
+    print("\n".join(map(one_line, over_time.lines(runs, family))))
+    if page:
+        write(page.parent, {page.name: over_time.page(runs, family)})
+        print(page)
     return damaged

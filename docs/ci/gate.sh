@@ -15,7 +15,7 @@ rm -rf "${OUT:?}/latest"/* # wrong usage writes no report, and must not show its
 set -- --suite="${SUITE:-mini}" --profile="${PROFILE:-release}" --report-dir="$OUT/latest" "$@"
 [ -z "${CANDIDATE:-}" ] || set -- "$@" --candidate="$CANDIDATE"
 found=0
-latest=$(python -m clip_robustness history --history "$OUT/history" --latest "${SUITE:-mini}") || found=$?
+latest=$(python -m clip_robustness history "$OUT/history" --latest "${SUITE:-mini}") || found=$?
 [ "$found" -le 1 ] || exit 4 # a damaged file
 [ "$found" -ne 0 ] || set -- "$@" --compare="$latest"
 

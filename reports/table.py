@@ -46,6 +46,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "removed": ("all - clean", "+", share),
     "familiarity": ("ahead of the baseline on the overlap", "+", share),
     "gap": ("gap", "+", share),
+    "template_spread": ("spread over wordings", "", share),
     "worst_factor": ("worst group", "", share),
     "worst_classes": ("worst classes", "", share),
     "effective_robustness_all": ("effective robustness on all", "+", share),

@@ -104,6 +104,16 @@ _ALL = (
         drawing=20,
     ),
     Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
+    *(
+        Kind(name, "text", source, about, runner=f"{_HERE}.text.run", pictured=False)
+        for name, source, about in (
+            ("templates", "", "the worst of the model's templates, each by itself"),
+            ("synonyms", "", "the worst of WordNet's names of ImageNet's classes, or of a file's"),
+            ("typos", "", "the worst of five draws of names with a letter more, less or exchanged"),
+            ("typos-search", "", "the typo of each name that moves its text the furthest"),
+            ("names", "", "names and prompts of a file, as in another language"),
+        )
+    ),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
     *(Kind(WORST_OF, f, "Carlini et al. 2019, per-example success", pictured=False) for f in _CHANGED),
     *_REGISTERED,
@@ -114,7 +124,7 @@ DATA_SETS = tuple(dict.fromkeys(kind.data for kind in _ALL))
 
 NAMES = {
     family: tuple(kind.name for kind in _ALL if kind.family == family and kind.name != WORST_OF)
-    for family in ("clean", "natural", "adversarial")
+    for family in ("clean", "natural", "adversarial", "text")
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import CORRUPTIONS, STYLIZED
@@ -247,6 +249,13 @@ def perturbation(name: str, difficulty: int = 1, *, on_disk: bool = False, sampl
         raise InputError(f"difficulty {difficulty} of imagenet-p does not exist; it goes from 1 to 3")
     params = (("perturbation", _known(name, PERTURBATIONS, "perturbation")), ("difficulty", difficulty))
     return Condition("synthetic", "imagenet-p-disk" if on_disk else "imagenet-p", params, samples)
+
+
+def wording(name: str, file: str | None = None, samples: int | None = None) -> Condition:
+    """The same classes in other words; a `file` is part of the id by its name, without folder and ending."""
+    stem = re.sub(r"\W", "_", PurePath(file).stem) if file else ""
+    params = (("file", stem),) if stem else ()
+    return Condition("text", _known(name, NAMES["text"], "text"), params, samples)
 
 
 def stylized(name: str, samples: int | None = None) -> Condition:

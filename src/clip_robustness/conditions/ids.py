@@ -22,6 +22,7 @@ from clip_robustness.conditions.condition import (
     overlap,
     perturbation,
     stylized,
+    wording,
 )
 from clip_robustness.conditions.worst import worst_of
 
@@ -37,6 +38,9 @@ def condition_of(text: str) -> Condition:
         return Condition("synthetic", text)
     if text.startswith(f"{WORST_OF}-"):
         return worst_of(_members(text.removeprefix(f"{WORST_OF}-")))
+    for name in (*NAMES["text"], *(f"{name}-" for name in NAMES["text"])):
+        if text == name or (name.endswith("-") and text.startswith(name) and text not in NAMES["text"]):
+            return wording(name.removesuffix("-"), text.removeprefix(name))
     if text.startswith(OVERLAP):
         return overlap(condition_of(text.removeprefix(OVERLAP)))
     of_sets: dict[str, Callable[[str, int], Condition]] = {n: partial(corruption_of_set, n) for n in corruption_sets()}

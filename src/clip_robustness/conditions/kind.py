@@ -101,7 +101,7 @@ class Kind:
     @property
     def zero_shot_only(self) -> bool:
         """Whether supervised models can't be asked, because they have no such classes or read no text."""
-        return self.all_names or self.crafted_on == "text"
+        return self.all_names or self.crafted_on == "text" or self.is_wording
 
     @property
     def is_reference(self) -> bool:
@@ -112,6 +112,11 @@ class Kind:
     def is_shift(self) -> bool:
         """Whether it is a natural shift, of which there may be a trend."""
         return self.family == "natural"
+
+    @property
+    def is_wording(self) -> bool:
+        """Whether it says the same classes in other words."""
+        return self.family == "text"
 
     @property
     def is_attack(self) -> bool:

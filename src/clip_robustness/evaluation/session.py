@@ -29,11 +29,14 @@ from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.video import over_anchors
+from clip_robustness.metrics.wordings import worst_wording
 from clip_robustness.metrics.worst import right_under_all
 from clip_robustness.mini import overlap as mini_overlap
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
 from clip_robustness.models.spec import ModelSpec
+from clip_robustness.models.worded import Worded, worded
+from clip_robustness.models.wordings import Asked
 from clip_robustness.overlap.found import Found, Ids, read_ids
 from clip_robustness.overlap.found import read as read_overlap
 from clip_robustness.results import history
@@ -71,6 +74,7 @@ class Session:
         self._data: dict[tuple[str, str], Dataset] = {}
         self._images: dict[tuple[object, ...], Dataset] = {}
         self.measured: dict[Cell, Measured] = {}
+        self._in_words: dict[tuple[ModelSpec, Condition], Worded] = {}
         self._on_clean: dict[tuple[ModelSpec, Condition], Outcomes] = {}
         self.doubts: dict[tuple[ModelSpec, Condition], Doubt] = {}
         self.cluster: Cluster | None = None
@@ -97,6 +101,8 @@ class Session:
 
     def asked(self, spec: ModelSpec, condition: Condition) -> Classifier:
         """The model as a condition asks it. Raises `MissingDataError` for one that has none of the classes."""
+        if condition.kind.is_wording:
+            return self._worded(spec, condition)
         if not condition.kind.all_names:
             return self.classifier(spec)
         try:
@@ -105,6 +111,15 @@ class Session:
             raise
         except InputError as error:
             raise MissingDataError(f"only a zero-shot model has all the classes: {error}") from None
+
+    def _worded(self, spec: ModelSpec, condition: Condition) -> Worded:
+        if (spec, condition) not in self._in_words:
+            inner, classes = self.classifier(spec), self.models.classes
+            if not hasattr(inner.net, "embed"):
+                raise MissingDataError(f"only a zero-shot model can be asked in other words; {spec} is none")
+            words = Asked(condition.name, *self.settings.suite.words(condition))
+            self._in_words[spec, condition] = worded(inner, spec, classes, words, self.settings.seed)
+        return self._in_words[spec, condition]
 
     def surrogate(self, spec: ModelSpec, condition: Condition) -> Classifier | None:
         """What attacks by transfer are crafted on; for a caption, the model over it and a text that says nothing.
@@ -317,7 +332,12 @@ class Session:
                 raise InputError(f"{sentence}, more than {_UNREADABLE_ALLOWED:.0%}")
             outcomes = replace(outcomes, notes=(*outcomes.notes, sentence))
         outcomes = over_anchors(outcomes, images.anchors) if images.anchors else outcomes
-        return _told_apart(outcomes, images)
+        outcomes = _told_apart(outcomes, images)
+        if condition.kind.is_wording:
+            accepted = {sample.id: sample.accepted for sample in images.samples}
+            names = self._worded(spec, condition).names
+            outcomes = worst_wording(outcomes, [accepted[id] for id in outcomes.ids], names)
+        return outcomes
 
     def _of_member(self, spec: ModelSpec, condition: Condition, member: Condition, images: Dataset) -> Outcomes:
         """Raises `InputError` naming the member where it is one."""

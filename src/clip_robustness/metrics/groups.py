@@ -74,13 +74,7 @@ def worst_classes(
 ) -> NDArray[np.bool_]:
     """Of all images (n,) those by which the worst tenth of the classes is judged: images of the second half, of the
     classes with the lowest accuracies in the first one. Clusters are not torn apart; the halves depend on ids alone."""
-    names = [f"cluster {place}" for place in clusters.ways[0].tolist()] if clusters else list(ids)
-    first = np.zeros(len(ids), bool)
-    for label in np.unique(labels).tolist():
-        members = np.flatnonzero(labels == label)
-        ordered = sorted({names[i] for i in members}, key=_shuffled)
-        half = set(ordered[: (len(ordered) + 1) // 2])
-        first[members] = [names[i] in half for i in members]
+    first = halves(ids, labels, clusters)
     shares: Mapping[int, float] = {
         label: float(correct[first & (labels == label)].mean())
         for label in np.unique(labels[first]).tolist()
@@ -88,6 +82,18 @@ def worst_classes(
     }
     worst = sorted(shares, key=lambda label: (shares[label], label))[: max(1, round(_WORST * len(shares)))]
     return ~first & np.isin(labels, worst)
+
+
+def halves(ids: Sequence[str], labels: NDArray[np.int64], clusters: Clusters | None) -> NDArray[np.bool_]:
+    """Which images (n,) are in the first half of their class, by a hash of ids; clusters are not torn apart."""
+    names = [f"cluster {place}" for place in clusters.ways[0].tolist()] if clusters else list(ids)
+    first = np.zeros(len(ids), bool)
+    for label in np.unique(labels).tolist():
+        members = np.flatnonzero(labels == label)
+        ordered = sorted({names[i] for i in members}, key=_shuffled)
+        half = set(ordered[: (len(ordered) + 1) // 2])
+        first[members] = [names[i] in half for i in members]
+    return first
 
 
 def _shuffled(name: str) -> bytes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 4
-FAMILIES = ("clean", "natural", "synthetic", "adversarial", "overlap")
+FAMILIES = ("clean", "natural", "synthetic", "adversarial", "text", "overlap")
 
 
 @dataclass(frozen=True)

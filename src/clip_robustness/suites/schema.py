@@ -30,6 +30,7 @@ from clip_robustness.conditions.condition import (
     perturbation,
     reference,
     stylized,
+    wording,
 )
 from clip_robustness.conditions.kind import CLEAN_SET
 from clip_robustness.conditions.worst import worst_cases
@@ -140,6 +141,20 @@ class Attacks(_Strict):
                 yield attack(name, eps, pairs=self.pairs, samples=self.samples, **options)
 
 
+class Texts(_Strict):
+    """In which other words zero-shot models are asked: `file` and `prompts` for names that it has, relative to the
+    suite."""
+
+    names: Names
+    file: str | None = None
+    prompts: str | None = None
+    samples: Samples | None = None
+
+    def expand(self) -> Iterator[Condition]:
+        for name in self.names:
+            yield wording(name, self.file, self.samples)
+
+
 class Conditions(_Strict):
     natural: Names = ()
     corruptions: AnyCorruptions | None = None
@@ -154,6 +169,8 @@ class Conditions(_Strict):
     """One table, or a list of them."""
     worst_of: tuple[Names, ...] = Field((), alias="worst-of")
     """Members of a worst case, or a list of such lists, as `conditions.worst.worst_cases` reads them."""
+    text: Annotated[tuple[Texts, ...], _listed] = ()
+    """One table, or a list of them."""
     overlap: str | None = None
     """An overlap.json of `clip-robustness overlap`, or `mini:pretraining`, which is analysed on first use."""
 
@@ -188,6 +205,8 @@ class Conditions(_Strict):
             yield from seen.expand(on_disk=on_disk) if seen else ()
         yield from styles
         yield from attacks
+        for words in self.text:
+            yield from words.expand()
 
     def parts(self) -> Iterator[tuple[str, Conditions]]:
         """The same, each with one table of one name at one eps, severity or difficulty, and what to call the table."""

@@ -70,6 +70,16 @@ class Suite:
         file = expanded(self.settings.classes, self.file.parent)
         return str(file) if file.is_file() else self.settings.classes
 
+    def words(self, condition: Condition) -> tuple[Path | None, str]:
+        """The file of a text condition, if any, and the prompts that its table names, '' for the model's own."""
+        for table in self.settings.conditions.text:
+            if any(condition == other for other in table.expand()):
+                file = expanded(table.file, self.file.parent) if table.file else None
+                prompts = table.prompts or ""
+                beside = expanded(prompts, self.file.parent)
+                return file, str(beside) if prompts and beside.is_file() else prompts
+        return None, ""
+
     def data_of(self, condition: Condition) -> str:
         """What the suite calls the data set that a condition is evaluated on."""
         return self.settings.clean_set if condition.data == CLEAN_SET else condition.data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.metrics import groups
-from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median
+from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes
 from clip_robustness.registry import figure
 
@@ -64,6 +64,13 @@ def worst_classes(_: Condition, outcomes: Outcomes) -> Estimate | None:
     chosen = groups.worst_classes(outcomes.ids, outcomes.labels, outcomes.correct, outcomes.clusters)
     of = outcomes.clusters[chosen] if outcomes.clusters else None
     return accuracy(outcomes.correct[chosen], of) if chosen.any() else None
+
+
+@figure("template_spread")
+def template_spread(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """Of several wordings, how far the best is above the worst."""
+    best = outcomes.measures.get("best")
+    return None if best is None else paired_difference(best > 0, outcomes.correct, outcomes.clusters)
 
 
 @figure("passes")

@@ -245,6 +245,19 @@ def min_worst_classes(look: Look, bound: float) -> Evidence | str:
 
 
 @limit(
+    "max_template_spread", low=0, high=1, only_for="is_wording", not_for=("averages", "is_reference"),
+    about="the worst of several wordings is at most so much below the best (text/...)",
+    unit="points",
+)  # fmt: skip
+def max_template_spread(look: Look, bound: float) -> Evidence | str:
+    """Both are chosen on the images that are left out."""
+    best = look.ours.measures.get("best")
+    if best is None:
+        return "max_template_spread needs several wordings, this has one"
+    return _paired("difference to the best wording", Paired(look.ours.correct, best > 0, look.clusters), bound)
+
+
+@limit(
     "max_regression", low=0, high=1,
     about="at most so much below the recorded run (--compare)",
     unit="points",

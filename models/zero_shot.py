@@ -67,7 +67,11 @@ class ZeroShot(nn.Module):
         return embedded
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.clip.logit_scale.exp() * self.embed(images) @ self.head
+        return self.scores(self.embed(images))
+
+    def scores(self, embedded: Tensor) -> Tensor:
+        """What `embed` gives -> logits."""
+        logits: Tensor = self.clip.logit_scale.exp() * embedded @ self.head
         bias = self.clip.logit_bias
         return logits if bias is None else logits + bias
 

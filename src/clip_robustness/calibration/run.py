@@ -18,6 +18,11 @@ def figures_of(suite: Suite) -> Figures:
     return known_figures(suite.figures, tuple(suite.settings.data))
 
 
+def on_of(suite: Suite) -> frozenset[str]:
+    """What figures of a suite are on: a named subset, else its class list."""
+    return frozenset({suite.settings.subset or suite.classes})
+
+
 def with_names(described: Sequence[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
     """What results say of the models, candidates first, with the known checkpoint that each is, and a warning where one
     is none although it claims to be. Raises `InputError` for figures that can't be read."""
@@ -32,8 +37,7 @@ def with_names(described: Sequence[dict[str, Any]], settings: Settings) -> list[
 def comparisons(settings: Settings, models: Sequence[Mapping[str, Any]], cells: Sequence[Result]) -> list[Comparison]:
     """The figures of the known checkpoints among `models` beside the published ones."""
     known = {str(model["model"]): str(model["known"]) for model in models if model.get("known")}
-    suite = settings.suite
-    return compared(figures_of(suite), known, cells, {suite.settings.subset or suite.classes}) if known else []
+    return compared(figures_of(settings.suite), known, cells, on_of(settings.suite)) if known else []
 
 
 def warnings(found: Sequence[Comparison]) -> list[str]:

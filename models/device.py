@@ -40,8 +40,20 @@ def device_of(name: str, worker: int = 0) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"--device {name}: {_missing(name) or str(error).splitlines()[0]}") from error
     return device
+
+
+def _missing(name: str) -> str:
+    """What torch says in many lines, where there is no such accelerator; '' where the reason is another."""
+    kind, count = name.partition(":")[0], torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not count:
+        return "torch finds no CUDA GPU here; give --device cpu"
+    if kind == "cuda":
+        return f"torch finds {count} CUDA GPUs here, numbered from 0; give one of them, or --device cuda for all"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        return "torch finds no Apple GPU here; give --device cpu"
+    return ""
 
 
 def threads_of(workers: int) -> int:

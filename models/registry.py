@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from clip_robustness import registry
@@ -135,7 +137,18 @@ def load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Clas
 def load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     module, _, factory = spec.name.partition(":")
     hint = "write python:MODULE:FACTORY for an importable function"
-    return _made(lambda: getattr(importlib.import_module(module), factory), spec, classes, device, hint)
+    return _made(lambda: getattr(_imported(spec, module), factory), spec, classes, device, hint)
+
+
+def _imported(spec: ModelSpec, module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if f"{module}.".startswith(f"{error.name}."):  # else it is there, and what it imports is not
+            places = ", ".join(dict.fromkeys(str(Path(place or ".").absolute()) for place in sys.path))
+            hint = "write python:MODULE:FACTORY for an importable function"
+            raise InputError(f"model spec '{spec}': there is no module {error.name} in {places}; {hint}") from error
+        raise
 
 
 def _made(

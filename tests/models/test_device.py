@@ -24,6 +24,29 @@ def test_workers_take_turns_at_the_gpus(monkeypatch, worker, device):
     assert set_up_device("auto") == torch.device(device)
 
 
+@pytest.mark.parametrize(
+    ("name", "gpus", "says"),
+    [
+        ("cuda", 0, "--device cuda: torch finds no CUDA GPU here; give --device cpu"),
+        ("cuda:1", 0, "--device cuda:1: torch finds no CUDA GPU here; give --device cpu"),
+        ("cuda:5", 2, "--device cuda:5: torch finds 2 CUDA GPUs here, numbered from 0; give one of them, or"),
+        ("mps", 0, "--device mps: torch finds no Apple GPU here; give --device cpu"),
+    ],
+)
+def test_a_device_that_is_not_there_says_what_to_give(monkeypatch, name, gpus, says):
+    def unavailable(*_, **__):
+        raise RuntimeError("a reason of torch\nin many lines")
+
+    monkeypatch.setattr(torch, "empty", unavailable)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError) as told:
+        set_up_device(name)
+    assert str(told.value).startswith(says)
+    assert "\n" not in str(told.value)
+
+
 def test_workers_divide_the_threads(monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)

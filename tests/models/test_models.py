@@ -202,6 +202,7 @@ def test_nan_weights_are_found_before_the_first_image(tmp_path):
         ("timm:resnet50.a1_in21k", "did you mean 'resnet50.a1_in1k'"),
         ("torchvision:resnet51", "did you mean 'resnet50'"),
         ("torchvision:resnet50/IMAGENET1K_V3", "did you mean 'IMAGENET1K_V"),
+        ("python:no.such.module:factory", "there is no module no in /"),
         ("python:no.such.module:factory", "MODULE:FACTORY"),
         ("python:models.lite:lite9", "MODULE:FACTORY"),
     ],

@@ -25,11 +25,10 @@ class Worded(Classifier):
 
     heads: Tensor
 
-    def __init__(self, inner: Classifier, names: Sequence[str], heads: Tensor, identity: object) -> None:
+    def __init__(self, inner: Classifier, names: Sequence[str], heads: Tensor, fingerprint: str) -> None:
         nn.Module.__init__(self)
-        self.inner, self.names = inner, tuple(names)
+        self.inner, self.names, self.fingerprint = inner, tuple(names), fingerprint
         self.register_buffer("heads", heads)
-        self.fingerprint = hashlib.sha256(repr((inner.fingerprint, identity)).encode()).hexdigest()[:16]
         self.eval()
 
     def __getattr__(self, name: str) -> Any:
@@ -39,8 +38,14 @@ class Worded(Classifier):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
-    def in_fp32(self) -> Classifier:
-        return self
+    def in_fp32(self) -> Worded:
+        exact = self.inner.in_fp32()
+        return self if exact is self.inner else Worded(exact, self.names, self.heads, self.fingerprint)
+
+    def under(self, wording: int) -> Worded:
+        """The same under one of its wordings."""
+        chosen = slice(wording, wording + 1)
+        return Worded(self.inner, self.names[chosen], self.heads[chosen], f"{self.fingerprint} {wording}")
 
     def embed(self, images: Tensor) -> Tensor:
         """Images float (n, 3, side, side) in [0, 1] -> unit vectors (n, width)."""
@@ -79,4 +84,5 @@ def worded(inner: Classifier, spec: ModelSpec, classes: ClassList, asked: Asked,
     found = wordings(asked, own, classes, seed, distance)
     heads = torch.stack([class_embeddings(clip.net, clip.tokenizer, w.names, w.prompts).float() for w in found])
     identity = [(w.names, w.prompts.templates, w.prompts.weights) for w in found]
-    return Worded(inner, [w.name for w in found], heads, identity)
+    fingerprint = hashlib.sha256(repr((inner.fingerprint, identity)).encode()).hexdigest()[:16]
+    return Worded(inner, [w.name for w in found], heads, fingerprint)

@@ -98,6 +98,8 @@ def evaluate(
         return right_under_all({each.label: evaluate(model, each, images, **options) for each in asked.members})
     if asked.kind.crafted_on == "surrogate" and surrogate is None:
         raise InputError(f"{asked.id}: attacks by transfer are crafted on a surrogate; give one")
+    if asked.kind.is_wording or asked.kind.crafted_on == "wordings":
+        raise InputError(f"{asked.path} needs a model's text tower; run it in a suite")
     with TemporaryDirectory() as temporary:
         kept = Store(Path(store or temporary))
         evaluator = Evaluator(kept, device=model.mean.device, seed=seed, batch_size=batch_size)

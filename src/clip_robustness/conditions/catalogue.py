@@ -107,11 +107,19 @@ _ALL = (
     *(
         Kind(name, "text", source, about, runner=f"{_HERE}.text.run", pictured=False)
         for name, source, about in (
-            ("templates", "", "the worst of the model's templates, each by itself"),
-            ("synonyms", "", "the worst of WordNet's names of ImageNet's classes, or of a file's"),
-            ("typos", "", "the worst of five draws of names with a letter more, less or exchanged"),
-            ("typos-search", "", "the typo of each name that moves its text the furthest"),
-            ("names", "", "names and prompts of a file, as in another language"),
+            ("templates", "Radford et al. 2021, section 3.1.4", "the worst of the model's templates, each by itself"),
+            (
+                "synonyms",
+                "Fellbaum 1998, WordNet",
+                "the worst of WordNet's names, or of a file's",
+            ),
+            (
+                "typos",
+                "Levenshtein 1966, distance 1",
+                "the worst of five draws, a letter more, less or another",
+            ),
+            ("typos-search", "Levenshtein 1966, distance 1", "the typo of each name that moves its text the furthest"),
+            ("names", "Carlsson et al. 2022, Multilingual-CLIP", "names and prompts of a file, as in another language"),
         )
     ),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),

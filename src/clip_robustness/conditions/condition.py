@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import CORRUPTIONS, STYLIZED
@@ -43,7 +43,7 @@ class Condition:
 
     `params` values are strings or integers (`eps` is a fraction, '8/255'), so that they survive JSON.
     `samples` is the number of images where it is less than the suite's, for conditions that cost much. `members` are
-    the conditions that a worst case is made of; nothing else has any.
+    the conditions that a worst case is made of; nothing else has any. `file` is the one that the suite names for it.
     """
 
     family: str
@@ -51,6 +51,7 @@ class Condition:
     params: tuple[tuple[str, str | int], ...] = ()
     samples: int | None = field(default=None, compare=False)
     members: tuple[Condition, ...] = field(default=(), compare=False)
+    file: str = field(default="", compare=False)
 
     @property
     def kind(self) -> Kind:
@@ -108,6 +109,13 @@ class Condition:
     def text(self) -> str:
         """What follows the colon of its name: for a caption the text that images are moved to."""
         return self.name.partition(":")[2]
+
+    @property
+    def given_file(self) -> Path:
+        """Raises `InputError` where the suite names none."""
+        if not self.file:
+            raise InputError(f"{self.path} needs a file: attacks = {{ names = '{self.name}', file = ... }}")
+        return Path(self.file)
 
     @property
     def registered(self) -> registry.Registered | None:
@@ -253,8 +261,7 @@ def perturbation(name: str, difficulty: int = 1, *, on_disk: bool = False, sampl
 
 def wording(name: str, file: str | None = None, samples: int | None = None) -> Condition:
     """The same classes in other words; a `file` is part of the id by its name, without folder and ending."""
-    stem = re.sub(r"\W", "_", PurePath(file).stem) if file else ""
-    params = (("file", stem),) if stem else ()
+    params = (("file", _stem(file)),) if file else ()
     return Condition("text", _known(name, NAMES["text"], "text"), params, samples)
 
 
@@ -270,14 +277,18 @@ def attack(
     normalized: bool = False,
     rounded: bool = False,
     samples: int | None = None,
+    file: str = "",
 ) -> Condition:
     """At an eps in pixel units, or, where it is 'min', searched for the smallest one. Typographic attacks have none.
 
     `pairs` other than the benchmark's are part of the id. `normalized`: eps is in units of the normalised image.
-    `rounded`: what counts is the prediction for the perturbed image as an 8-bit file holds it.
+    `rounded`: what counts is the prediction for the perturbed image as an 8-bit file holds it. `file`: what it takes;
+    its name, without folder and ending, is part of the id.
     """
-    params: list[tuple[str, str | int]] = []
     kind = attack_kind(name)
+    if file and not kind.takes_file:
+        raise InputError(f"attack '{name}' takes no file; give those that do a table of their own")
+    params: list[tuple[str, str | int]] = [("file", _stem(file))] if file else []
     if kind.eps and eps == NO_EPS and "none" not in kind.eps:
         raise InputError(f"attack '{name}' is given an eps; write one, such as '8/255'")
     if kind.eps and eps == SEARCH and not (kind.search or "eps" in kind.read_at):
@@ -298,7 +309,12 @@ def attack(
             )
         if asked:
             params.append(param)
-    return Condition("adversarial", name, tuple(params), samples)
+    return Condition("adversarial", name, tuple(params), samples, file=file)
+
+
+def _stem(file: str) -> str:
+    """As ids have it."""
+    return re.sub(r"\W", "_", PurePath(file).stem)
 
 
 def attack_kind(name: str) -> Kind:

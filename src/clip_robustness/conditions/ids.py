@@ -48,6 +48,10 @@ def condition_of(text: str) -> Condition:
         if text.startswith(f"{kind}-"):
             name, _, level = text.removeprefix(f"{kind}-").rpartition("-")
             return make(name, int(level) if level.isdecimal() else 0)
+    for name in (n for n in registry.names("attack") if ":" not in n and kind_of("adversarial", n).takes_file):
+        if text.startswith(f"{name}-"):
+            file, _, eps = text.removeprefix(f"{name}-").partition("-")
+            return attack(name, eps, file=file)
     if (found := _ATTACK.fullmatch(text)) and registry.knows("attack", found["name"]):
         pairs, normalized, rounded = int(found["pairs"] or PAIRS), bool(found["normalized"]), bool(found["rounded"])
         return attack(found["name"], found["eps"], pairs=pairs, normalized=normalized, rounded=rounded)

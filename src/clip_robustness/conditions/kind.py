@@ -85,7 +85,9 @@ class Kind:
     """Whether it has a 'fixed' eps, whether 'none' is allowed."""
     options: tuple[Option, ...] = ()
     """Those of a suite's table that it has."""
-    crafted_on: Literal["", "surrogate", "text"] = ""
+    takes_file: bool = False
+    """Whether the suite names a file for it."""
+    crafted_on: Literal["", "surrogate", "text", "wordings"] = ""
     """A surrogate, or the model itself over the text that follows the name."""
     example: str = ""
     """Of what follows a name that ends in a colon."""
@@ -101,7 +103,7 @@ class Kind:
     @property
     def zero_shot_only(self) -> bool:
         """Whether supervised models can't be asked, because they have no such classes or read no text."""
-        return self.all_names or self.crafted_on == "text" or self.is_wording
+        return self.all_names or self.crafted_on in ("text", "wordings") or self.is_wording
 
     @property
     def is_reference(self) -> bool:

@@ -15,6 +15,7 @@ from clip_robustness.conditions.kind import load
 from clip_robustness.conditions.source import Source
 from clip_robustness.datasets.dataset import Sample, image_rng
 from clip_robustness.datasets.pixels import Pixels, squeezed
+from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier
 
 
@@ -29,6 +30,11 @@ class PixelSource:
 
     def made_with(self, condition: Condition) -> str:
         """What the pixels depend on beside the images, the condition, our code and the seed."""
+        if condition.file:
+            try:
+                return hashlib.sha256(condition.given_file.read_bytes()).hexdigest()[:16]
+            except OSError as error:
+                raise InputError(f"{condition.path}: {condition.file} can't be read: {error.strerror}") from None
         found = condition.registered
         if found is None or self.frost_textures is None or not found.options.get("textures"):
             return found.version if found else ""

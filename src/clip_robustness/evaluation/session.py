@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clip_robustness.conditions.attacks.promises import check_attack
-from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference
+from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference, wording
 from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList
@@ -134,6 +134,8 @@ class Session:
                 raise MissingDataError(f"only a zero-shot model can read a caption: {error}") from None
         if not condition.kind.crafted_on:
             return None
+        if condition.kind.crafted_on == "wordings":
+            return self._worded(spec, wording("templates"))
         if self.settings.surrogate is None:
             raise InputError(f"{condition.id}: no model to craft on; give --surrogate SPEC, or a supervised baseline")
         return self.classifier(self.settings.surrogate)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import ATTACKS, CORRUPTIONS, STYLIZED
-from clip_robustness.conditions.catalogue import kind_of, known_shifts
+from clip_robustness.conditions.catalogue import NAMES, kind_of, known_shifts
 from clip_robustness.conditions.condition import (
     CLEAN,
     DATA_SETS,
@@ -26,6 +26,7 @@ from clip_robustness.conditions.condition import (
     natural,
     perturbation,
     stylized,
+    wording,
 )
 from clip_robustness.errors import InputError, one_line, sentence
 from clip_robustness.metrics.benchmark import PERTURBATIONS
@@ -97,6 +98,7 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
     found += [mean_corruption(), mean_corruption(on_disk=True)]
     found += [corruption_of_set(name, kind_of("synthetic", name).over[0], 1) for name in corruption_sets()]
     found += [stylized(name) for name in STYLIZED]
+    found += [wording(name) for name in NAMES["text"]]
     for condition in found:
         levels = next((text for key, text in _LEVELS.items() if key in dict(condition.params)), "")
         name, about = (condition.id.removesuffix("-1"), levels) if levels else (condition.id, condition.kind.about)

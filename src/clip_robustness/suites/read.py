@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,11 @@ def suite_of(file: Path, settings: SuiteFile, conditions: Iterable[Condition], p
     given, own = start.gate.model_dump(exclude_unset=True), (settings.gate or Gate()).model_dump(exclude_unset=True)
     gate = Gate(**(own | given if profile else given | own))
     # mCE is relative to AlexNet's errors, which are known for ImageNet's classes alone
-    found = tuple(c for c in dict.fromkeys(conditions) if not c.kind.is_mce or settings.classes == "imagenet")
+    found = tuple(
+        replace(c, file=str(expanded(c.file, file.parent))) if c.file else c
+        for c in dict.fromkeys(conditions)
+        if not c.kind.is_mce or settings.classes == "imagenet"
+    )
     return Suite(file.stem, file.resolve(), settings, found, gate, start, profile or settings.profile or "")
 
 

@@ -126,6 +126,8 @@ class Attacks(_Strict):
     pairs: Annotated[int, Field(ge=1)] = PAIRS
     eps_space: Literal["pixel", "normalized"] = "pixel"
     round_to_8bit: bool = False
+    file: str = ""
+    """What those take that take a file, relative to the suite."""
 
     @field_validator("eps", mode="before")
     @classmethod
@@ -135,10 +137,10 @@ class Attacks(_Strict):
         return [str(eps) if isinstance(eps, int | float) else eps for eps in listed]
 
     def expand(self) -> Iterator[Condition]:
-        options = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
+        options: dict[str, bool] = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
         for name in self.names:
             for eps in self.eps if attack_kind(name).eps else ("",):
-                yield attack(name, eps, pairs=self.pairs, samples=self.samples, **options)
+                yield attack(name, eps, pairs=self.pairs, samples=self.samples, file=self.file, **options)
 
 
 class Texts(_Strict):

@@ -43,7 +43,9 @@ class Options:
     crop_pct: float | None = None
 
 
-TEMPLATE_SETS = ("openai-80", "simple", "plain", "as-is", "cifar10-18")
+LEARNED = {file.stem: file for file in sorted((Path(__file__).parent / "prompts").glob("*.json"))}
+"""Prompts that others learned, in the form of `clip-robustness prompts search`; each file says whose they are."""
+TEMPLATE_SETS = ("openai-80", "simple", "plain", "as-is", "cifar10-18", *LEARNED)
 _SPEED = ("precision", "compile", "channels_last")
 _ZERO_SHOT = ("prompts", "class_names", "quick_gelu", "config", "resize_mode")
 _ALLOWED = {

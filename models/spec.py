@@ -102,7 +102,8 @@ def parse_all(text: str, folder: Path = _HERE) -> tuple[ModelSpec, ...]:
     presets: dict[str, dict[str, list[str]]] = tomllib.loads(PRESETS.read_text(encoding="utf-8"))
     if name not in presets:
         raise InputError(f"model spec '{text}': there is no preset '{name}'; {nearest(name, presets)}")
-    return tuple(parse(member + mark + options, folder) for member in presets[name]["models"])
+    members = presets[name]["models"]
+    return tuple(parse(member + ("&" if mark and "?" in member else mark) + options, folder) for member in members)
 
 
 def parse(text: str, folder: Path = _HERE) -> ModelSpec:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clip_robustness.errors import InputError
 from clip_robustness.files import expanded
-from clip_robustness.models.options import TEMPLATE_SETS
+from clip_robustness.models.options import LEARNED, TEMPLATE_SETS
 
 Tokenizer = Callable[..., Tensor]
 """A tokenizer of open_clip: texts -> int64 (n, context length)."""
@@ -95,9 +95,9 @@ def read_prompts(name_or_file: str) -> Prompts:
 
     Raises `InputError` for a file that is neither.
     """
-    if name_or_file in TEMPLATE_SETS:
+    if name_or_file in TEMPLATE_SETS and name_or_file not in LEARNED:
         return _of_texts(name_or_file, _template_set(name_or_file))
-    file = expanded(name_or_file)
+    file = LEARNED.get(name_or_file) or expanded(name_or_file)
     try:
         text = file.read_text(encoding="utf-8")
         return _learned(file, json.loads(text)) if file.suffix == ".json" else _of_texts(file.name, text.splitlines())

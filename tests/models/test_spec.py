@@ -3,6 +3,7 @@ import pytest
 import torchvision
 
 from clip_robustness.models import InputError, parse, parse_all
+from clip_robustness.models.templates import read_prompts
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,18 @@ def test_the_papers_models_go_by_one_name():
     assert len(clips) == 6
     assert all(spec.options.precision == "bf16" for spec in clips)
     assert all(spec.tag in open_clip.list_pretrained_tags_by_model(spec.name) for spec in clips)
+    learned = parse_all("preset:paper-clip-auto?precision=bf16")
+    assert [spec.written.partition("?")[0] for spec in learned] == [spec.written.partition("?")[0] for spec in clips]
+    for spec in learned:
+        assert spec.options.precision == "bf16"
+        first, *others = read_prompts(spec.options.prompts).templates
+        assert first.before == (320, 1125, 539, 320)  # a photo of a
+        assert len(others) > 100
+    siglips = parse_all("preset:siglip")
+    assert all(spec.tag in open_clip.list_pretrained_tags_by_model(spec.name) for spec in siglips)
+    assert [spec.name.rpartition("/")[2] for spec in parse_all("preset:robust-clip")] == [
+        "fare2-clip", "fare4-clip", "tecoa2-clip", "tecoa4-clip"
+    ]  # fmt: skip
     supervised = parse_all("preset:paper-supervised")
     assert len(supervised) == 11
     for spec in supervised:

@@ -108,6 +108,14 @@ def predict(classifier: Classifier, images: Tensor) -> list[int]:
     return predictions
 
 
+@torch.inference_mode()
+def confident(classifier: Classifier, images: Tensor) -> tuple[list[int], list[float]]:
+    """As `predict`, with the softmax probability of each, to four digits."""
+    logits = classifier.logits(images)
+    sure = logits.softmax(1).amax(1).tolist()
+    return predictions_of(classifier, logits).tolist(), [round(share, 4) for share in sure]
+
+
 def to_tensor(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (..., height, width, 3) -> float (..., 3, height, width) in [0, 1]."""
     return torch.tensor(pixels, device=device).movedim(-1, -3).float() / 255

@@ -47,6 +47,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "familiarity": ("ahead of the baseline on the overlap", "+", share),
     "gap": ("gap", "+", share),
     "template_spread": ("spread over wordings", "", share),
+    "calibration_error": ("ECE", "", share),
     "worst_factor": ("worst group", "", share),
     "worst_classes": ("worst classes", "", share),
     "effective_robustness_all": ("effective robustness on all", "+", share),
@@ -67,8 +68,8 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
 
 
 _LEFT_OUT = (
-    "passes", "zero_gradients", "fooled_by_square_alone", "randomised", "probabilities", "optimises", "trend_r2",
-    "trend_spread",
+    "confidence", "passes", "zero_gradients", "fooled_by_square_alone", "randomised", "probabilities", "optimises",
+    "trend_r2", "trend_spread",
 )  # fmt: skip
 """Of the guards' concern, or the same in all cells."""
 

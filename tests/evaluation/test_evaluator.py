@@ -42,8 +42,8 @@ def evaluate(tmp_path):
 def passes(monkeypatch):
     """Counts the images that a classifier really sees."""
     seen = []
-    original = module.predict
-    monkeypatch.setattr(module, "predict", lambda c, images: (seen.append(len(images)), original(c, images))[1])
+    original = module.confident
+    monkeypatch.setattr(module, "confident", lambda c, images: (seen.append(len(images)), original(c, images))[1])
     return seen
 
 
@@ -135,7 +135,7 @@ def test_noise_is_drawn_per_image(evaluate, classifier, images):
 
 
 def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, passes, monkeypatch):
-    predict = module.predict
+    predict = module.confident
     calls = []
 
     def crashing(*args):
@@ -144,7 +144,7 @@ def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, pass
             raise KeyboardInterrupt
         return predict(*args)
 
-    monkeypatch.setattr(module, "predict", crashing)
+    monkeypatch.setattr(module, "confident", crashing)
     with pytest.raises(KeyboardInterrupt):
         evaluate(classifier, CLEAN, images)
     assert sum(passes) == 32

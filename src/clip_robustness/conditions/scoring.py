@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from clip_robustness.conditions.context import Answers, Batches, Context
 from clip_robustness.metrics.outcomes import Prediction
-from clip_robustness.models.classifier import predict
+from clip_robustness.models.classifier import confident
 
 
 def top_1(context: Context, batches: Batches) -> Iterator[Answers]:
-    """The class with the largest logit, batch by batch."""
+    """The class with the largest logit, batch by batch. `confidence`: its softmax probability."""
     for batch in batches:
-        predictions = predict(context.victim, context.images(batch))
-        yield [(sample, Prediction(found)) for (sample, _), found in zip(batch, predictions, strict=True)]
+        predictions, shares = confident(context.victim, context.images(batch))
+        yield [
+            (sample, Prediction(found, {"confidence": share}))
+            for (sample, _), found, share in zip(batch, predictions, shares, strict=True)
+        ]

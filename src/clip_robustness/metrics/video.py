@@ -19,7 +19,8 @@ K = 10
 
 
 def over_anchors(frames: Outcomes, anchors: Sequence[Anchor], k: int = K) -> Outcomes:
-    """Outcomes of frames -> outcomes of anchors: `correct` under pm-k, and pm-0 among the `others`.
+    """Outcomes of frames -> outcomes of anchors: `correct` under pm-k, and pm-0 among the `others`. What was measured
+    of each frame is none of it.
 
     An anchor is left out if it or one of its neighbours within k frames could not be decoded.
     """
@@ -35,4 +36,5 @@ def over_anchors(frames: Outcomes, anchors: Sequence[Anchor], k: int = K) -> Out
         correct=np.array([frames.correct[members].all() for members in readable], bool),
         others={"pm0": frames.correct[first]},
         rivals=None,
+        measures={},
     )

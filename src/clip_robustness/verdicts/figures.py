@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.metrics import groups
+from clip_robustness.metrics.calibration import calibration_error
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes
 from clip_robustness.registry import figure
@@ -71,6 +72,22 @@ def template_spread(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """Of several wordings, how far the best is above the worst."""
     best = outcomes.measures.get("best")
     return None if best is None else paired_difference(best > 0, outcomes.correct, outcomes.clusters)
+
+
+@figure("calibration_error")
+def expected_calibration_error(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """Between how sure predictions are and how often they are right."""
+    confidence = outcomes.measures.get("confidence")
+    if confidence is None or len(confidence) < 2:
+        return None
+    return calibration_error(confidence, outcomes.correct, outcomes.clusters)
+
+
+@figure("confidence")
+def confidence(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """The mean probability of the predicted class."""
+    found = outcomes.measures.get("confidence")
+    return None if found is None or len(found) < 2 else mean(found, outcomes.clusters)
 
 
 @figure("passes")

@@ -1,0 +1,26 @@
+"""The shipped suite of what is beyond the benchmark."""
+
+import re
+
+from clip_robustness import registry, suites
+from clip_robustness.conditions.catalogue import NAMES, known_shifts
+from clip_robustness.conditions.condition import corruption_sets
+
+TEXT = (suites.FOLDER / "extended.toml").read_text()
+
+
+def test_all_that_it_runs_is_drawn_and_beyond_the_benchmark():
+    suite = suites.load("extended")
+    assert all(place.startswith("mini:") for place in suite.settings.data.values())
+    assert not any(c.kind.in_benchmark for c in suite.conditions if not c.kind.is_reference)
+
+
+def test_what_has_no_counterpart_is_a_comment_of_it():
+    """Each line that is commented out is read as it stands, and all together name everything."""
+    uncommented = re.sub(r"(?m)^(\s*)# (?=[\w\[{\"])(?!What CLIPs|two cores)", r"\1", TEXT)
+    for name in (*corruption_sets(), *(found.name for found in registry.ours("shift"))):
+        assert f"\n{name} = " in uncommented, name
+    named = {*re.findall(r'"([\w-]+)"', TEXT)}
+    beyond = [n for n in known_shifts("natural") if n.startswith(("counteranimal-hard", "imagenet-d", "imagenet-hard"))]
+    assert named >= {*beyond, "scam", "scam-synth", "rta-100", *NAMES["text"]}
+    assert named >= {"embedding", "template-heads", "universal-file", "patch", "watermark"}

@@ -15,6 +15,7 @@ from clip_robustness.reports.decisions import SIGNS, accuracy_limit, decisions, 
 from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.reports.table import (
     ABOUT,
+    claims,
     described,
     displayed,
     guards,
@@ -94,6 +95,7 @@ def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tupl
             if gallery and cell.regression and cell.regression.gallery in gallery
         },
         guards=guards(results.guards),
+        claims=claims(results.claims),
         regressions=[cell for cell in shown if cell.regression],
         regression_lines=regressions(results.cells),
         warnings=[*model_warnings(results.models), *warnings(results.cells)],
@@ -131,6 +133,7 @@ def together(runs: Sequence[tuple[str, Results]]) -> Results:
         in_order(replace(c, model=called(c.model, c.role, name)) for name, run in runs for c in run.cells),
         [replace(s, model=called(s.model, s.role, name)) for name, run in runs for s in run.summaries],
         [replace(g, model=called(g.model, g.role, name)) for name, run in runs for g in run.guards],
+        claims=[replace(c, model=called(c.model, "candidate", name)) for name, run in runs for c in run.claims],
         warnings=[f"{name}: {warning}" for name, run in runs for warning in run.warnings],
         partial=" ".join(f"{name}: {run.partial}" for name, run in runs if run.partial),
         missing=tuple(test for _, run in runs for test in run.missing),

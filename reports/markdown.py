@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from clip_robustness.errors import one_line
 from clip_robustness.reports.table import (
     HEADINGS,
+    claims,
     columns,
     described,
     guards,
@@ -47,7 +48,13 @@ def render(results: Results) -> str:
         *(f"- **{_escaped(c.verdict)}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
         *(
             f"- {_escaped(line)}"
-            for line in (*spared(shown), *regressions(shown), *summaries(results.summaries), *guards(results.guards))
+            for line in (
+                *spared(shown),
+                *regressions(shown),
+                *summaries(results.summaries),
+                *claims(results.claims),
+                *guards(results.guards),
+            )
         ),
         *(
             f"- **warning** {_escaped(warning)}"

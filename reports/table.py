@@ -10,7 +10,7 @@ from typing import Any
 
 from clip_robustness.conditions.catalogue import MEANS
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Comparison, Guard, Result, Results, Summary
+from clip_robustness.results.results import Claim, Comparison, Guard, Result, Results, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:
@@ -153,6 +153,12 @@ def known(found: Sequence[Comparison]) -> list[str]:
         called = "" if own[0].known == model else f" is {own[0].known}"
         lines.append(f"{model}{called}, {own[0].condition}: {beside(own[0])}{more}")
     return lines
+
+
+def claims(found: Sequence[Claim]) -> list[str]:
+    """A line a claim and candidate."""
+    several = len({claim.model for claim in found}) > 1
+    return [f"claim {c.name}{f', {c.model}' if several else ''}: {c.status} ({c.detail}): {c.says}" for c in found]
 
 
 def guards(found: Sequence[Guard]) -> list[str]:

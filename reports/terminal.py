@@ -44,6 +44,8 @@ def _lines(results: Results, verbosity: int) -> Iterator[Line]:
             if verbosity >= 0
             else []
         )
+        for line in table.claims(results.claims) if verbosity >= 0 else ():
+            yield ((line, {}),)
         guards = table.guards(results.guards)
         for line in (*extra, *(guards if verbosity >= 0 else guards[1:])):
             yield (((line), {"red": line.startswith("guard broken")}),)

@@ -50,6 +50,7 @@ def named(heading):
         ("### A regression", results.Regression),
         ("## A summary, an entry of `summaries`", results.Summary),
         ("## A guard, an entry of `guards`", results.Guard),
+        ("## A claim, an entry of `claims`", results.Claim),
         ("## A comparison, an entry of `calibration`", results.Comparison),
     ],
 )

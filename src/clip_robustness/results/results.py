@@ -252,6 +252,24 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A claim of a paper, and whether it holds for a candidate: `status` is holds, does not hold or open.
+
+    It `says` that a `limit` is kept, or that a `figure` is above 0, in all cells whose path one of `match` matches.
+    """
+
+    model: str
+    name: str
+    says: str
+    source: str
+    match: tuple[str, ...]
+    limit: str
+    figure: str
+    status: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A figure of a model that is a known checkpoint beside the published one.
 
@@ -310,6 +328,8 @@ class Results:
     """The tests of selected cells that the run ended before."""
     calibration: list[Comparison] = field(default_factory=list)
     """Figures of known checkpoints beside the published ones."""
+    claims: list[Claim] = field(default_factory=list)
+    """Those that the suite's profile names, for each candidate."""
 
     @property
     def unfinished(self) -> str:

@@ -37,7 +37,7 @@ from clip_robustness.conditions.worst import worst_cases
 from clip_robustness.datasets import clusters, groups
 from clip_robustness.errors import nearest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
-from clip_robustness.suites.rules import Rule
+from clip_robustness.suites.rules import Rule, limit_names
 
 _SELECTABLE = re.compile(r"[\w.+-]+", re.ASCII)
 Samples = Annotated[int, Field(ge=1)]
@@ -250,12 +250,35 @@ class Gate(_Strict):
     detect: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
+class Claimed(_Strict):
+    """A claim of a paper: what it `says`, where it does, and what would show it: that a limit is kept, or that a figure
+    is above 0, in all conditions whose path one of `match` matches."""
+
+    name: str
+    says: str
+    source: str
+    match: tuple[str, ...]
+    limit: str = ""
+    figure: str = ""
+
+    @model_validator(mode="after")
+    def _one(self) -> Claimed:
+        if bool(self.limit) == bool(self.figure):
+            raise ValueError(f"claim '{self.name}' needs either a limit or a figure")
+        if self.limit and self.limit not in limit_names():
+            raise ValueError(
+                f"claim '{self.name}': limit '{self.limit}' is unknown; {nearest(self.limit, limit_names())}"
+            )
+        return self
+
+
 class Profile(_Strict):
-    """What a suite starts from: a way to reach verdicts, and rules. The suite's rules come before equally specific
-    ones, limit by limit."""
+    """What a suite starts from: a way to reach verdicts, rules, and claims that are looked at. The suite's rules come
+    before equally specific ones, limit by limit."""
 
     gate: Gate = Gate()
     rules: tuple[Rule, ...] = ()
+    claims: tuple[Claimed, ...] = ()
 
 
 class SuiteFile(_Strict):

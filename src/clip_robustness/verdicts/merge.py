@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clip_robustness.errors import InputError
-from clip_robustness.results import guards
+from clip_robustness.results import claims, guards
 from clip_robustness.results.headline import candidates
 from clip_robustness.results.results import Result, Results, Shard, in_order, read
 from clip_robustness.results.summary import of_cells
@@ -84,6 +84,7 @@ def _merged(files: Sequence[Path]) -> Results:
         cells=cells,
         summaries=of_cells(cells, on_imagenet=on_imagenet),
         guards=guards.of_cells(cells),
+        claims=claims.of_cells({c.name: c for results, _ in in_turn for c in results.claims}.values(), cells),
         shard=None,
         warnings=list(dict.fromkeys(warning for results, _ in in_turn for warning in results.warnings)),
         partial=_joined({i: text for i, text in sorted(said.items()) if text}, whole.count),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clip_robustness.api import evaluate, list_conditions, load_dataset, load_model, read_results
-    from clip_robustness.registry import attack, corruption, dataset, figure, limit, model, shift
+    from clip_robustness.registry import attack, condition, corruption, dataset, figure, limit, model, shift
 
 __all__ = [
     "attack",
+    "condition",
     "corruption",
     "dataset",
     "evaluate",
@@ -26,7 +27,7 @@ __all__ = [
     "read_results",
     "shift",
 ]
-_REGISTRATION = ("attack", "corruption", "dataset", "figure", "limit", "model", "shift")
+_REGISTRATION = ("attack", "condition", "corruption", "dataset", "figure", "limit", "model", "shift")
 
 
 def __getattr__(name: str) -> Any:

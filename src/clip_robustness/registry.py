@@ -22,11 +22,12 @@ from typing import Any, Literal, TypeVar
 from clip_robustness.declared import declared_in
 from clip_robustness.errors import InputError, nearest
 
-Group = Literal["corruption", "attack", "figure", "limit", "model", "dataset", "shift"]
+Group = Literal["condition", "corruption", "attack", "figure", "limit", "model", "dataset", "shift"]
 Access = Literal["white-box", "black-box"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 GROUPS: dict[Group, str] = {
+    "condition": "clip_robustness.conditions",
     "corruption": "clip_robustness.corruptions",
     "attack": "clip_robustness.attacks",
     "figure": "clip_robustness.figures",
@@ -37,6 +38,7 @@ GROUPS: dict[Group, str] = {
 }
 """Of the entry points of packages."""
 _OURS: dict[Group, str] = {
+    "condition": "clip_robustness.conditions.catalogue",
     "corruption": "clip_robustness.conditions.corruptions",
     "attack": "clip_robustness.conditions.attacks",
     "figure": "clip_robustness.verdicts.figures",
@@ -102,6 +104,25 @@ def corruption(name: str, *, source: str = "", textures: bool = False) -> Callab
     test id.
     """
     return lambda function: _register("corruption", name, function, {"source": source, "textures": textures})
+
+
+def condition(
+    name: str, *, family: str = "synthetic", params: Mapping[str, tuple[str | int, ...]] | None = None, **options: Any
+) -> Callable[[Function], Function]:
+    """Register `function(source)` as a kind of condition of that name: what makes the pixels of an image.
+
+    It takes a `conditions.source.Source`: the sample, the condition with its parameters, the side that the model takes,
+    `clean()`, the image as the model crops it, and the image's own generator; and returns uint8 RGB (side, side, 3).
+    `params` are its parameters with all values that they may have, in the order of the id, as in `{"level": (1, 2)}`.
+    `options` are fields of `kind.Kind`: `source`, the paper, `about`, `data` where it has images of its own, `drawing`
+    and `passes`, what an image takes, `frames` where it returns so many (frames, side, side, 3), and `runner`, what
+    makes predictions as `scoring.top_1` does, a function beside it or 'module.function'.
+
+    Raises `InputError` for a name that is taken or can't be part of a test id.
+    """
+    return lambda function: _register(
+        "condition", name, function, {"family": family, "params": params or {}, **options}
+    )
 
 
 def attack(name: str, *, access: Access, **options: Any) -> Callable[[Function], Function]:

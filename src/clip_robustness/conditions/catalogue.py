@@ -157,6 +157,11 @@ def _of_others() -> dict[tuple[str, str], Kind]:
     return {(kind.family, kind.name): kind for shift in found if shift.version for kind in kinds_of(shift)}
 
 
+def is_ours(name: str) -> bool:
+    """Whether a kind of ours has the name, in whatever family."""
+    return any(kind.name == name for kind in _ALL)
+
+
 def kind_of(family: str, name: str) -> Kind:
     """Raises `InputError` for an attack that nobody registered. A natural shift that nobody did is a data set of its
     name."""
@@ -166,6 +171,10 @@ def kind_of(family: str, name: str) -> Kind:
         return Kind.of_attack(name, registry.find("attack", name))
     if known := _of_others().get((family, name)):
         return known
+    if registry.knows("condition", name):
+        known = Kind.of_condition(registry.find("condition", name))
+        if known.family == family:
+            return known
     if family == "adversarial":
         registry.find("attack", name)
     return Kind(name, family, data=name)

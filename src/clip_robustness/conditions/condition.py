@@ -119,9 +119,9 @@ class Condition:
 
     @property
     def registered(self) -> registry.Registered | None:
-        """The attack or corruption that it runs."""
+        """The attack or corruption that it runs, or what registered the whole kind."""
         kind = self.kind
-        return registry.find(kind.runs, str(self[kind.runs])) if kind.runs else kind.attack
+        return registry.find(kind.runs, str(self[kind.runs])) if kind.runs else kind.attack or kind.registered
 
     @property
     def code(self) -> list[str]:

@@ -24,6 +24,7 @@ from clip_robustness.conditions.condition import (
     stylized,
     wording,
 )
+from clip_robustness.conditions.kinds import of_kind
 from clip_robustness.conditions.worst import worst_of
 
 
@@ -43,6 +44,9 @@ def condition_of(text: str) -> Condition:
             return wording(name.removesuffix("-"), text.removeprefix(name))
     if text.startswith(OVERLAP):
         return overlap(condition_of(text.removeprefix(OVERLAP)))
+    for name in registry.names("condition"):
+        if found_whole := [condition for condition in of_kind(name) if condition.id == text]:
+            return found_whole[0]
     of_sets: dict[str, Callable[[str, int], Condition]] = {n: partial(corruption_of_set, n) for n in corruption_sets()}
     for kind, make in (of_sets | _WITH_LEVELS).items():
         if text.startswith(f"{kind}-"):

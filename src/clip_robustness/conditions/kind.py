@@ -22,7 +22,7 @@ CLEAN_SET = "imagenet"
 
 _NO_FIGURES = (
     *("source", "about", "compared_with", "pair_by", "data", "part", "averages", "over", "passes", "drawing"),
-    *("attack", "access", "eps", "options", "example", "pictured", "stronger_than"),
+    *("attack", "registered", "levels", "access", "eps", "options", "example", "pictured", "stronger_than"),
 )
 """Fields that no outcome depends on; the data set and what is registered count by themselves."""
 
@@ -74,6 +74,10 @@ class Kind:
     accuracy, of which an image that is wrong when clean takes one, and one that is fooled early a few."""
     drawing: float = 0
     """Forward passes that take as long as making the pixels of an image does."""
+    registered: Registered | None = None
+    """The whole kind, where others registered it."""
+    levels: tuple[tuple[str, tuple[str | int, ...]], ...] = ()
+    """Its parameters then, and the values that each may have."""
 
     # of attacks
     attack: Registered | None = None
@@ -178,6 +182,23 @@ class Kind:
         defaults: Mapping[str, Any] = {"labels_count": True, "eps": ("fixed",), "passes": (1, 20)}
         try:
             return cls(name, "adversarial", attack=found, **{**defaults, **given})
+        except TypeError as error:
+            raise InputError(f"{found}: {str(error).partition(') ')[2]}") from None
+
+    @classmethod
+    def of_condition(cls, found: Registered) -> Kind:
+        """As it is registered whole. Its random numbers are the same at all parameters."""
+        given = dict(found.options)
+        levels = tuple((key, tuple(values)) for key, values in given.pop("params", {}).items())
+        family = given.pop("family", "synthetic")
+        if family not in ("natural", "synthetic"):
+            raise InputError(f"{found}: its family is natural or synthetic, not '{family}'")
+        if (runner := given.get("runner", "")) and "." not in runner:
+            given["runner"] = f"{found.reference.rpartition('.')[0]}.{runner}"
+        try:
+            return cls(
+                found.name, family, pixels=f"{_HERE}.registered.of_source", levels=levels, registered=found, **given
+            )
         except TypeError as error:
             raise InputError(f"{found}: {str(error).partition(') ')[2]}") from None
 

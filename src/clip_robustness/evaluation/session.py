@@ -11,9 +11,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clip_robustness.conditions.attacks.promises import check_attack
+from clip_robustness.conditions import promises
 from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference, wording
-from clip_robustness.conditions.corruptions.promises import check_corruption
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.dataset import Dataset, subsample, without
@@ -240,13 +239,8 @@ class Session:
     def check(self) -> None:
         """Load every model, list every data set that the suite names and open the store that will be written to, so
         that mistakes show before hours are spent."""
-        for plugin, condition in {c.registered: c for c in self.settings.suite.conditions}.items():
-            if not plugin or not plugin.version:
-                continue
-            if plugin.group == "corruption":
-                check_corruption(plugin)
-            elif "runner" not in plugin.options:
-                check_attack(plugin, self.classifier(self.settings.candidates[0]), condition.eps or 1.0)
+        for condition in promises.to_check(self.settings.suite.conditions):
+            promises.check(condition, lambda: self.classifier(self.settings.candidates[0]))
         for condition in self.settings.suite.conditions:
             with suppress(MissingDataError):
                 self.images(condition)

@@ -28,6 +28,7 @@ from clip_robustness.conditions.condition import (
     stylized,
     wording,
 )
+from clip_robustness.conditions.kinds import of_kind
 from clip_robustness.errors import InputError, one_line, sentence
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.models.spec import PRESETS
@@ -99,9 +100,13 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
     found += [corruption_of_set(name, kind_of("synthetic", name).over[0], 1) for name in corruption_sets()]
     found += [stylized(name) for name in STYLIZED]
     found += [wording(name) for name in NAMES["text"]]
+    found += [next(of_kind(name)) for name in registry.names("condition")]
     for condition in found:
         levels = next((text for key, text in _LEVELS.items() if key in dict(condition.params)), "")
         name, about = (condition.id.removesuffix("-1"), levels) if levels else (condition.id, condition.kind.about)
+        if condition.kind.registered:
+            params = "; ".join(f"{key} {', '.join(map(str, of))}" for key, of in condition.kind.levels)
+            name, about = condition.name, "; ".join(filter(None, [condition.kind.about, params]))
         if condition.part and levels:
             name, about = condition.name, f"the published files of {condition.data}; {about}"
         yield _entry("conditions", name, condition, about, suite)

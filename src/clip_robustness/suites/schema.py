@@ -33,6 +33,7 @@ from clip_robustness.conditions.condition import (
     wording,
 )
 from clip_robustness.conditions.kind import CLEAN_SET
+from clip_robustness.conditions.kinds import of_kind
 from clip_robustness.conditions.worst import worst_cases
 from clip_robustness.datasets import clusters, groups
 from clip_robustness.errors import nearest
@@ -95,6 +96,19 @@ class AnyCorruptions(_Strict):
         for name in self.names:
             for severity in self.severities:
                 yield any_corruption(name, severity, self.samples)
+
+
+class Kinds(BaseModel):
+    """A kind of condition that others registered whole; what else is given are values of its parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    samples: Samples | None = None
+
+    def expand(self) -> Iterator[Condition]:
+        given = {key: value if isinstance(value, list) else [value] for key, value in (self.model_extra or {}).items()}
+        yield from of_kind(self.name, given, self.samples)
 
 
 class Perturbations(_Strict):
@@ -167,6 +181,8 @@ class Conditions(_Strict):
     imagenet_p: Perturbations | None = Field(None, alias="imagenet-p")
     imagenet_p_disk: Perturbations | None = Field(None, alias="imagenet-p-disk")
     stylized: Stylized | None = None
+    kinds: Annotated[tuple[Kinds, ...], _listed] = ()
+    """One table, or a list of them."""
     attacks: Annotated[tuple[Attacks, ...], _listed] = ()
     """One table, or a list of them."""
     worst_of: tuple[Names, ...] = Field((), alias="worst-of")
@@ -206,6 +222,8 @@ class Conditions(_Strict):
         for seen, on_disk in ((self.imagenet_p, False), (self.imagenet_p_disk, True)):
             yield from seen.expand(on_disk=on_disk) if seen else ()
         yield from styles
+        for kind in self.kinds:
+            yield from kind.expand()
         yield from attacks
         for words in self.text:
             yield from words.expand()

@@ -227,19 +227,11 @@ def _forecast(suite: Suite, listed: Listed) -> Iterator[str]:
 
 def _check_plugins(conditions: Sequence[Condition], found: Findings) -> None:
     """That functions of others keep what the suite builds on: each is tried, on small images."""
-    tried: dict[registry.Registered, Condition] = {}
-    for condition in conditions:
-        with found.of():
-            if (function := condition.registered) and function.version:
-                tried[function] = condition
-    for function, condition in tried.items():
-        with found.of():
-            if function.group == "corruption":
-                from clip_robustness.conditions.corruptions.promises import check_corruption
+    if not any(condition.registered and condition.registered.version for condition in conditions):
+        return
+    from clip_robustness import models
+    from clip_robustness.conditions.promises import check, to_check
 
-                check_corruption(function)
-            elif "runner" not in function.options:
-                from clip_robustness import models
-                from clip_robustness.conditions.attacks.promises import check_attack
-
-                check_attack(function, models.load(_PROBE, class_list("mini")), condition.eps or 1.0)
+    for condition in to_check(conditions):
+        with found.of():
+            check(condition, lambda: models.load(_PROBE, class_list("mini")))

@@ -89,13 +89,13 @@ def evaluate(
     Raises `InputError` for an unknown condition, a missing surrogate, or a store that can't be written.
     """
     from clip_robustness.evaluation.evaluator import Evaluator
+    from clip_robustness.evaluation.members import combined
     from clip_robustness.evaluation.store import Store
-    from clip_robustness.metrics.worst import right_under_all
 
     asked = condition_of(condition) if isinstance(condition, str) else condition
     if asked.members:
         options: dict[str, Any] = {"surrogate": surrogate, "store": store, "seed": seed, "batch_size": batch_size}
-        return right_under_all({each.label: evaluate(model, each, images, **options) for each in asked.members})
+        return combined(asked, lambda member: evaluate(model, member, images, **options))
     if asked.kind.crafted_on == "surrogate" and surrogate is None:
         raise InputError(f"{asked.id}: attacks by transfer are crafted on a surrogate; give one")
     if asked.kind.is_wording or asked.kind.crafted_on == "wordings":

@@ -23,7 +23,7 @@ def test_an_image_is_right_where_all_members_are():
 
 
 def test_members_are_paired_by_image():
-    found = right_under_all({"one": outcomes([0, 1, 0, 0]), "other": outcomes([0, 0, 5], ids="dca")})
+    found = right_under_all({"one": outcomes([0, 1, 0, 0]), "other": outcomes([5, 0, 0], ids="acd")})
     assert found.ids == ("a", "c", "d")
     assert found.correct.tolist() == [False, True, True]
     assert found.notes == ("1 images that not all members have are left out",)

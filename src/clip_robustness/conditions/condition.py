@@ -43,7 +43,8 @@ class Condition:
 
     `params` values are strings or integers (`eps` is a fraction, '8/255'), so that they survive JSON.
     `samples` is the number of images where it is less than the suite's, for conditions that cost much. `members` are
-    the conditions that a worst case is made of; nothing else has any. `file` is the one that the suite names for it.
+    the conditions that a worst case, or one under several seeds, is made of; nothing else has any. `file` is the one
+    that the suite names for it.
     """
 
     family: str
@@ -138,7 +139,8 @@ class Condition:
     @property
     def random_name(self) -> str:
         """What the random numbers of its images belong to."""
-        return " ".join([self.name, *(str(self[name]) for name in self.kind.draws_by)])
+        drawn = [*self.kind.draws_by, *(("seed",) if "seed" in dict(self.params) else ())]
+        return " ".join([self.name, *(str(self[name]) for name in drawn)])
 
     @property
     def searched(self) -> bool:
@@ -193,8 +195,9 @@ def overlap(shift: Condition) -> Condition:
 
 
 def averaged_by(mean: Condition, conditions: Iterable[Condition]) -> list[Condition]:
-    """Those of the conditions that a mean over cells is made of."""
-    return [c for c in conditions if c.name == mean.kind.averages and c["corruption"] in mean.kind.over]
+    """Those of the conditions that a mean over cells is made of; of several seeds the first."""
+    own = [c for c in conditions if c.name == mean.kind.averages and c["corruption"] in mean.kind.over]
+    return [c.members[0] if c.members else c for c in own]
 
 
 def largest(conditions: Iterable[Condition]) -> Condition:

@@ -25,6 +25,7 @@ from clip_robustness.conditions.condition import (
     wording,
 )
 from clip_robustness.conditions.kinds import of_kind
+from clip_robustness.conditions.seeds import over_seeds, with_seed
 from clip_robustness.conditions.worst import worst_of
 
 
@@ -42,6 +43,9 @@ def condition_of(text: str) -> Condition:
     for name in (*NAMES["text"], *(f"{name}-" for name in NAMES["text"])):
         if text == name or (name.endswith("-") and text.startswith(name) and text not in NAMES["text"]):
             return wording(name.removesuffix("-"), text.removeprefix(name))
+    if seeds := _SEEDS.fullmatch(text):
+        of_seeds = over_seeds if seeds["many"] else with_seed
+        return of_seeds(condition_of(seeds["of"]), int(seeds["many"] or seeds["one"]))
     if text.startswith(OVERLAP):
         return overlap(condition_of(text.removeprefix(OVERLAP)))
     for name in registry.names("condition"):
@@ -72,6 +76,7 @@ def _members(text: str) -> list[Condition]:
     return [*(condition_of(first + common) for first in firsts), end]
 
 
+_SEEDS = re.compile(r"(?P<of>.+)-((?P<many>\d+)seeds|seed(?P<one>\d+))")
 _ATTACK = re.compile(
     r"(?P<name>.+?)-(?P<eps>[^-]+?)(-(?P<pairs>\d+)pairs)?(?P<normalized>-normalized)?(?P<rounded>-8bit)?"
 )

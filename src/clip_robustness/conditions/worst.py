@@ -33,7 +33,8 @@ def worst_of(members: Sequence[Condition]) -> Condition:
     alike = first.kind.attack is not None and all(member.params == first.params for member in members)
     names = "+".join(member.name for member in members) if alike else "+".join(ids)
     params = (("members", names), *(first.params if alike else ()))
-    return Condition(first.family, WORST_OF, params, samples, tuple(members))
+    flat = tuple(each for member in members for each in member.members or (member,))
+    return Condition(first.family, WORST_OF, params, samples, flat)
 
 
 def can_be_member(condition: Condition) -> bool:

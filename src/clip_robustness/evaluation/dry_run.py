@@ -61,7 +61,7 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
         if condition not in wanted:
             other = computed.get(condition.computation)
             how = f"computed with {other.path}" if other else f"the mean of the cells of {condition.kind.averages}"
-            yield f"{condition.path:46} {'the worst case of its members' if condition.members else how}"
+            yield f"{condition.path:46} {'read from its members, seeds or conditions' if condition.members else how}"
             continue
         try:
             line = _line(session, wanted[condition], condition, speeds)

@@ -22,14 +22,15 @@ from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.loaded import LoadedModels
+from clip_robustness.evaluation.members import combined
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.metrics.seeds import image_of, of_first_seed
 from clip_robustness.metrics.video import over_anchors
 from clip_robustness.metrics.wordings import worst_wording
-from clip_robustness.metrics.worst import right_under_all
 from clip_robustness.mini import overlap as mini_overlap
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
@@ -270,7 +271,7 @@ class Session:
     def correct(self, cell: Cell) -> history.CorrectImages:
         """What a model gets right of a cell, no mean over cells, as far as it was looked at."""
         known = self.measured.get(cell)
-        ours = known.ours if known else self.outcomes(cell.candidate, cell.condition)
+        ours = of_first_seed(known.ours if known else self.outcomes(cell.candidate, cell.condition))
         images = known.images if known else self.images(cell.condition)
         made_with, files = self.made_with(cell), sizes(ours, images)
         code = self.code(cell)
@@ -312,8 +313,8 @@ class Session:
     def _evaluated(self, spec: ModelSpec, condition: Condition, images: Dataset | None = None) -> Outcomes:
         if condition.members:
             images = images or self.images(condition)
-            members = {member.label: self._of_member(spec, condition, member, images) for member in condition.members}
-            return _told_apart(right_under_all(members), images)
+            of_members = partial(self._of_member, spec, condition, images)
+            return _told_apart(combined(condition, of_members), images)
         elsewhere = self.cluster.wait(spec, condition) if self.cluster else 0.0
         classifier, _, everything, surrogate = self.question(spec, condition)
         images = images or everything
@@ -335,7 +336,7 @@ class Session:
             outcomes = worst_wording(outcomes, [accepted[id] for id in outcomes.ids], names)
         return outcomes
 
-    def _of_member(self, spec: ModelSpec, condition: Condition, member: Condition, images: Dataset) -> Outcomes:
+    def _of_member(self, spec: ModelSpec, condition: Condition, images: Dataset, member: Condition) -> Outcomes:
         """Raises `InputError` naming the member where it is one."""
         try:
             return self.outcomes(spec, member, images)
@@ -367,11 +368,12 @@ def _plainly(spec: ModelSpec) -> ModelSpec:
 
 
 def _told_apart(outcomes: Outcomes, images: Dataset) -> Outcomes:
-    """With what the images share with each other: clusters and groups."""
+    """With what the images share with each other: clusters and groups. Seeds of one image belong together, too."""
     by_id = {sample.id: sample for sample in images.samples}
-    seen = [by_id[id] for id in outcomes.ids]
+    seen = [by_id[image_of(id)] for id in outcomes.ids]
     groups = tuple(sample.groups for sample in seen) if any(sample.groups for sample in seen) else ()
-    return replace(outcomes, clusters=Clusters.of([sample.clusters for sample in seen]), groups=groups)
+    clusters = [sample.clusters or ((sample.id,) if outcomes.seeds > 1 else ()) for sample in seen]
+    return replace(outcomes, clusters=Clusters.of(clusters), groups=groups)
 
 
 def sizes(outcomes: Outcomes, images: Dataset) -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,7 +37,8 @@ class Outcomes:
     images, `measures` named figures of each image, float64 (n,). `rivals`, int64 (n,), are the classes that images
     pretend to show, by their texture or by a written word; -1: none. `notes` are sentences on how they came about.
     `clusters` are which images belong together, None where no two do; `groups` are the names of those that each image
-    is in, () where the data set has none.
+    is in, () where the data set has none. Of several `seeds` outcomes of the same images follow each other, seed after
+    seed.
     """
 
     ids: tuple[str, ...]
@@ -53,6 +54,24 @@ class Outcomes:
     notes: tuple[str, ...] = ()
     clusters: Clusters | None = None
     groups: tuple[tuple[str, ...], ...] = ()
+    seeds: int = 1
+
+    def only(self, chosen: Sequence[bool]) -> Outcomes:
+        """Some of the outcomes, of one seed, or of images that are there under one."""
+        at = np.asarray(chosen, bool)
+        return replace(
+            self,
+            ids=tuple(id for id, kept in zip(self.ids, at, strict=True) if kept),
+            labels=self.labels[at],
+            predictions=self.predictions[at],
+            correct=self.correct[at],
+            others={name: correct[at] for name, correct in self.others.items()},
+            measures={name: values[at] for name, values in self.measures.items()},
+            rivals=None if self.rivals is None else self.rivals[at],
+            clusters=self.clusters[at] if self.clusters else None,
+            groups=tuple(names for names, kept in zip(self.groups, at, strict=True) if kept) if self.groups else (),
+            seeds=1,
+        )
 
     def __repr__(self) -> str:
         """Short: it is in the message of every assert about it."""

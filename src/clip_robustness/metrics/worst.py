@@ -25,11 +25,11 @@ def right_under_all(members: Mapping[str, Outcomes]) -> Outcomes:
 
     Raises `InputError` where they have no image in common.
     """
-    first, *others = members.values()
+    first, *others = members.values()  # all in the order of their ids
     common = set(first.ids).intersection(*(other.ids for other in others))
     if not common:
         raise InputError(f"{', '.join(members)} have no image in common, so there is no worst case of them")
-    kept = [_only(outcomes, common) for outcomes in members.values()]
+    kept = [outcomes.only([id in common for id in outcomes.ids]) for outcomes in members.values()]
     correct = np.array([outcomes.correct for outcomes in kept])
     worst = (~correct).argmax(0)  # the first where all are right
     predictions = np.array([outcomes.predictions for outcomes in kept])[worst, np.arange(len(worst))]
@@ -47,16 +47,4 @@ def right_under_all(members: Mapping[str, Outcomes]) -> Outcomes:
         seconds=sum(outcomes.seconds for outcomes in members.values()),
         measures={name: _OVER_MEMBERS[name](np.array([o.measures[name] for o in kept])) for name in told},
         notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _only(outcomes: Outcomes, ids: set[str]) -> Outcomes:
-    at = np.array(sorted(range(len(outcomes.ids)), key=lambda i: outcomes.ids[i]), np.int64)
-    at = at[[outcomes.ids[i] in ids for i in at]]
-    return Outcomes(
-        tuple(outcomes.ids[i] for i in at),
-        outcomes.labels[at],
-        outcomes.predictions[at],
-        outcomes.correct[at],
-        measures={name: values[at] for name, values in outcomes.measures.items()},
     )

@@ -152,7 +152,7 @@ def _at_most(first: Result, second: Result) -> bool:
         won, lost = int((one & ~other).sum()), int((other & ~one).sum())
         return bool(at_most(lost, won + lost, 0.5) > _BY_CHANCE)
     middle = (first.accuracy + second.accuracy) / 2
-    error = sqrt(middle * (1 - middle) * (1 / first.n + 1 / second.n))
+    error = sqrt(middle * (1 - middle) * sum(1 / (cell.n_effective or cell.n) for cell in (first, second)))
     return first.accuracy <= second.accuracy + 2 * error
 
 

@@ -34,6 +34,7 @@ from clip_robustness.conditions.condition import (
 )
 from clip_robustness.conditions.kind import CLEAN_SET
 from clip_robustness.conditions.kinds import of_kind
+from clip_robustness.conditions.seeds import over_seeds
 from clip_robustness.conditions.worst import worst_cases
 from clip_robustness.datasets import clusters, groups
 from clip_robustness.errors import nearest
@@ -42,6 +43,8 @@ from clip_robustness.suites.rules import Rule, limit_names
 
 _SELECTABLE = re.compile(r"[\w.+-]+", re.ASCII)
 Samples = Annotated[int, Field(ge=1)]
+Seeds = Annotated[int, Field(ge=1, le=100)]
+"""Under how many a condition with random parts runs; the first is the run's."""
 _listed = BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,))
 Names = Annotated[tuple[str, ...], _listed]
 """One needs no list."""
@@ -58,11 +61,12 @@ class Corruptions(_Strict):
     corruptions: Names = CORRUPTIONS
     severities: Annotated[tuple[int, ...], _listed] = SEVERITIES
     samples: Samples | None = None
+    seeds: Seeds = 1
 
     def expand(self, *, on_disk: bool) -> Iterator[Condition]:
         for name in self.corruptions:
             for severity in self.severities:
-                yield corruption(name, severity, on_disk=on_disk, samples=self.samples)
+                yield over_seeds(corruption(name, severity, on_disk=on_disk, samples=self.samples), self.seeds)
         if set(CORRUPTIONS_OF_MCE) <= set(self.corruptions) and set(SEVERITIES) <= set(self.severities):
             yield mean_corruption(on_disk=on_disk)
 
@@ -91,11 +95,12 @@ class AnyCorruptions(_Strict):
     names: Names
     severities: Annotated[tuple[int, ...], _listed] = SEVERITIES
     samples: Samples | None = None
+    seeds: Seeds = 1
 
     def expand(self) -> Iterator[Condition]:
         for name in self.names:
             for severity in self.severities:
-                yield any_corruption(name, severity, self.samples)
+                yield over_seeds(any_corruption(name, severity, self.samples), self.seeds)
 
 
 class Kinds(BaseModel):
@@ -117,11 +122,12 @@ class Perturbations(_Strict):
     perturbations: Names = PERTURBATIONS
     difficulties: Annotated[tuple[int, ...], _listed] = (1,)
     samples: Samples | None = None
+    seeds: Seeds = 1
 
     def expand(self, *, on_disk: bool) -> Iterator[Condition]:
         for name in self.perturbations:
             for difficulty in self.difficulties:
-                yield perturbation(name, difficulty, on_disk=on_disk, samples=self.samples)
+                yield over_seeds(perturbation(name, difficulty, on_disk=on_disk, samples=self.samples), self.seeds)
 
 
 class Stylized(_Strict):
@@ -137,6 +143,7 @@ class Attacks(_Strict):
     names: Names = ATTACKS
     eps: Names = ("1/255", "2/255", "4/255", "8/255")
     samples: Samples | None = None
+    seeds: Seeds = 1
     pairs: Annotated[int, Field(ge=1)] = PAIRS
     eps_space: Literal["pixel", "normalized"] = "pixel"
     round_to_8bit: bool = False
@@ -154,7 +161,8 @@ class Attacks(_Strict):
         options: dict[str, bool] = {"normalized": self.eps_space == "normalized", "rounded": self.round_to_8bit}
         for name in self.names:
             for eps in self.eps if attack_kind(name).eps else ("",):
-                yield attack(name, eps, pairs=self.pairs, samples=self.samples, file=self.file, **options)
+                made = attack(name, eps, pairs=self.pairs, samples=self.samples, file=self.file, **options)
+                yield over_seeds(made, self.seeds)
 
 
 class Texts(_Strict):

@@ -7,6 +7,7 @@ from clip_robustness.metrics import groups
 from clip_robustness.metrics.calibration import calibration_error
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes
+from clip_robustness.metrics.seeds import image_of, spread
 from clip_robustness.registry import figure
 
 
@@ -62,7 +63,7 @@ def worst_classes(_: Condition, outcomes: Outcomes) -> Estimate | None:
     they are."""
     if not outcomes.groups:
         return None
-    chosen = groups.worst_classes(outcomes.ids, outcomes.labels, outcomes.correct, outcomes.clusters)
+    chosen = groups.worst_classes([*map(image_of, outcomes.ids)], outcomes.labels, outcomes.correct, outcomes.clusters)
     of = outcomes.clusters[chosen] if outcomes.clusters else None
     return accuracy(outcomes.correct[chosen], of) if chosen.any() else None
 
@@ -88,6 +89,12 @@ def confidence(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """The mean probability of the predicted class."""
     found = outcomes.measures.get("confidence")
     return None if found is None or len(found) < 2 else mean(found, outcomes.clusters)
+
+
+@figure("sd_between_seeds")
+def sd_between_seeds(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """Of the accuracy on the same images: what another seed changes of it."""
+    return spread(outcomes)
 
 
 @figure("passes")

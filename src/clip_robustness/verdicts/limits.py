@@ -19,6 +19,7 @@ from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.corruption import Errors, mce
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference, unpaired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes, Paired
+from clip_robustness.metrics.seeds import image_of
 from clip_robustness.metrics.trend import Trend, effective_robustness, fit, published
 from clip_robustness.registry import limit
 from clip_robustness.suites.rules import Limit
@@ -287,7 +288,10 @@ def _trend(look: Look) -> Trend | None:
 
 
 def on_common_images(first: Outcomes, second: Outcomes) -> Paired:
-    """What both got right or wrong, for the images that both could read, in one order."""
-    common = set(first.ids) & set(second.ids)
-    one, other = (np.array([i in common for i in outcomes.ids], bool) for outcomes in (first, second))
-    return Paired(first.correct[one], second.correct[other], first.clusters[one] if first.clusters else None)
+    """What both got right or wrong, for the images that both could read, in the order of the first. Several seeds of it
+    are compared with the only one of the other."""
+    right = dict(zip(second.ids, second.correct, strict=True))
+    others = [id if id in right else image_of(id) for id in first.ids]
+    common = np.array([id in right for id in others], bool)
+    other = np.array([right[id] for id in others if id in right], bool)
+    return Paired(first.correct[common], other, first.clusters[common] if first.clusters else None)

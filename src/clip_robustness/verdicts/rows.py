@@ -18,6 +18,7 @@ from clip_robustness.verdicts.measures import confusions, eps_quantiles, figures
 
 def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes, names: Sequence[str]) -> Result:
     """What was measured of a model, as a baseline has it: without a verdict. `names` are those of the labels."""
+    one_each = condition.kind.is_attack and outcomes.seeds == 1
     estimate, of = accuracy(outcomes.correct, outcomes.clusters), effect(outcomes.correct, outcomes.clusters)
     return Result(
         family=condition.family,
@@ -40,7 +41,7 @@ def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes,
         confusions=confusions(outcomes, names),
         groups=in_groups(outcomes),
         smallest_eps=eps_quantiles(outcomes),
-        per_image=PerImage.of(outcomes.ids, outcomes.correct) if condition.kind.is_attack else None,
+        per_image=PerImage.of(outcomes.ids, outcomes.correct) if one_each else None,
         seconds=round(outcomes.seconds, 3),
     )
 

@@ -13,6 +13,7 @@ from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics import evidence, sequential
 from clip_robustness.metrics.intervals import accuracy, flat, paired_difference
 from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.metrics.seeds import of_first_seed
 from clip_robustness.metrics.trend import effective_robustness, published
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results import guards
@@ -40,14 +41,15 @@ def measure(session: Session, cell: Cell, test: str, of: int) -> list[Result]:
         seconds = [spent + outcomes.seconds for spent, outcomes in zip(seconds, measured, strict=True)]
         ours, theirs = measured[0], dict(zip(comparable, measured[1:], strict=True))
         pairs = on_common_images(ours, theirs[baseline]) if baseline else None
-        before = compared(session, cell, ours, images) if session.before else None
+        before = compared(session, cell, of_first_seed(ours), images) if session.before else None
         look = Look(session, cell, images, ours, pairs, before)
         found = [limits.found(look, limit) for limit in applying]
         over_looks = [_over_looks(e, tails, looks) for e in found]
         verdict = judge(applying, over_looks, gate, of, settings.ungated(condition))
         if verdict.settled:
             break
-    session.measured[cell] = Measured(ours, theirs.get(baseline) if baseline else None, images)
+    of_baseline = of_first_seed(theirs[baseline]) if baseline else None
+    session.measured[cell] = Measured(of_first_seed(ours), of_baseline, images)
     names, spared = session.names(condition), looks[-1].counted - images.counted
     for spec, outcomes, spent in zip(specs, measured, seconds, strict=True):
         row = row_of(spec, "supervised" if rows else "candidate", condition, outcomes, names)
@@ -64,7 +66,7 @@ def measure(session: Session, cell: Cell, test: str, of: int) -> list[Result]:
     weak = [said for limit in applying if not spared and (said := too_few(limit, independent, of, gate))]
     rows[0] = replace(
         judged(rows[0], doubted(verdict, guards.doubts(rows[0])), settings.firm(condition), gate, test),
-        regression=regression(session, ours, before) if before else None,
+        regression=regression(session, of_first_seed(ours), before) if before else None,
         warnings=(*session.images(condition).warnings, *ours.notes, *weak),
     )
     return rows

@@ -13,12 +13,15 @@ from clip_robustness.errors import InputError
 def declared_in(file: Path, decorator: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(attribute, name, options) of each function or class at the top of a file under `@decorator("name", option=...)`.
 
-    Raises `InputError` naming the file for an option that is no literal: it could not be known without an import.
+    Raises `InputError` naming the file for an option that is no literal, which could not be known without an import,
+    and for what is no Python.
     """
-    text = file.read_text(encoding="utf-8")
-    if f"@{decorator}(" not in text:
-        return
-    for statement in ast.parse(text).body:
+    try:
+        text = file.read_text(encoding="utf-8")
+        body = ast.parse(text).body if f"@{decorator}(" in text else []
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{file}: not a Python file: {error}") from None
+    for statement in body:
         for call in getattr(statement, "decorator_list", ()):
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == decorator):
                 continue

@@ -180,6 +180,12 @@ def test_a_package_that_does_not_import(package):
         _ = any_corruption("invert", 1).registered.function
 
 
+def test_a_package_whose_source_is_no_python(package):
+    package("shifts_of_others", "@corruption('invert')\ndef invert(:\n", ("invert", "invert"))
+    with pytest.raises(InputError, match=r"shifts_of_others\.py: not a Python file: invalid syntax"):
+        any_corruption("invert", 1)
+
+
 def test_what_plugins_can_not_do(plugin):
     registry.load_file(plugin())
     with pytest.raises(InputError, match="severity 6"):

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: gate test check coverage mutants bench lint docs architecture statistics photos picture clean
+.PHONY: gate test check coverage mutants bench gpu-check lint docs architecture statistics photos picture clean
 
 gate: $(STAMP)
 	$(BIN)/pytest
@@ -31,6 +31,10 @@ coverage: $(STAMP)
 # speed, on a machine that does nothing else
 bench: photos
 	$(BIN)/pytest tests/benchmarks
+
+# what a GPU gives beside a CPU, and how near the suite comes to the bare model there: reports/gpu-check; QUICK=1 on a CPU
+gpu-check: $(STAMP)
+	$(BIN)/python -m tests.gpu.check $(if $(QUICK),--quick)
 
 # breaks the code in 200 places of conditions and metrics, one at a time: which tests notice? make mutants SAMPLE=50 SEED=1
 mutants: $(STAMP)

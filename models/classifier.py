@@ -30,7 +30,8 @@ class Classifier(nn.Module):
     for the weights alone, of both towers, whatever the preprocessing and the prompts. `precision` is that of the
     forward pass inside; images, weights and logits are float32. In words for the reader: `prompts`, which
     prompts a zero-shot head was made of, and `interpolation` and `crop`, what `geometry` does. `code` is the version of
-    the code and the libraries that built it (`models.code_version`).
+    the code and the libraries that built it (`models.code_version`). `elsewhere`: whether something of it comes from
+    files that its spec does not name, such as a tokenizer from a hub.
     """
 
     mean: Tensor
@@ -56,7 +57,7 @@ class Classifier(nn.Module):
         self.net, self.name, self.classes = net, name, classes
         self.fingerprint, self.weights = fingerprint, weights
         self.prompts, self.interpolation, self.crop = prompts, interpolation, crop
-        self.code = ""
+        self.code, self.elsewhere = "", False
         self.image_size, self.geometry = image_size, geometry
         self.precision: Precision = "fp32"
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -68,6 +69,11 @@ class Classifier(nn.Module):
         with computing_in(self.precision, images.device):
             logits: Tensor = self.net(normalised)
         return logits.to(images.dtype)
+
+    @property
+    def loaded(self) -> Classifier:
+        """Itself, as that of a `models.remembered.Model`."""
+        return self
 
     def in_fp32(self) -> Classifier:
         """The same model, computing in float32; itself where it does."""

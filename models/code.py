@@ -24,6 +24,8 @@ _NO_FIGURES = (
     "clip_robustness.cache",
     "clip_robustness.declared",
     "clip_robustness.models.code",
+    "clip_robustness.models.code_digest",
+    "clip_robustness.models.remembered",
     "clip_robustness.errors",
     "clip_robustness.files",
     "clip_robustness.locks",
@@ -41,6 +43,8 @@ _DISTRIBUTED_AS = {
     "PIL": ("pillow", "pillow-simd"),
     "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     "open_clip": ("open_clip_torch",),
+    "yaml": ("PyYAML",),
+    "faiss": ("faiss-cpu", "faiss-gpu"),
 }
 """Libraries that are installed under another name than they are imported by."""
 
@@ -55,8 +59,17 @@ class Code:
 
     def digest(self) -> str:
         """16 hexadecimal digits."""
-        libraries = [f"{name} {version}" for name in sorted(self.libraries) for version in _versions(name)]
-        return hashlib.sha256(repr((sorted(self.units.items()), libraries)).encode()).hexdigest()[:16]
+        return combined(self.units_digest(), self.libraries)
+
+    def units_digest(self) -> str:
+        """Of the sources alone."""
+        return hashlib.sha256(repr(sorted(self.units.items())).encode()).hexdigest()
+
+
+def combined(units: str, libraries: Iterable[str]) -> str:
+    """The digest of sources whose own digest is `units`, with the versions of libraries as they are installed."""
+    versions = [f"{name} {version}" for name in sorted(libraries) for version in _versions(name)]
+    return hashlib.sha256(repr((units, versions)).encode()).hexdigest()[:16]
 
 
 def code_of(roots: Iterable[str], *, chosen: Iterable[str] = (), follow: Follow = lambda _, __: True) -> Code:
@@ -152,7 +165,7 @@ def _file(name: str) -> Path | None:
 def _is_ours(name: str, file: Path) -> bool:
     """Its package decides: `torch.ops` says of itself that it is the file '_ops.py'. Libraries may lie elsewhere than
     this environment's, as with --system-site-packages or PYTHONPATH: pip leaves metadata beside them."""
-    if _of_the_suite(name):
+    if of_the_suite(name):
         return True
     top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
     place, depth = (Path(top).resolve(), 0) if top else (file, name.count("."))
@@ -165,7 +178,8 @@ def _has_metadata(folder: Path) -> bool:
     return any(folder.glob("*.dist-info"))
 
 
-def _of_the_suite(name: str) -> bool:
+def of_the_suite(name: str) -> bool:
+    """Whether a dotted name is one of this package."""
     return name.partition(".")[0] == _PACKAGE
 
 
@@ -209,7 +223,7 @@ def _module(name: str) -> _Module | None:
     effects = [target for called in imports.keys() - used for target in imports[called]]
     return _Module(
         name,
-        _of_the_suite(name),
+        of_the_suite(name),
         units,
         imports,
         replace(alone, refers=(*alone.refers, *sorted(effects))),

@@ -1,14 +1,16 @@
-"""What a run computes on."""
+"""What a run computes on. Light to import."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
-
-import torch
+from typing import TYPE_CHECKING
 
 from clip_robustness.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def tune_allocator() -> None:
@@ -32,6 +34,8 @@ def device_of(name: str, worker: int = 0) -> torch.device:
 
     `auto` takes the first kind of accelerator there is, else the CPU. Raises `InputError` for a device that torch does
     not know or can't reach."""
+    import torch
+
     if name in ("auto", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", worker % torch.cuda.device_count())
     if name == "auto":
@@ -46,6 +50,8 @@ def device_of(name: str, worker: int = 0) -> torch.device:
 
 def _missing(name: str) -> str:
     """What torch says in many lines, where there is no such accelerator; '' where the reason is another."""
+    import torch
+
     kind, count = name.partition(":")[0], torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cuda" and not count:
         return "torch finds no CUDA GPU here; give --device cpu"
@@ -69,11 +75,17 @@ def workers() -> int:
     return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
+def worker() -> int:
+    """The number of this one."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 def set_up_device(name: str) -> torch.device:
     """The device of this process, with the CPU's threads and memory made ready for inference, and with float32 meaning
     float32: CUDA's convolutions would take TensorFloat-32, with three digits, which makes gradients noisy."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    import torch
+
     tune_allocator()
     torch.set_num_threads(threads_of(workers()))
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    return device_of(name, worker)
+    return device_of(name, worker())

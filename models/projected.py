@@ -40,6 +40,6 @@ def restrict_logits(classifier: Classifier, space: ClassSpace | None) -> Classif
 
     Without a space, and where it is the model's own list, the classifier itself.
     """
-    if space is None or space.members == tuple((i,) for i in range(len(classifier.classes))):
+    if space is None or space.is_all_of(classifier.classes):
         return classifier
     return Projected(classifier, space)

@@ -39,19 +39,27 @@ def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str =
     found = registry.find("model", spec.kind)
     if found.version:  # of others
         classifier = _made(lambda: found.function, spec, classes, device, f"it is made by {found.origin}")
-        builder = f"python:{found.reference.rpartition('.')[0]}"
     else:
         classifier = found.function(spec, classes, device)
-        builder = f"python:{spec.name.partition(':')[0]}" if spec.kind == "python" else spec.kind
-    classifier.code = code_version(builder)
+    classifier.code = code_version(builder_of(spec))
     probe(classifier)
     speed.tune(classifier, spec.options)
     return classifier
 
 
+def builder_of(spec: ModelSpec) -> str:
+    """Of one of our kinds its name; for what others wrote `python:MODULE`."""
+    found = registry.find("model", spec.kind)
+    if found.version:
+        return f"python:{found.reference.rpartition('.')[0]}"
+    return f"python:{spec.name.partition(':')[0]}" if spec.kind == "python" else spec.kind
+
+
 def code_version(builder: str) -> str:
-    """Of what builds models: of one of our kinds, or by what others wrote, `python:MODULE`."""
-    return f"{code_behind(builder).digest()}@{builder}" if builder else ""
+    """Of what builds models, as `builder_of` names it."""
+    from clip_robustness.models.code_digest import digest
+
+    return f"{digest(_roots(builder), (), lambda: code_behind(builder))}@{builder}" if builder else ""
 
 
 def has_code(builder: str) -> bool:
@@ -67,10 +75,14 @@ def code_behind(builder: str) -> Code:
     """As `code_version` has it."""
     from clip_robustness.models.code import code_of
 
+    return code_of(_roots(builder))
+
+
+def _roots(builder: str) -> list[str]:
     kind, _, module = builder.partition(":")
     # a factory may load models of any kind
     ours = registry.ours("model") if module else [registry.find("model", kind)]
-    return code_of([f"{__name__}.load", *(found.reference for found in ours), *([module] if module else [])])
+    return [f"{__name__}.load", *(found.reference for found in ours), *([module] if module else [])]
 
 
 @model(

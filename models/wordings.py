@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from clip_robustness.datasets import imagenet
 from clip_robustness.datasets.classes import ClassList, renamed
-from clip_robustness.datasets.vocabulary import imagenet_words
 from clip_robustness.errors import InputError
 from clip_robustness.models.templates import Prompts, TextTemplate, read_prompts
 
@@ -93,7 +93,7 @@ def _at(synonyms: Sequence[str], i: int, name: str) -> str:
 
 def _lemmas(classes: ClassList) -> Mapping[str, tuple[str, ...]]:
     """WordNet's, of ImageNet's classes."""
-    found = {key: tuple(words.split(", ")) for key, words in imagenet_words().items() if key in classes.keys}
+    found = {key: tuple(words.split(", ")) for key, words in imagenet.words().items() if key in classes.keys}
     if not found:
         raise InputError(
             f"text 'synonyms': '{classes.name}' has no classes of ImageNet; give a file, key<TAB>name|name a line"

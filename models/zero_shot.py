@@ -120,7 +120,7 @@ def classifier_of(
         place, _, name = part.rpartition(".")
         if hasattr(holder := clip.net.get_submodule(place), name):
             setattr(holder, name, None)
-    return Classifier(
+    classifier = Classifier(
         ZeroShot(clip.net, head),
         name=spec.text,
         classes=classes,
@@ -128,7 +128,9 @@ def classifier_of(
         fingerprint=fingerprint,
         weights=weights,
         prompts=f"{prompts.name}, {len(prompts.templates)} templates, {prompts.digest(names)}",
-    ).to(device)
+    )
+    classifier.elsewhere = spec.kind != "transformers" and not isinstance(clip.tokenizer, SimpleTokenizer)
+    return classifier.to(device)
 
 
 def _check_vocabulary(spec: ModelSpec, clip: Clip, tokens: Tensor) -> None:

@@ -17,7 +17,8 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder
-from clip_robustness.evaluation.evaluator import EvalRequest, Evaluator
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.request import EvalRequest
 from clip_robustness.evaluation.store import Store
 from clip_robustness.models.classifier import to_tensor
 from clip_robustness.models.loading import ToRGB
@@ -31,6 +32,9 @@ class Shape:
     """What the reader wants to know of a model."""
 
     geometry = GEOMETRY
+
+
+Shape.loaded = Shape
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,8 @@ def ours(photos, tmp_path):
 
     def run():
         stamps = {sample.id: sample.stamp for sample in images.samples}
-        batches = evaluate._prepared(EvalRequest(Shape, CLEAN, images, None, "", stamps), images.samples, BATCH)
+        request = EvalRequest(Shape, CLEAN, images, None, "", stamps)
+        batches = evaluate._computing._prepared(request, images.samples, BATCH)
         return sum(len(to_tensor(np.stack([pixels for _, pixels in batch]), CPU)) for batch in batches if batch)
 
     return run

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.imagenet import words
 from clip_robustness.datasets.label_space import class_space, own_space
 from clip_robustness.datasets.labels import naming, understood
-from clip_robustness.datasets.vocabulary import imagenet_words
 from clip_robustness.models import InputError
 
 IMAGENET, MINI = class_list("imagenet"), class_list("mini")
 OWN = ClassList("own", tuple(f"k{i}" for i in range(5)), ("zebra", "dog", "cat", "cow", "ant"))
 NUMBERED = ClassList("numbered", tuple("12345"), ("one", "two", "three", "four", "five"))
-WORDS = tuple(imagenet_words().values())
+WORDS = tuple(words().values())
 FIRST_WORDS = tuple(words.split(",")[0] for words in WORDS)
 AS_TEXT = tuple(sorted(map(str, range(1000))))
 """What an imagefolder builder calls its classes: '0', '1', '10', '100', '101', ..."""

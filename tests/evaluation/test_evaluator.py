@@ -15,7 +15,8 @@ from clip_robustness.conditions.condition import natural as natural_shift
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import read_folder, subsample
-from clip_robustness.evaluation.evaluator import EvalRequest, Evaluator
+from clip_robustness.evaluation.evaluator import Evaluator
+from clip_robustness.evaluation.request import EvalRequest
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
 
@@ -126,7 +127,7 @@ def test_noise_is_drawn_per_image(evaluate, classifier, images):
     def noisy(samples):
         stamps = {sample.id: sample.stamp for sample in samples}
         request = EvalRequest(classifier, corruption("gaussian_noise", 3), images, None, "", stamps)
-        prepared = evaluate._prepared(request, samples, 16)
+        prepared = evaluate._computing._prepared(request, samples, 16)
         return {sample.id: pixels for batch in prepared for sample, pixels in batch}
 
     together, alone = noisy(images.samples), noisy(images.samples[40:41])

@@ -25,6 +25,7 @@ from clip_robustness.evaluation.evaluator import Evaluator, cell_key
 from clip_robustness.evaluation.fingerprint import code, code_version
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import code as slicing
+from clip_robustness.models import code_digest
 from clip_robustness.models.classifier import Classifier, to_tensor
 from clip_robustness.models.loading import ToRGB
 from tests import ROOT
@@ -69,7 +70,7 @@ def executed(run):
         sys.setprofile(None)
         threading.setprofile(None)
     found = set()
-    for file, line in seen:
+    for file, line in list(seen):  # a thread may still run
         source = ROOT / "src"
         path = Path(file).relative_to(source if Path(file).is_relative_to(source) else ROOT)
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
@@ -148,7 +149,7 @@ def test_conditions_of_one_computation_have_one_version():
 
 
 def forget():
-    for known in (slicing._module, slicing._file, slicing._versions, code_version):
+    for known in (slicing._module, slicing._file, slicing._versions, code_digest._sources, code_version):
         known.cache_clear()
 
 

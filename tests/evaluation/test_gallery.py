@@ -14,7 +14,8 @@ from clip_robustness.conditions.condition import CLEAN, Condition, attack, corru
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, subsample
 from clip_robustness.evaluation import gallery
-from clip_robustness.evaluation.evaluator import Evaluator, Picture
+from clip_robustness.evaluation.computing import Picture
+from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.mini.data import mini_folder

@@ -160,7 +160,7 @@ def test_no_attacked_image_is_judged_in_a_lower_precision(tmp_path, monkeypatch,
     victim.precision = "bf16"
     passes = []
     forward = Classifier.forward
-    monkeypatch.setattr("clip_robustness.evaluation.evaluator.bounded", lambda *_, **__: Batch(32, 32))
+    monkeypatch.setattr("clip_robustness.evaluation.computing.bounded", lambda *_, **__: Batch(32, 32))
     monkeypatch.setattr(Classifier, "forward", lambda self, x: (passes.append(self.precision), forward(self, x))[1])
     images = subsample(read_folder("imagenet", mini_folder("imagenet"), small.MINI), 12, seed=0)
     evaluate = Evaluator(Store(tmp_path), device=torch.device("cpu"), batch_size=32)

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from clip_robustness.evaluation.machine import machine
 from clip_robustness.fixtures.options import SETTINGS
 from clip_robustness.fixtures.start import _COMPARED, MODELS, WARNINGS, pytest_report_header
 from clip_robustness.models import InputError
@@ -81,9 +82,12 @@ def test_tf32_is_for_the_forward_pass_of_its_model_alone():
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_the_header_names_each_workers_gpu_and_what_to_know_of_a_model(monkeypatch):
+def test_the_header_names_each_workers_gpu_and_what_to_know_of_a_model(monkeypatch, tmp_path):
+    monkeypatch.setenv("CLIP_ROBUSTNESS_CACHE", str(tmp_path))
+    monkeypatch.setattr("clip_robustness.evaluation.machine.machine", machine.__wrapped__)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
     settings = SimpleNamespace(suite=SimpleNamespace(name="mine", rules=()), device="auto", compare=None)
     model = {
         "role": "candidate",

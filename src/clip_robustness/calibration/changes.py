@@ -14,10 +14,10 @@ from torchvision.transforms import InterpolationMode
 from clip_robustness.calibration.resizing import resizing_of
 from clip_robustness.calibration.setup import Setup
 from clip_robustness.conditions.condition import Condition
+from clip_robustness.datasets import imagenet
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.datasets.label_space import ClassSpace, own_space
 from clip_robustness.datasets.pixels import Pixels
-from clip_robustness.datasets.vocabulary import imagenet_words
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.zero_shot import ZeroShot
 
@@ -93,7 +93,7 @@ def _class_names(now: Now) -> Iterator[Change]:
     if not isinstance(now.model.net, ZeroShot):
         return
     classes = now.setup.classes
-    words = imagenet_words()
+    words = imagenet.words()
     lists = {"the list's own": classes.names}
     if not any(character.isdigit() for key in classes.keys for character in key):
         lists["the names of its folders"] = tuple(key.replace("_", " ") for key in classes.keys)

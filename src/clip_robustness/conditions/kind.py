@@ -171,14 +171,15 @@ class Kind:
     @classmethod
     def of_attack(cls, name: str, found: Registered) -> Kind:
         """As it is registered: `runner` names one of ours, 'itself', or a module that has a `run`, and a `search` where
-        there is one; `craft_set` a function beside it. By default it is a function of images at a fixed eps."""
+        there is one; `craft_set` a function beside it, or 'module.function'. By default it is a function of images at a
+        fixed eps."""
         given = dict(found.options)
         base, searches = given.pop("runner", "function"), given.pop("search", False)
         module = base if "." in base else f"{_HERE}.attacks.runners.{base}"
         given["runner"] = found.reference if base == "itself" else f"{module}.run"
         given["search"] = f"{module}.search" if searches else ""
         if chooses := given.get("craft_set"):
-            given["craft_set"] = f"{found.reference.rpartition('.')[0]}.{chooses}"
+            given["craft_set"] = chooses if "." in chooses else f"{found.reference.rpartition('.')[0]}.{chooses}"
         defaults: Mapping[str, Any] = {"labels_count": True, "eps": ("fixed",), "passes": (1, 20)}
         try:
             return cls(name, "adversarial", attack=found, **{**defaults, **given})

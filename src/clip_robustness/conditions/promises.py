@@ -1,14 +1,14 @@
-"""That what others registered keeps what the suite builds on: each function is tried on small images."""
+"""That what others registered keeps what the suite builds on: each is tried on small images. Light to import."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from clip_robustness.conditions.attacks.promises import check_attack
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.conditions.corruptions.promises import check_corruption
-from clip_robustness.conditions.registered import check_condition
-from clip_robustness.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from clip_robustness.models.classifier import Classifier
 
 
 def to_check(conditions: Iterable[Condition]) -> list[Condition]:
@@ -18,6 +18,10 @@ def to_check(conditions: Iterable[Condition]) -> list[Condition]:
 
 def check(condition: Condition, model: Callable[[], Classifier]) -> None:
     """`model` is what attacks are tried on. Raises `InputError` with what is wrong."""
+    from clip_robustness.conditions.attacks.promises import check_attack
+    from clip_robustness.conditions.corruptions.promises import check_corruption
+    from clip_robustness.conditions.registered import check_condition
+
     found = condition.registered
     assert found is not None
     if found.group == "corruption":

@@ -3,19 +3,21 @@
 The distributions of small patches of the photo are moved, scale by scale, to those of the painting by sliced optimal
 transport (Rabin et al. 2011; of patches: Elnekave & Weiss 2022). Coarse structure stays the photo's, colours and
 texture become the painting's, as in Stylized-ImageNet (Geirhos et al. 2019), which uses a network instead (AdaIN) and
-paintings of a data set: the two are different conditions, and their figures must not be mixed.
+paintings of a data set: the two are different conditions, and their figures must not be mixed. Light to import.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from clip_robustness.conditions.source import Source
 from clip_robustness.datasets.pixels import Pixels, Rng, checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PATCH = 7
 _FILTERS = 16
@@ -43,11 +45,15 @@ def repainted(image: Pixels, style: Pixels, rng: Rng) -> Pixels:
 
     Raises `InputError` as `stylize` does.
     """
-    return _transferred(_tensor(checked(image)), _tensor(checked(style)), rng)
+    import torch
+
+    with torch.inference_mode():
+        return _transferred(_tensor(checked(image)), _tensor(checked(style)), rng)
 
 
-@torch.inference_mode()
 def _transferred(image: Tensor, target: Tensor, rng: Rng) -> Pixels:
+    from torch.nn import functional as F
+
     height, width = image.shape[2:]
     for reduction, rounds in _ROUNDS.items():
         size = height // reduction, width // reduction
@@ -63,6 +69,9 @@ def _transferred(image: Tensor, target: Tensor, rng: Rng) -> Pixels:
 
 def _matched(image: Tensor, texture: Tensor, rng: Rng) -> Tensor:
     """One round: random projections of all patches move, rank by rank, towards the values that the texture's have."""
+    import torch
+    from torch.nn import functional as F
+
     filters = rng.standard_normal((_FILTERS, 3, _PATCH, _PATCH)).astype(np.float32)
     weight = torch.from_numpy(filters / np.linalg.norm(filters.reshape(_FILTERS, -1), axis=1).reshape(-1, 1, 1, 1))
     margin = _PATCH // 2
@@ -90,4 +99,6 @@ def painting(rng: Rng, side: int) -> Pixels:
 
 
 def _tensor(pixels: Pixels) -> Tensor:
+    import torch
+
     return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clip_robustness.datasets import imagenet
 from clip_robustness.datasets.class_files import read_rows
 from clip_robustness.datasets.vocabulary import Called, Vocabulary
 from clip_robustness.errors import InputError, nearest
@@ -36,10 +37,7 @@ class ClassList:
 
 
 def _imagenet() -> ClassList:
-    from open_clip import IMAGENET_CLASSNAMES
-    from timm.data.imagenet_info import ImageNetInfo
-
-    return ClassList("imagenet", tuple(ImageNetInfo("imagenet-1k").label_names()), tuple(IMAGENET_CLASSNAMES))
+    return ClassList("imagenet", imagenet.wnids(), imagenet.prompted())
 
 
 def _mini() -> ClassList:
@@ -135,5 +133,4 @@ def namesakes(classes: ClassList) -> list[tuple[str, str]]:
 
 @functools.cache
 def _imagenet_names() -> Mapping[str, str]:
-    imagenet = _imagenet()
-    return dict(zip(imagenet.keys, imagenet.names, strict=True))
+    return dict(zip(imagenet.wnids(), imagenet.prompted(), strict=True))

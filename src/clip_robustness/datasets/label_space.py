@@ -12,14 +12,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from clip_robustness import registry
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FACTS = Path(__file__).parent / "data"
 
@@ -40,6 +40,10 @@ class ClassSpace:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def is_all_of(self, classes: ClassList) -> bool:
+        """Whether it is the models' own list, class by class."""
+        return self.members == tuple((i,) for i in range(len(classes)))
+
     @functools.cached_property
     def label_of(self) -> dict[int, int]:
         """Position in the model's class list -> label, for those that are in the space."""
@@ -52,6 +56,8 @@ class ClassSpace:
 
         A class without members gets the lowest finite number, so that it never wins and no arithmetic meets infinity.
         """
+        import torch
+
         positions = torch.tensor(list(self.label_of), device=logits.device)
         labels = torch.tensor(list(self.label_of.values()), device=logits.device)
         lowest = logits.new_full((len(logits), len(self)), torch.finfo(logits.dtype).min)

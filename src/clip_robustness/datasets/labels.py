@@ -9,9 +9,10 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from clip_robustness.datasets import imagenet
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.label_space import ClassSpace, facts
-from clip_robustness.datasets.vocabulary import Called, Vocabulary, imagenet_words, is_number
+from clip_robustness.datasets.vocabulary import Called, Vocabulary, is_number
 from clip_robustness.errors import InputError
 
 Label = int | str | None
@@ -78,22 +79,22 @@ def _naming(imagenet_numbers: bool, space: ClassSpace, classes: ClassList) -> Na
 def _wnids(classes: ClassList) -> tuple[str, ...]:
     """ImageNet's key of each class, "" where there is none: its own, or, where none has one, that of its name, if all
     of them are names of ImageNet's."""
-    imagenet = tuple(imagenet_words())
-    if own := set(imagenet) & set(classes.keys):
+    known = imagenet.wnids()
+    if own := set(known) & set(classes.keys):
         return tuple(key if key in own else "" for key in classes.keys)
     found = _of_imagenet().find(classes.names)
     sure = [min(positions) for positions in found if len(positions) == 1]
     if len(set(sure)) == len(classes):
-        return tuple(imagenet[position] for position in sure)
-    if len(classes) == len(imagenet) and all(i in positions for i, positions in enumerate(found)):
-        return imagenet
+        return tuple(known[position] for position in sure)
+    if len(classes) == len(known) and all(i in positions for i, positions in enumerate(found)):
+        return known
     return ("",) * len(classes)
 
 
 @functools.cache
 def _of_imagenet() -> Vocabulary:
-    imagenet = class_list("imagenet")
-    return Vocabulary([Called((key,), (name,)) for key, name in zip(imagenet.keys, imagenet.names, strict=True)])
+    classes = class_list("imagenet")
+    return Vocabulary([Called((key,), (name,)) for key, name in zip(classes.keys, classes.names, strict=True)])
 
 
 def understood(place: str, given: Collection[Label], naming: Naming, names: Sequence[str] = ()) -> Meaning:

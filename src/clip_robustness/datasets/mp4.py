@@ -1,10 +1,9 @@
-"""Sequences of frames as mp4 files, the format of the published ImageNet-P."""
+"""Sequences of frames as mp4 files, the format of the published ImageNet-P. Light to import."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 
 from clip_robustness.datasets.pixels import Pixels
@@ -15,6 +14,8 @@ def read_video(path: Path) -> Pixels:
 
     Raises `OSError` naming a file that is missing, broken, or has no frames of one size.
     """
+    import av
+
     try:
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -25,6 +26,8 @@ def read_video(path: Path) -> Pixels:
 
 def write_video(path: Path, frames: Pixels) -> None:
     """Write frames, uint8 RGB (frames, height, width, 3) with even sides, as an mp4 (H.264)."""
+    import av
+
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"crf": "10"})  # hardly any loss
         stream.height, stream.width = frames.shape[1:3]

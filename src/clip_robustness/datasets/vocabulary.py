@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from clip_robustness.datasets import imagenet
 
 _Table = Mapping[str, frozenset[int]]
 
@@ -28,7 +29,7 @@ class Vocabulary:
             (words, i)
             for i, called in enumerate(classes)
             for key in called.keys
-            if (words := imagenet_words().get(key))
+            if (words := imagenet.words().get(key))
         ]
         self._whole = (
             _table((plain(key), i) for i, called in enumerate(classes) for key in called.keys),
@@ -72,12 +73,3 @@ def plain(text: str) -> str:
 def is_number(text: str) -> bool:
     """Whether it is one in decimal digits that a class could have."""
     return text.isdecimal() and len(text) < 10
-
-
-@functools.cache
-def imagenet_words() -> Mapping[str, str]:
-    """wnid -> the words of its synset, 'tench, Tinca tinca', of ImageNet's 1000 in the order of its classes."""
-    from timm.data.imagenet_info import ImageNetInfo
-
-    info = ImageNetInfo("imagenet-1k")
-    return {key: info.label_name_to_description(key, detailed=False) for key in info.label_names()}

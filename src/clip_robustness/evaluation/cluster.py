@@ -36,6 +36,7 @@ from clip_robustness.models.spec import ModelSpec
 from clip_robustness.registry import load_file
 
 if TYPE_CHECKING:
+    from clip_robustness.evaluation.request import AnyModel
     from clip_robustness.evaluation.session import Session
 
 _BATCHES = 4
@@ -128,10 +129,11 @@ class Cluster:
             for spec in needing:
                 self._open[spec.text, condition.computation] += 1
 
-    def _ref(self, value: Classifier | Dataset | None) -> Any:
+    def _ref(self, given: AnyModel | Dataset | None) -> Any:
         """Where the object store has it; tasks fetch it once a worker."""
-        if value is None:
+        if given is None:
             return None
+        value = given if isinstance(given, Dataset) else given.loaded
         if id(value) not in self._put:
             try:
                 self._put[id(value)] = self._ray.put(value)

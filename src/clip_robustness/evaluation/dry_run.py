@@ -122,7 +122,7 @@ def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, sp
             speed = speeds[spec.text]
             seconds += missing * (plain * speed.plain + traced * speed.traced)
             most = max(most, missing)
-    drawing = most * _drawing(session, question[0], condition, images) if most else 0.0
+    drawing = most * _drawing(session, question[0].loaded, condition, images) if most else 0.0
     # a GPU works while the next images are prepared; a CPU has to do both
     seconds = seconds + drawing if session.device.type == "cpu" else max(seconds, drawing)
     total = len(images) * len(specs)

@@ -10,6 +10,7 @@ from clip_robustness import registry
 from clip_robustness.conditions.catalogue import all_code
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.models.code import Code, code_of
+from clip_robustness.models.code_digest import digest
 
 _ROOTS = ("clip_robustness.evaluation.evaluator.Evaluator", "clip_robustness.models.device.set_up_device")
 """What runs for all conditions; what a condition runs beside it, its kind says."""
@@ -19,6 +20,7 @@ _NO_FIGURES = (
     "clip_robustness.models.memory",
     "clip_robustness.evaluation.progress",
     "clip_robustness.evaluation.store",
+    "clip_robustness.evaluation.machine",
     "clip_robustness.evaluation.file_stamps",
     "clip_robustness.conditions.benchmark",
     "clip_robustness.conditions.catalogue",
@@ -35,19 +37,26 @@ def code_version(condition: Condition | None = None) -> str:
     """Of what computes a condition's outcomes; without one, of all that computes any, or builds models."""
     if condition is None:
         loaders = [found.reference for found in registry.ours("model")]
-        return code_of(
-            [*_ROOTS, *all_code(), *loaders, "clip_robustness.models.registry.load"], follow=_counts
-        ).digest()
+        roots = [*_ROOTS, *all_code(), *loaders, "clip_robustness.models.registry.load"]
+        return digest(roots, (), lambda: code_of(roots, follow=_counts))
     if condition.members:
         return hashlib.sha256(" ".join(map(code_version, condition.members)).encode()).hexdigest()[:16]
     told = sorted((name, repr(value)) for name, value in condition.kind.told.items())
-    return hashlib.sha256(f"{code(condition).digest()} {told}".encode()).hexdigest()[:16]
+    of_code = digest(_roots(condition), _chosen(condition), lambda: code(condition))
+    return hashlib.sha256(f"{of_code} {told}".encode()).hexdigest()[:16]
 
 
 def code(condition: Condition) -> Code:
     """What computes a condition's outcomes; of a plugin its module."""
-    chosen = [str(value) for _, value in condition.params]
-    return code_of([*_ROOTS, *condition.code], chosen=chosen, follow=_counts)
+    return code_of(_roots(condition), chosen=_chosen(condition), follow=_counts)
+
+
+def _roots(condition: Condition) -> list[str]:
+    return [*_ROOTS, *condition.code]
+
+
+def _chosen(condition: Condition) -> list[str]:
+    return [str(value) for _, value in condition.params]
 
 
 def _counts(_: str, name: str) -> bool:

@@ -8,19 +8,23 @@ import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from clip_robustness.conditions.condition import reference
-from clip_robustness.evaluation.evaluator import Picture
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.results.gallery import Example, keep
 from clip_robustness.results.results import Regression
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clip_robustness.evaluation.computing import Picture
 
 _SIDE = 128
 _ENLARGED = 10

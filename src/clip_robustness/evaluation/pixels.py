@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from clip_robustness.conditions.kind import load
 from clip_robustness.conditions.source import Source
 from clip_robustness.datasets.dataset import Sample, image_rng
 from clip_robustness.datasets.pixels import Pixels, squeezed
-from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier
 
 
@@ -27,21 +25,6 @@ class PixelSource:
     seed: int
     kept: Kept
     frost_textures: Sequence[Texture] | None = None
-
-    def made_with(self, condition: Condition) -> str:
-        """What the pixels depend on beside the images, the condition, our code and the seed."""
-        if condition.file:
-            try:
-                return hashlib.sha256(condition.given_file.read_bytes()).hexdigest()[:16]
-            except OSError as error:
-                raise InputError(f"{condition.path}: {condition.file} can't be read: {error.strerror}") from None
-        found = condition.registered
-        if found is None or self.frost_textures is None or not found.options.get("textures"):
-            return found.version if found else ""
-        digest = hashlib.sha256()
-        for texture in self.frost_textures:
-            digest.update(texture.pixels.tobytes())
-        return digest.hexdigest()[:16]
 
     def of(self, condition: Condition, classifier: Classifier) -> Callable[[Sample], Pixels]:
         """A function from a sample to uint8 RGB (side, side, 3), or (frames, side, side, 3) for a sequence.

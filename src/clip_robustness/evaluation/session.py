@@ -22,6 +22,7 @@ from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.loaded import LoadedModels
+from clip_robustness.evaluation.machine import machine
 from clip_robustness.evaluation.members import combined
 from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.settings import Cell, Settings
@@ -32,18 +33,20 @@ from clip_robustness.metrics.seeds import image_of, of_first_seed
 from clip_robustness.metrics.video import over_anchors
 from clip_robustness.metrics.wordings import worst_wording
 from clip_robustness.mini import overlap as mini_overlap
-from clip_robustness.models.classifier import Classifier
-from clip_robustness.models.device import set_up_device
+from clip_robustness.models.device import worker
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.models.worded import Worded, worded
-from clip_robustness.models.wordings import Asked
 from clip_robustness.overlap.found import Found, Ids, read_ids
 from clip_robustness.overlap.found import read as read_overlap
 from clip_robustness.results import history
 
 if TYPE_CHECKING:
+    import torch
+
     from clip_robustness.evaluation.cluster import Cluster
     from clip_robustness.evaluation.doubt import Doubt
+    from clip_robustness.evaluation.request import AnyModel
+    from clip_robustness.models.classifier import Classifier
+    from clip_robustness.models.worded import Worded
 
 _UNREADABLE_ALLOWED = 0.01
 
@@ -69,8 +72,9 @@ class Session:
     watch: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
-        self.device = set_up_device(self.settings.device)
-        self.models = LoadedModels(self.settings.suite.classes, self.device)
+        option, classes = self.settings.device, self.settings.suite.classes
+        self.machine = machine(option, worker())
+        self.models = LoadedModels(classes, self.machine, option, verify=self.settings.verify)
         self._data: dict[tuple[str, str], Dataset] = {}
         self._images: dict[tuple[object, ...], Dataset] = {}
         self.measured: dict[Cell, Measured] = {}
@@ -87,32 +91,41 @@ class Session:
         settings = self.settings
         return Evaluator(
             Store(settings.store_dir),
-            device=self.device,
+            device=self.machine.device,
             seed=settings.seed,
             batch_size=settings.batch_size,
             frost=settings.suite.source(FROST),
+            verify=settings.verify,
             deadline=settings.deadline,
             watch=lambda progress: self.watch(progress) if self.watch else None,
         )
 
-    def classifier(self, spec: ModelSpec, classes: ClassList | None = None) -> Classifier:
+    @property
+    def device(self) -> torch.device:
         """As `LoadedModels` has it."""
-        return self.models.classifier(spec, classes)
+        return self.models.device
 
-    def asked(self, spec: ModelSpec, condition: Condition) -> Classifier:
+    def classifier(self, spec: ModelSpec, classes: ClassList | None = None) -> Classifier:
+        """With its weights, over classes as `LoadedModels` has them."""
+        return self.models.model(spec, classes).loaded
+
+    def asked(self, spec: ModelSpec, condition: Condition) -> AnyModel:
         """The model as a condition asks it. Raises `MissingDataError` for one that has none of the classes."""
         if condition.kind.is_wording:
             return self._worded(spec, condition)
         if not condition.kind.all_names:
-            return self.classifier(spec)
+            return self.models.model(spec)
         try:
-            return self.classifier(spec, self._all_images(condition.data, condition.part).classes)
+            return self.models.model(spec, self._all_images(condition.data, condition.part).classes)
         except MissingDataError:
             raise
         except InputError as error:
             raise MissingDataError(f"only a zero-shot model has all the classes: {error}") from None
 
     def _worded(self, spec: ModelSpec, condition: Condition) -> Worded:
+        from clip_robustness.models.worded import worded
+        from clip_robustness.models.wordings import Asked
+
         if (spec, condition) not in self._in_words:
             inner, classes = self.classifier(spec), self.models.classes
             if not hasattr(inner.net, "embed"):
@@ -121,7 +134,7 @@ class Session:
             self._in_words[spec, condition] = worded(inner, spec, classes, words, self.settings.seed)
         return self._in_words[spec, condition]
 
-    def surrogate(self, spec: ModelSpec, condition: Condition) -> Classifier | None:
+    def surrogate(self, spec: ModelSpec, condition: Condition) -> AnyModel | None:
         """What attacks by transfer are crafted on; for a caption, the model over it and a text that says nothing.
 
         Raises `MissingDataError` for a caption that a model can't read.
@@ -129,7 +142,7 @@ class Session:
         if condition.kind.crafted_on == "text":
             texts = (condition.text, "a photo")
             try:
-                return self.classifier(_plainly(spec), ClassList(condition.name, texts, texts))
+                return self.models.model(_plainly(spec), ClassList(condition.name, texts, texts))
             except InputError as error:
                 raise MissingDataError(f"only a zero-shot model can read a caption: {error}") from None
         if not condition.kind.crafted_on:
@@ -138,7 +151,7 @@ class Session:
             return self._worded(spec, wording("templates"))
         if self.settings.surrogate is None:
             raise InputError(f"{condition.id}: no model to craft on; give --surrogate SPEC, or a supervised baseline")
-        return self.classifier(self.settings.surrogate)
+        return self.models.model(self.settings.surrogate)
 
     def images(self, condition: Condition) -> Dataset:
         """The sampled images of a condition, labelled in its classes.
@@ -196,7 +209,7 @@ class Session:
             return read_overlap(Path(suite.overlap))
         asked = dict.fromkeys(suite.data_of(c) for c in suite.conditions if c.kind.is_repeated)
         names = [name for name in asked if suite.source(name)]
-        return mini_overlap.found([self._all_images(name, "") for name in names], self.device)
+        return mini_overlap.found([self._all_images(name, "") for name in names], lambda: self.device)
 
     def overlapping(self, data: str) -> frozenset[str]:
         """The ids of a data set's images that overlap. Raises `MissingDataError` where nobody looked."""
@@ -238,8 +251,8 @@ class Session:
         return places.folder(source)
 
     def check(self) -> None:
-        """Load every model, list every data set that the suite names and open the store that will be written to, so
-        that mistakes show before hours are spent."""
+        """Load every model that is not remembered, list every data set that the suite names and open the store, so that
+        mistakes show before hours are spent."""
         for condition in promises.to_check(self.settings.suite.conditions):
             promises.check(condition, lambda: self.classifier(self.settings.candidates[0]))
         for condition in self.settings.suite.conditions:
@@ -252,7 +265,7 @@ class Session:
         if (place := self.settings.suite.overlap) is not None and not place.startswith("mini:"):
             _ = self.overlap
         for spec in (*self.settings.candidates, *self.settings.supervised):
-            self.classifier(spec)
+            self.models.model(spec)
         _ = self.evaluator, self.before
 
     def described_models(self) -> list[dict[str, Any]]:
@@ -345,9 +358,7 @@ class Session:
         except InputError as error:
             raise InputError(f"{condition.id}: its member {member.id} is an error: {error}") from None
 
-    def question(
-        self, spec: ModelSpec, condition: Condition
-    ) -> tuple[Classifier, Condition, Dataset, Classifier | None]:
+    def question(self, spec: ModelSpec, condition: Condition) -> tuple[AnyModel, Condition, Dataset, AnyModel | None]:
         """What the evaluator is asked for a model under a condition. Raises `MissingDataError`."""
         images = self.images(condition)
         return self.asked(spec, condition), condition, images, self.surrogate(spec, condition)

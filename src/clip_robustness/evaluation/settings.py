@@ -40,6 +40,7 @@ class Settings:
     dry_run: bool = False
     gallery: int = 4
     exclude_overlap: Path | None = None
+    verify: bool = False
 
     def limits(self, condition: Condition) -> list[Limit]:
         """Those that this run checks: a regression needs a recorded run."""

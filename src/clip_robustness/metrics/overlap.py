@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from clip_robustness.metrics.intervals import Correct, Estimate, accuracy, paired_difference, unpaired_difference
 
@@ -38,19 +39,30 @@ class Split:
 
 def split(correct: Correct, overlapping: Overlapping) -> Split:
     """`correct`, bool (n,), of images some of which overlap, but not all."""
-    from scipy.stats import fisher_exact  # heavy, and nothing else needs it
-
     inside, outside = correct[overlapping], correct[~overlapping]
     gap, rate = unpaired_difference(inside, outside), accuracy(overlapping)
-    table = [[int(part.sum()), int((~part).sum())] for part in (inside, outside)]
     return Split(
         rate=rate,
         all=accuracy(correct),
         overlapping=accuracy(inside),
         clean=accuracy(outside),
         removed=Estimate(rate.value * gap.value, rate.value * gap.low, rate.value * gap.high),
-        p=float(fisher_exact(table).pvalue),
+        p=fisher(int(inside.sum()), len(inside), int(correct.sum()), len(correct)),
     )
+
+
+def fisher(marked: int, drawn: int, good: int, total: int) -> float:
+    """Two-sided p-value of Fisher's exact test: of all ways to draw `drawn` of `total`, `good` of which count, the
+    share of those that are no more likely than the one with `marked`, equally likely ones up to rounding among them.
+
+    `scipy.stats`, which has it, takes a second to import.
+    """
+    counts = np.arange(max(0, drawn - (total - good)), min(drawn, good) + 1)
+    parts = counts, good - counts, drawn - counts, total - good - drawn + counts
+    likelihood = -sum(gammaln(part + 1.0) for part in parts)
+    likelihood = np.exp(likelihood - likelihood.max())
+    rare = likelihood <= likelihood[marked - counts[0]] * (1 + 1e-7)
+    return min(1.0, float(likelihood[rare].sum() / likelihood.sum()))
 
 
 def familiarity(ours: Correct, theirs: Correct, overlapping: Overlapping) -> Estimate:

@@ -22,7 +22,7 @@ from clip_robustness.overlap import gallery
 from clip_robustness.overlap.alike import Small, alike
 from clip_robustness.overlap.calibration import Scores, by_cosine, by_pixels, copied, others, to_copy, to_mirror
 from clip_robustness.overlap.embeddings import Embedded, embed, embed_all, replace_file
-from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, write
+from clip_robustness.overlap.found import RESULT, Calibration, Found, Overlap, Pair, write
 from clip_robustness.overlap.search import Neighbours, nearest
 from clip_robustness.overlap.sources import Source
 
@@ -30,7 +30,7 @@ NEIGHBOURS = 8
 """Of each test image, whose pixels are compared."""
 _KEPT = 6000
 """Test images that are kept decoded, at 64 px."""
-RESULT, GALLERY = "overlap.json", "gallery.html"
+GALLERY = "gallery.html"
 
 
 @dataclass(frozen=True)

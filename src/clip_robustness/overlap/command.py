@@ -18,8 +18,8 @@ from clip_robustness.metrics.intervals import accuracy
 from clip_robustness.models.device import set_up_device
 from clip_robustness.models.features import load_encoder
 from clip_robustness.models.spec import parse
-from clip_robustness.overlap.analysis import GALLERY, NEIGHBOURS, RESULT, analyse
-from clip_robustness.overlap.found import Found
+from clip_robustness.overlap.analysis import GALLERY, NEIGHBOURS, analyse
+from clip_robustness.overlap.found import RESULT, Found
 from clip_robustness.overlap.sources import find_all
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from clip_robustness.errors import InputError
 from clip_robustness.files import whole
 
+RESULT = "overlap.json"
 SCHEMA = 1
 
 Ids = Mapping[str, frozenset[str]]

@@ -18,8 +18,6 @@ from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.chance import Answers, another_order, far_better, guessed, likeliest, standing
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.trend import far_below, published
-from clip_robustness.models.classifier import predict
-from clip_robustness.models.projected import restrict_logits
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import Result
 
@@ -152,9 +150,12 @@ def _expected(session: Session, spec: ModelSpec, condition: Condition, shifted: 
 
 def _reversed(session: Session, spec: ModelSpec, condition: Condition, images: Dataset) -> tuple[str, float] | None:
     """With blue for red, for a few images."""
+    from clip_robustness.models.classifier import predict
+    from clip_robustness.models.projected import restrict_logits
+
     few = subsample(replace(images, anchors=()), _LOOKED_AT, session.settings.seed)
     model = session.asked(spec, condition)
-    classifier, right, instead = restrict_logits(model, images.space), [], []
+    classifier, right, instead = restrict_logits(model.loaded, images.space), [], []
     for picture in session.evaluator.pictures(model, condition, few):
         accepted = picture.sample.accepted
         right.append(picture.prediction in accepted)

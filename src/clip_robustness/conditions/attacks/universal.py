@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from itertools import chain
 
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clip_robustness.conditions.attacks.halves import half_of
 from clip_robustness.conditions.context import Answers, Batch, Batches, Context
-from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, subsample
+from clip_robustness.datasets.dataset import Sample, image_rng
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier, predict
@@ -24,8 +24,6 @@ from clip_robustness.registry import attack
 _PASSES = 10
 _STEP = 0.1
 _AT_ONCE = 32
-_CRAFTED_ON = 256
-"""Images at most, of each half."""
 _CLIP = 9.0
 """Beyond this loss an image has nothing more to say: without the limit those that are fooled rule the direction."""
 
@@ -52,7 +50,7 @@ def universal(
 
 
 @attack(
-    "universal", access="white-box", runner="itself", craft_set="crafted_on",
+    "universal", access="white-box", runner="itself", craft_set="clip_robustness.conditions.attacks.halves.crafted_on",
     passes=(10, 10), pictured=False, source="Moosavi-Dezfooli et al. 2017; Shafahi et al. 2020",
 )  # fmt: skip
 def on_halves(context: Context, batches: Batches) -> Iterator[Answers]:
@@ -62,7 +60,7 @@ def on_halves(context: Context, batches: Batches) -> Iterator[Answers]:
 
     def answers(batch: Batch) -> Answers:
         def attacked(correct: list[int], images: Tensor) -> list[int]:
-            moved = images + torch.stack([found()[_half(batch[i][0])] for i in correct])
+            moved = images + torch.stack([found()[half_of(batch[i][0])] for i in correct])
             return predict(context.victim.in_fp32(), moved.clamp(0, 1))
 
         return context.where_correct(batch, attacked)
@@ -74,7 +72,7 @@ def _moves(context: Context) -> list[Tensor]:
     """The perturbation that each half is moved by."""
     halves: tuple[list[tuple[Sample, Pixels]], ...] = ([], [])
     for sample, pixels in chain.from_iterable(context.craft_set):
-        halves[_half(sample)].append((sample, pixels))
+        halves[half_of(sample)].append((sample, pixels))
     eps = context.condition.eps
     assert eps is not None
     if not all(halves):
@@ -90,13 +88,3 @@ def _moves(context: Context) -> list[Tensor]:
         )
         for other in (1, 0)
     ]
-
-
-def crafted_on(images: Dataset, seed: int) -> list[Sample]:
-    """What it is crafted on: of each half so many images, class by class."""
-    halves = (replace(images, samples=tuple(s for s in images.samples if _half(s) == half)) for half in (0, 1))
-    return [sample for half in halves for sample in subsample(half, _CRAFTED_ON, seed).samples]
-
-
-def _half(sample: Sample) -> int:
-    return int(image_rng(0, "universal", sample.id).integers(2))

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn, idctn
 
 from clip_robustness.datasets.pixels import Floats, Pixels, Rng, to_pixels
 from clip_robustness.registry import corruption
@@ -93,6 +92,8 @@ def jpeg_compression(image: Pixels, severity: int, rng: Rng) -> Pixels:
 
 def _displace(image: Floats, reach: float, sigmas: tuple[float, float], strength: float, rng: Rng) -> Pixels:
     """Displacements, uniform in +-`reach` px, smoothed with `sigmas` (vertical, horizontal) and scaled."""
+    from scipy.fft import dctn, idctn
+
     height, width = image.shape[:2]
     response = _response(height, sigmas[0])[:, None] * _response(width, sigmas[1]) * strength
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import zoom
 
 from clip_robustness.conditions.corruptions.blur import move, smooth
 from clip_robustness.conditions.corruptions.frost import Texture, crystals, enlarged
@@ -34,6 +33,8 @@ def snow(image: Pixels, severity: int, rng: Rng) -> Pixels:
 
 def snowflakes(image: Pixels, mean: float, spread: float, size: float, least: float, rng: Rng) -> Floats:
     """Normal noise, enlarged `size` times, without what is fainter than `least`; at least as large as the image."""
+    from scipy.ndimage import zoom
+
     height, width = (math.ceil(n / size) for n in image.shape[:2])
     layer = zoom(mean + spread * rng.standard_normal((height, width)), size, order=1)
     return np.where(layer < least, 0, layer.clip(0, 1)).astype(np.float32)

@@ -17,6 +17,7 @@ COMMANDS = {
     "annotations": ("reports.command", "print failing cells as GitHub's annotations"),
     "picture": ("reports.command", "the top of a report as a picture, by an installed Chromium"),
     "calibrate": ("calibration.command", "check a set-up by the published figures of known checkpoints"),
+    "prefetch": ("evaluation.prefetch", "bring what a suite needs over the network into one folder"),
     "overlap": ("overlap.command", "find near-duplicates between pre-training images and test images"),
     "prompts": ("prompts.command", "learn prompts for a CLIP on labelled images"),
     "store": ("evaluation.store.command", "list, export, merge or thin out stored outcomes"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clip_robustness import suites
+from clip_robustness import registry, suites
 from clip_robustness.conditions import two_way
 from clip_robustness.conditions.condition import attack, averaged_by, natural, reference
 from clip_robustness.conditions.ids import condition_of
@@ -201,3 +201,38 @@ def test_suites_name_the_parts_of_a_set(tmp_path, names, data, said):
         return
     with pytest.raises(InputError, match=said):
         suites.load(str(file))
+
+
+PLUGIN = """
+from pathlib import Path
+
+from clip_robustness import shift
+from clip_robustness.datasets.dataset import read_folder
+
+
+@shift(
+    "weather",
+    source="Doe et al. 2025",
+    conditions={"weather-dry": "dry", "weather-rain": "rain"},
+    compared_with={"weather-rain": "weather-dry"},
+)
+def weather(data, place, space, classes, part):
+    return read_folder(data, Path(place) / part, classes, space)
+"""
+
+
+def test_a_set_of_ones_own_is_one_registration(write, tmp_path):
+    folder = write(*(f"weather/{part}/{MINI.keys[0]}/{part}.png" for part in ("dry", "rain")))
+    (tmp_path / "weather.py").write_text(PLUGIN)
+    (tmp_path / "s.toml").write_text(
+        'classes = "mini"\ncandidate = ["mini:clip"]\nplugins = ["weather.py"]\n'
+        '[data]\nimagenet = "mini:imagenet"\nweather = "weather"\n[conditions]\nnatural = ["weather-rain"]\n'
+    )
+    try:
+        _, dry, rain = suites.load(str(tmp_path / "s.toml")).conditions
+        assert (dry.path, rain.path, reference(rain)) == ("natural/weather-dry", "natural/weather-rain", dry)
+        images = load("weather", f"{folder}/weather", MINI, rain.part)
+        assert [sample.id for sample in images.samples] == [f"{MINI.keys[0]}/rain.png"]
+        assert images.reader
+    finally:
+        registry.forget()

@@ -212,6 +212,7 @@ def _not_as_published(data: str, part: str, images: Dataset, space: ClassSpace, 
     """A sentence for each number that differs: users work on subsets, and should know it."""
     counted, what = (len(images.anchors), "anchors") if images.anchors else (len(images), "images")
     known = facts(data, classes)
+    of_shift = registry.find("shift", data).options if registry.knows("shift", data) else {}
     published = known.get("images", counted)
     if isinstance(published, dict):
         published = published.get(part, counted)
@@ -221,6 +222,7 @@ def _not_as_published(data: str, part: str, images: Dataset, space: ClassSpace, 
     warnings = []
     if counted != published:
         warnings.append(f"data set {of_part}: {counted} {what}, {published} were published")
-    if not images.classes and found < (expected := known.get("shown", len(with_members))):
+    expected = known.get("shown", found if "shown" in of_shift else len(with_members))
+    if not images.classes and found < expected:
         warnings.append(f"data set {of_part}: images of {found} of {expected} classes")
     return warnings

@@ -33,9 +33,10 @@ def _of_frames(what: str, condition: Condition, outcomes: Outcomes) -> Estimate 
 def shape_bias(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """Geirhos et al. 2019: of the predictions that name the shape or the texture, the share that names the shape.
 
-    Images whose shape and texture are of one class don't count. None where no prediction names either.
+    Images whose shape and texture are of one class don't count. None where no prediction names either, and where the
+    rival is a written word.
     """
-    if outcomes.rivals is None:
+    if outcomes.rivals is None or "among_all" in outcomes.measures:
         return None
     conflict = (outcomes.rivals >= 0) & (outcomes.rivals != outcomes.labels)
     decided = conflict & (outcomes.correct | (outcomes.predictions == outcomes.rivals))

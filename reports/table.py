@@ -47,6 +47,7 @@ _OTHERS: dict[str, tuple[str, str, Callable[[float, str], str]]] = {
     "familiarity": ("ahead of the baseline on the overlap", "+", share),
     "gap": ("gap", "+", share),
     "template_spread": ("spread over wordings", "", share),
+    "auroc": ("AUROC", "", share),
     "calibration_error": ("ECE", "", share),
     "worst_factor": ("worst group", "", share),
     "worst_classes": ("worst classes", "", share),

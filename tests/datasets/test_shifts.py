@@ -203,6 +203,13 @@ def test_suites_name_the_parts_of_a_set(tmp_path, names, data, said):
         suites.load(str(file))
 
 
+def test_images_of_no_class_are_in_groups(write):
+    images = load("ood", write("Places/a/1.jpg", "2.jpg"), MINI)
+    assert [(sample.id, sample.groups) for sample in images.samples] == [("2.jpg", ()), ("Places/a/1.jpg", ("Places",))]
+    assert images.warnings == ()
+    assert not natural("ood").kind.tells_of_labels
+
+
 PLUGIN = """
 from pathlib import Path
 

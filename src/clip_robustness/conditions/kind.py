@@ -89,6 +89,8 @@ class Kind:
     """Whether it has a 'fixed' eps, whether 'none' is allowed."""
     options: tuple[Option, ...] = ()
     """Those of a suite's table that it has."""
+    rejects: bool = False
+    """Whether its images are of no class, and are to be told from those that are."""
     takes_file: bool = False
     """Whether the suite names a file for it."""
     crafted_on: Literal["", "surrogate", "text", "wordings"] = ""
@@ -132,7 +134,7 @@ class Kind:
     @property
     def tells_of_labels(self) -> bool:
         """Whether an accuracy at chance shows that labels do not fit. Attacks may leave a model there."""
-        return self.is_reference or self.is_shift
+        return self.is_reference or (self.is_shift and not self.rejects)
 
     @property
     def is_repeated(self) -> bool:

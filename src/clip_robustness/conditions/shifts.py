@@ -24,8 +24,8 @@ def kinds_of(found: Registered) -> Iterator[Kind]:
     `shown`, how many of the classes there are images of. `numbers = "imagenet"`: numbers are places in ImageNet's list.
 
     `own_names`: the reader gives a `Dataset` with `classes` of its own, which zero-shot models alone can be asked for;
-    `two_way`: between an image's label and its rival, as `conditions.two_way`. `corruptions`: the set has ImageNet-C's
-    layout, with these, and a mean of its own over all of them.
+    `two_way`: between an image's label and its rival, as `conditions.two_way`; `rejects`: its images are of no class,
+    as `metrics.ood` has it. `corruptions`: the set has ImageNet-C's layout, with these, and a mean of its own.
     """
     given = found.options
     if over := tuple(given.get("corruptions", ())):
@@ -45,6 +45,7 @@ def kinds_of(found: Registered) -> Iterator[Kind]:
             data=found.name,
             part=lambda _, part=part: part,  # type: ignore[misc]
             all_names=given.get("own_names", False),
+            rejects=given.get("rejects", False),
             **_TWO_WAY if given.get("two_way") else {},
         )
 

@@ -28,6 +28,7 @@ from clip_robustness.evaluation.progress import Progress
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.clusters import Clusters
+from clip_robustness.metrics.ood import rejected
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.seeds import image_of, of_first_seed
 from clip_robustness.metrics.video import over_anchors
@@ -343,6 +344,8 @@ class Session:
             outcomes = replace(outcomes, notes=(*outcomes.notes, sentence))
         outcomes = over_anchors(outcomes, images.anchors) if images.anchors else outcomes
         outcomes = _told_apart(outcomes, images)
+        if condition.kind.rejects:
+            return rejected(outcomes, self.on_reference(spec, condition).measures["confidence"])
         if condition.kind.is_wording:
             accepted = {sample.id: sample.accepted for sample in images.samples}
             names = self._worded(spec, condition).names

@@ -40,4 +40,18 @@ def _write_rta_100(folder: Path) -> None:
         Image.fromarray(draw(scene, rng)).save(folder / f"label={CLASSES[label]}_text={CLASSES[word]}.png")
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {"counteranimal": _write_counteranimal, "rta-100": _write_rta_100}
+def _write_ood(folder: Path) -> None:
+    """`words/*.png`: pictures of words alone, and `grounds/*.png`, of a background with nothing in front of it."""
+    for index in range(_OF_A_GROUP):
+        rng = np.random.default_rng([5, index])
+        nothing = replace(sample_scene(rng, 0), label=None)
+        for name, scene in (("words", with_words(nothing, str(rng.choice(CLASSES)))), ("grounds", nothing)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw(scene, rng)).save(folder / name / f"{index:03d}.png")
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "counteranimal": _write_counteranimal,
+    "rta-100": _write_rta_100,
+    "ood": _write_ood,
+}

@@ -76,6 +76,13 @@ def template_spread(_: Condition, outcomes: Outcomes) -> Estimate | None:
     return None if best is None else paired_difference(best > 0, outcomes.correct, outcomes.clusters)
 
 
+@figure("auroc")
+def auroc(_: Condition, outcomes: Outcomes) -> Estimate | None:
+    """Of images of no class against the clean ones, whose sample is taken as it is."""
+    placed = outcomes.measures.get("placed")
+    return None if placed is None or len(placed) < 2 else mean(placed, outcomes.clusters)
+
+
 @figure("calibration_error")
 def expected_calibration_error(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """Between how sure predictions are and how often they are right."""

@@ -1,6 +1,7 @@
 """`clip-robustness history [DIR_OR_FILE ...]`: recorded runs, how the figures of a model family went, where it fell.
 `clip-robustness merge RESULTS_JSON ... -o DIR`: the reports of a run out of those of its shards.
 `clip-robustness annotations RESULTS_JSON`: what GitHub shows beside a job, a line for each failing cell.
+`clip-robustness comment RESULTS_JSON [--base RUN]`: Markdown for a pull request: the verdict, and what changed.
 `clip-robustness render RESULTS_JSON...`: report.html, junit.xml, summary.md and cells.csv anew, of one run, or of
 several side by side.
 `clip-robustness picture REPORT_HTML PNG`: the top of a report as a picture, by the Chromium of this machine."""
@@ -15,8 +16,8 @@ from pathlib import Path
 from clip_robustness import suites
 from clip_robustness.errors import InputError, one_line, sentence
 from clip_robustness.files import argument
+from clip_robustness.reports import comment, terminal
 from clip_robustness.reports import history as over_time
-from clip_robustness.reports import terminal
 from clip_robustness.reports.html import together
 from clip_robustness.reports.picture import picture
 from clip_robustness.reports.write import views, write, write_all
@@ -93,6 +94,11 @@ def main(name: str, arguments: Sequence[str]) -> int:
         "annotations", help="print failing cells, and warnings of the run, as GitHub's annotations"
     )
     noted.add_argument("results", type=argument, help="a results.json")
+    commented = commands.add_parser("comment", help="print Markdown for a pull request")
+    commented.add_argument("results", type=argument, help="a results.json")
+    commented.add_argument(
+        "--base", type=argument, metavar="RUN", help="a results.json, or a recorded run, of the base branch"
+    )
     command = commands.add_parser("history", help="list recorded runs and their figures")
     command.add_argument(
         "runs", type=argument, nargs="*", default=[Path("reports/history")],
@@ -138,6 +144,10 @@ def _run(args: argparse.Namespace) -> int:
         code = 0
     elif args.command == "picture":
         print(picture(args.report, args.png))
+        code = 0
+    elif args.command == "comment":
+        base = _read(args.base) if args.base else None
+        print(comment.render(read(args.results), base), end="")
         code = 0
     elif args.command == "annotations":
         results = read(args.results)

@@ -25,9 +25,9 @@ from clip_robustness.results.results import Results
 
 _MARKS = re.compile(r"[\\`*~|$]|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """What makes a link, a picture, code, a formula or another column; brackets of intervals and names stay readable."""
-_LIMIT = 59_000
+LIMIT = 59_000
 """Bytes, with some room below what a step summary should have."""
-_SIGN = {"holds": "✅", "fails": "❌", "undecided": "⚠️"}
+SIGN = {"holds": "✅", "fails": "❌", "undecided": "⚠️"}
 """With a colour of their own: a step summary has no others."""
 
 
@@ -35,19 +35,19 @@ def render(results: Results) -> str:
     """What does not fit is left out, the least urgent first, and counted."""
     shown, head = candidates(results.cells), headline(results)
     failed = failing(shown)
-    title = f"## Robustness, suite {_escaped(results.suite)}: {_SIGN[head.state]} {head.state}"
-    said = f"**{head.sentence}**; {_escaped(head.counts)}." if shown else f"**{head.sentence}**."
+    title = f"## Robustness, suite {escaped(results.suite)}: {SIGN[head.state]} {head.state}"
+    said = f"**{head.sentence}**; {escaped(head.counts)}." if shown else f"**{head.sentence}**."
     lines = [title, "", said, ""]
-    lines += [line for said in known(results.calibration) for line in (_escaped(said), "")]
-    lines += [line for warning in results.warnings for line in (f"**Warning**: {_escaped(warning)}", "")]
+    lines += [line for said in known(results.calibration) for line in (escaped(said), "")]
+    lines += [line for warning in results.warnings for line in (f"**Warning**: {escaped(warning)}", "")]
     if results.partial:
-        lines += [f"**Partial**: {_escaped(results.partial)}", ""]
+        lines += [f"**Partial**: {escaped(results.partial)}", ""]
     rest = [cell for cell in shown if cell.verdict not in ("pass", "not gated") and cell not in failed]
-    rows = [_row(columns(cell)) for cell in (*failed, *(cell for cell in shown if cell not in failed))]
+    rows = [row(columns(cell)) for cell in (*failed, *(cell for cell in shown if cell not in failed))]
     notes = [
-        *(f"- **{_escaped(c.verdict)}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
+        *(f"- **{escaped(c.verdict)}** {escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
         *(
-            f"- {_escaped(line)}"
+            f"- {escaped(line)}"
             for line in (
                 *spared(shown),
                 *regressions(shown),
@@ -57,19 +57,19 @@ def render(results: Results) -> str:
             )
         ),
         *(
-            f"- **warning** {_escaped(warning)}"
+            f"- **warning** {escaped(warning)}"
             for warning in (*model_warnings(results.models), *warnings(results.cells))
         ),
-        *(f"- {_escaped(str(model['role']))} {_escaped(described(model))}" for model in results.models),
+        *(f"- {escaped(str(model['role']))} {escaped(described(model))}" for model in results.models),
     ]
-    reasons = [f"- **{_escaped(c.verdict)}** {_escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
-    lines += [_row(HEADINGS), _row(["---"] * len(HEADINGS))]
+    reasons = [f"- **{escaped(c.verdict)}** {escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
+    lines += [row(HEADINGS), row(["---"] * len(HEADINGS))]
     parts = {"rows": rows, "reasons": reasons, "notes": notes}
-    room = _LIMIT - _size(lines)
-    all_fit = sum(map(_size, parts.values())) <= room - 1000
+    room = LIMIT - size(lines)
+    all_fit = sum(map(size, parts.values())) <= room - 1000
     for what, part in parts.items():
-        kept = part if all_fit else _fitting(part, room // 2)
-        room -= _size(kept)
+        kept = part if all_fit else fitting(part, room // 2)
+        room -= size(kept)
         lines += kept
         if left := len(part) - len(kept):
             lines += [
@@ -80,25 +80,25 @@ def render(results: Results) -> str:
     return "\n".join([*lines, "The whole report is `report.html` beside this file.", ""])
 
 
-def _fitting(lines: Sequence[str], room: int) -> list[str]:
+def fitting(lines: Sequence[str], room: int) -> list[str]:
     kept: list[str] = []
     for line in lines:
-        room -= _size([line])
+        room -= size([line])
         if room < 0:
             break
         kept.append(line)
     return kept
 
 
-def _size(lines: Sequence[str]) -> int:
+def size(lines: Sequence[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
-def _row(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(text) for text in texts)} |"
+def row(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(escaped(text) for text in texts)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Model and file names are not ours: no HTML, links, pictures or marks, no table breaks, no endless sentence."""
     text = one_line(text if len(text) <= 1000 else f"{text[:1000]}…")
     return _MARKS.sub(lambda found: f"\\{found[0]}", html.escape(text, quote=False))

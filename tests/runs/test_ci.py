@@ -1,8 +1,10 @@
 """The workflows in docs/ci, by executing their steps for a good, a worse and a broken checkpoint."""
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -34,7 +36,11 @@ max_drop_vs_supervised = 0.9
 def workspace(tmp_path):
     """A model repository with the suite checked out in it, installed."""
     (tmp_path / "robustness.toml").write_text(SUITE)
-    (tmp_path / "suite").symlink_to(ROOT)
+    (tmp_path / ".suite").symlink_to(ROOT)
+    bin = tmp_path / "clip-robustness" / "bin"
+    bin.mkdir(parents=True)
+    (bin / "clip-robustness").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m clip_robustness "$@"\n')
+    (bin / "clip-robustness").chmod(0o755)
     weights = {key: value.float() for key, value in load_file(train.CLIP_WEIGHTS).items()}
     save_file(weights, tmp_path / "good.safetensors")
     torch.manual_seed(0)
@@ -45,19 +51,22 @@ def workspace(tmp_path):
 
 
 def steps(kind):
-    """The gate's own command of a workflow: what comes before it installs."""
-    workflow = yaml.safe_load((ROOT / "docs" / "ci" / f"{kind}.yml").read_text())
+    """The gate's own command of the action and of the component: what comes before it installs."""
     if kind == "github":
-        return [step["run"] for step in workflow["jobs"]["gate"]["steps"] if step.get("name") == "gate"]
-    return [line for line in workflow["robustness"]["script"] if "make" not in line]
+        action = yaml.safe_load((ROOT / "action.yml").read_text())
+        return [step["run"] for step in action["runs"]["steps"] if step.get("name") == "gate"]
+    _, component = yaml.safe_load_all((ROOT / "templates" / "gate.yml").read_text())
+    return [line for line in component["robustness"]["script"] if "RECORD" in line or "gate.sh" in line]
 
 
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 def test_exit_codes_and_what_is_left_behind(workspace, kind):
     summary = workspace / "step-summary.md"
-    given = {"OUT": str(workspace / "robustness"), "SUITE": str(workspace / "robustness.toml")}
+    path = f"{workspace / 'clip-robustness' / 'bin'}:{os.environ['PATH']}"
+    given = {"OUT": "robustness", "SUITE": "robustness.toml", "PROFILE": "release", "PATH": path}
     if kind == "github":
-        given |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary), "RECORD": "main"}
+        given |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary), "RECORD": "main", "ARGUMENTS": "-q -q"}
+        given |= {"GITHUB_ACTION_PATH": str(ROOT), "RUNNER_TEMP": str(workspace)}
     else:
         given |= {"CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main", "CI_COMMIT_SHA": "abc"}
     expected = {"good": 0, "worse": 1, "broken": 4}
@@ -74,7 +83,9 @@ def test_exit_codes_and_what_is_left_behind(workspace, kind):
         assert len(read(workspace / "robustness" / "latest" / "results.json").cells) == (0 if name == "broken" else 2)
         assert not stale.exists()
         if name == "worse":
-            assert "difference to the recorded run" in done.stdout
+            said = (workspace / "robustness" / "latest" / "comment.md").read_text()
+            assert "difference to the recorded run" in said
+            assert "pass → fail" in said
             assert ("::error title=open_clip%3Amini-clip@" in done.stdout) == (kind == "github")
     assert len(list((workspace / "robustness" / "history").iterdir())) == 1
     if kind == "github":
@@ -108,16 +119,43 @@ def test_a_run_that_did_not_end_is_annotated():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 143)])
 def test_a_cancelled_job_ends_its_run_in_order(tmp_path, number, code):
-    """`python` is a script that ends as the suite does: some time after the signal, and with its own code."""
-    (tmp_path / "python").write_text(
-        "#!/bin/sh\n[ $2 = pytest ] || exit 1\n"
+    """The command is a script that ends as the suite does: some time after the signal, and with its own code."""
+    (tmp_path / "clip-robustness").write_text(
+        "#!/bin/sh\n[ $1 = run ] || exit 1\n"
         "trap 'sleep 1; touch \"$OUT/report\"; exit 143' TERM\n"
         "trap 'sleep 1; touch \"$OUT/report\"; exit 129' HUP\necho begun\nwhile :; do sleep 0.1; done\n"
     )
-    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "clip-robustness").chmod(0o755)
     environment = os.environ | {"OUT": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     gate = subprocess.Popen([ROOT / "docs" / "ci" / "gate.sh"], env=environment, stdout=subprocess.PIPE, text=True)
     assert gate.stdout.readline() == "begun\n"
     gate.send_signal(number)
     assert gate.wait() == code
     assert (tmp_path / "report").exists()
+
+
+def test_the_action_and_the_workflow_use_what_there_is():
+    """Each input is used and each that is used is declared; the workflow gives no other; every step has a shell."""
+    text = (ROOT / "action.yml").read_text()
+    action = yaml.safe_load(text)
+    assert set(re.findall(r"inputs\.(\w+)", text)) == set(action["inputs"])
+    assert all("shell" in step for step in action["runs"]["steps"] if "run" in step)
+    assert not any("${{" in step["run"] for step in action["runs"]["steps"] if "run" in step), "inputs are no code"
+    workflow = yaml.safe_load((ROOT / "docs" / "ci" / "github.yml").read_text())
+    (step,) = [step for step in workflow["jobs"]["gate"]["steps"] if "clip-robustness-suite@" in step["uses"]]
+    assert set(step["with"]) <= set(action["inputs"])
+    spec, component = ((ROOT / "templates" / "gate.yml").read_text()).split("\n---\n")
+    declared = yaml.safe_load(spec)["spec"]["inputs"]
+    assert set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", component)) == set(declared)
+    (included,) = yaml.safe_load((ROOT / "docs" / "ci" / "gitlab.yml").read_text())["include"]
+    assert set(included["inputs"]) <= set(declared)
+
+
+def test_the_container_runs_as_nobody_in_particular_and_writes_where_it_may():
+    lines = (ROOT / "docs" / "ci" / "Containerfile").read_text().splitlines()
+    user = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert user == ["10001:10001"]
+    assert lines.index("USER 10001:10001") < lines.index('ENTRYPOINT ["clip-robustness"]')
+    usage = " ".join(line for line in lines if line.startswith("#"))
+    for option in ("--read-only", "--network none", "--cap-drop all", "no-new-privileges"):
+        assert option in usage

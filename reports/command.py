@@ -4,6 +4,7 @@
 `clip-robustness comment RESULTS_JSON [--base RUN]`: Markdown for a pull request: the verdict, and what changed.
 `clip-robustness render RESULTS_JSON...`: report.html, junit.xml, summary.md and cells.csv anew, of one run, or of
 several side by side.
+`clip-robustness site RUN... -o FOLDER`: a static leaderboard of runs, with their reports and downloads.
 `clip-robustness picture REPORT_HTML PNG`: the top of a report as a picture, by the Chromium of this machine."""
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from clip_robustness import suites
 from clip_robustness.errors import InputError, one_line, sentence
 from clip_robustness.files import argument
-from clip_robustness.reports import comment, terminal
+from clip_robustness.reports import comment, site, terminal
 from clip_robustness.reports import history as over_time
 from clip_robustness.reports.html import together
 from clip_robustness.reports.picture import picture
@@ -116,6 +117,11 @@ def main(name: str, arguments: Sequence[str]) -> int:
     rendered.add_argument(
         "--out", type=argument, help="folder to write to (default: the folder of the one results.json)"
     )
+    published = commands.add_parser("site", help="write a static leaderboard of runs")
+    published.add_argument(
+        "runs", type=argument, nargs="+", help="results.json files, folders of one, or recorded runs"
+    )
+    published.add_argument("-o", "--out", type=argument, required=True, help="folder to write to")
     pictured = commands.add_parser("picture", help="the top of a report as a picture")
     pictured.add_argument("report", type=argument, help="a report.html")
     pictured.add_argument("png", type=argument, help="the picture to write")
@@ -144,6 +150,11 @@ def _run(args: argparse.Namespace) -> int:
         code = 0
     elif args.command == "picture":
         print(picture(args.report, args.png))
+        code = 0
+    elif args.command == "site":
+        files = [run / "results.json" if run.is_dir() else run for run in args.runs]
+        _names(files)  # a run that is given twice
+        print(site.write([(file, _read(file)) for file in files], args.out))
         code = 0
     elif args.command == "comment":
         base = _read(args.base) if args.base else None

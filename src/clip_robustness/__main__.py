@@ -15,6 +15,7 @@ COMMANDS = {
     "render": ("reports.command", "write the views of results.json anew, of several runs side by side"),
     "history": ("reports.command", "list recorded runs and their figures"),
     "comment": ("reports.command", "print Markdown for a pull request: the verdict, and what changed since a base"),
+    "site": ("reports.command", "write a static leaderboard of runs"),
     "annotations": ("reports.command", "print failing cells as GitHub's annotations"),
     "picture": ("reports.command", "the top of a report as a picture, by an installed Chromium"),
     "calibrate": ("calibration.command", "check a set-up by the published figures of known checkpoints"),

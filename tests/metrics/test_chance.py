@@ -1,9 +1,12 @@
 """Accuracies that are none: what guessing gives, what a constant answer gives, and which labels would explain it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from clip_robustness.metrics.chance import Answers, another_order, guessed, likeliest, relabellings, standing
+from clip_robustness.metrics.chance import Answers, Standing, another_order, guessed, likeliest, relabellings, standing
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.trend import far_below, published
 
 RNG = np.random.default_rng(0)
@@ -33,6 +36,38 @@ def test_guessing_is_at_chance_and_a_weak_model_is_not():
     assert status(seen(labels, 0.03, 1000), labels, 1000) == "above"
     said = standing(answers((labels + 1) % 1000, labels, 1000)).reason
     assert said == "0 of 5000 images are right, not clearly above chance (guessing gets 0.1%)"
+
+
+def of_videos(videos, frames, right, classes=4):
+    """Videos of frames that are all right or all wrong; labels differ within a video."""
+    labels = np.arange(videos * frames) % classes
+    told = answers(np.where(np.repeat(right, frames), labels, (labels + 1) % classes), labels, classes)
+    return replace(told, clusters=Clusters.of([(str(i),) for i in np.repeat(np.arange(videos), frames)]))
+
+
+def test_frames_of_a_video_are_no_independent_evidence():
+    some = of_videos(30, 10, np.arange(30) < 12)
+    assert standing(replace(some, clusters=None)).status == "above"
+    assert standing(some) == Standing(
+        "few", "120 of 300 images are right, of 30 clusters: too few to tell a model from chance (guessing gets 25%)"
+    )
+    assert standing(of_videos(30, 10, np.arange(30) < 24)).status == "above"
+    assert standing(of_videos(10, 10, np.arange(10) < 9)).status == "above"  # by the bound where clusters are few
+    assert standing(of_videos(30, 10, np.arange(30) < 6)).status == "at"
+
+
+def test_guessing_video_by_video_passes_for_more_as_seldom_as_alpha_says():
+    guesses = [of_videos(60, 20, RNG.random(60) < 0.25) for _ in range(300)]
+    assert sum(standing(told).status == "above" for told in guesses) <= 2
+    assert sum(standing(replace(told, clusters=None)).status == "above" for told in guesses) > 30
+
+
+def test_what_a_few_videos_say_of_labels_is_no_more_than_so_many_images_would():
+    labels, keys = np.arange(60) % 12, [str(i) for i in range(12)]
+    wrong = answers((labels - 1) % 12, labels, 12)
+    assert likeliest(wrong, NAMES, keys)
+    six = Clusters.of([(str(i // 10),) for i in range(60)])
+    assert likeliest(replace(wrong, clusters=six), NAMES, keys) is None
 
 
 def test_guessing_passes_for_more_as_seldom_as_alpha_says():

@@ -390,6 +390,12 @@ def _told_apart(outcomes: Outcomes, images: Dataset) -> Outcomes:
     return replace(outcomes, clusters=Clusters.of(clusters), groups=groups)
 
 
+def clusters_of(ids: Sequence[str], images: Dataset) -> Clusters | None:
+    """Which of some images belong together."""
+    known = {sample.id: sample.clusters for sample in images.samples}
+    return Clusters.of([known[id] for id in ids])
+
+
 def sizes(outcomes: Outcomes, images: Dataset) -> tuple[int, ...]:
     """Of the files, in bytes, in the order of the outcomes: an image that was replaced is another one."""
     files = {sample.id: sample.path for sample in images.samples}

@@ -7,13 +7,14 @@ measurement, however narrow its interval.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clip_robustness.metrics.binomial import at_most, more_than
+from clip_robustness.metrics.clusters import Clusters, Effect, effect
 from clip_robustness.metrics.intervals import Correct
 
 ALPHA = 1e-3
@@ -30,11 +31,13 @@ Labels = NDArray[np.int64]
 @dataclass(frozen=True, eq=False)
 class Answers:
     """What a model says of n images: `predictions` (n,), and `accepted` (n, m), the labels that count as right for each
-    image, -1: none. `guessed` is the share of right answers that guessing, each of the model's classes alike, gives."""
+    image, -1: none. `guessed` is the share of right answers that guessing, each of the model's classes alike, gives.
+    `clusters` are which images belong together."""
 
     predictions: Labels
     accepted: Labels
     guessed: float
+    clusters: Clusters | None = None
 
     @property
     def correct(self) -> Correct:
@@ -42,7 +45,15 @@ class Answers:
 
     def relabelled(self, intended: Labels) -> Answers:
         """The same where label i stands for class `intended[i]`, -1: for none."""
-        return Answers(self.predictions, np.where(self.accepted < 0, -1, intended[self.accepted]), self.guessed)
+        return replace(self, accepted=np.where(self.accepted < 0, -1, intended[self.accepted]))
+
+    @property
+    def one_each(self) -> Answers:
+        """To the first image of each cluster; of several ways to belong together that of the fewest clusters."""
+        if self.clusters is None:
+            return self
+        first = np.unique(min(self.clusters.ways, key=lambda way: int(way.max())), return_index=True)[1]
+        return Answers(self.predictions[first], self.accepted[first], self.guessed)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,8 @@ def guessed(accepted: Labels, sizes: Sequence[int]) -> float:
 
 
 def standing(answers: Answers) -> Standing:
-    """Whether the accuracy is clearly above chance, by the exact binomial test against a point more than guessing.
+    """Whether the accuracy is clearly above chance, by the exact binomial test against a point more than guessing. What
+    it is if images were independent, but not of effective counts, shows nothing: `few`.
 
     Where most answers are one class, a constant answer may be better than guessing: then they must also go with the
     images, by a test of permutations.
@@ -69,8 +81,12 @@ def standing(answers: Answers) -> Standing:
     said, guessing = f"{right} of {n} images are right", f"guessing gets {100 * answers.guessed:.2g}%"
     chance = min(1.0, answers.guessed + _NEGLIGIBLE)
     if more_than(right - 1, n, chance) <= ALPHA:
+        clusters, of = answers.clusters, _effect(answers.correct, answers.clusters)
+        if clusters and of.p_value(float(more_than(of.count(right) - 1, of.count(n), chance))) > ALPHA:
+            few = f"{said}, of {clusters.count} clusters: too few to tell a model from chance ({guessing})"
+            return Standing("few", few)
         most = int(np.bincount(answers.predictions).max())
-        if 2 * most > n and _may_be_constant(answers):
+        if 2 * most > n and _may_be_constant(answers.one_each):
             return Standing("at", f"{said}, but {most} answers are one class, whatever the image")
         return Standing("above", said)
     if chance**n > ALPHA:
@@ -119,7 +135,8 @@ def relabellings(names: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[st
 def likeliest(answers: Answers, names: Sequence[str], keys: Sequence[str]) -> tuple[str, float] | None:
     """The one of `relabellings` that is far better than the labels as they are, and its accuracy; None: none is."""
     tried = [(what, answers.relabelled(intended).correct) for what, intended in relabellings(names, keys)]
-    better = [(what, float(right.mean())) for what, right in tried if far_better(right, answers.correct)]
+    own, clusters = answers.correct, answers.clusters
+    better = [(what, float(right.mean())) for what, right in tried if far_better(right, own, clusters)]
     return max(better, key=lambda found: found[1], default=None)
 
 
@@ -143,10 +160,17 @@ def another_order(answers: Answers, at_least: float) -> float | None:
         np.add.at(table, (labels[known], predictions[known]), 1)
         right[judged] = answers.relabelled(linear_sum_assignment(table, maximize=True)[1]).correct[judged]
     accuracy = float(right.mean())
-    return accuracy if far_better(right, answers.correct) and accuracy >= at_least else None
+    return accuracy if far_better(right, answers.correct, answers.clusters) and accuracy >= at_least else None
 
 
-def far_better(first: Correct, second: Correct) -> bool:
+def far_better(first: Correct, second: Correct, clusters: Clusters | None = None) -> bool:
     """Whether the first is right ten points more often on the same images, and that is no chance (sign test)."""
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    return won - lost >= _FAR_BETTER * len(first) and float(at_most(lost, won + lost, 0.5)) <= ALPHA
+    of = _effect(first.astype(int) - second, clusters)
+    p = of.p_value(float(at_most(of.count(lost), of.count(won + lost), 0.5)))
+    return won - lost >= _FAR_BETTER * len(first) and p <= ALPHA
+
+
+def _effect(scores: ArrayLike, clusters: Clusters | None) -> Effect:
+    """Of clusters that are too few to know their variance the bound on it."""
+    return Effect(clusters.most) if clusters and clusters.untrusted else effect(scores, clusters)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+from scipy.special import gammaln, stdtr
 
+from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.intervals import Correct, Estimate, accuracy, paired_difference, unpaired_difference
 
 Overlapping = NDArray[np.bool_]
@@ -26,7 +27,8 @@ class Split:
 
     `removed` is accuracy(all) - accuracy(clean) given which images overlap, `p` the probability of a difference as
     large, either way, if it were by chance which of the images overlap: the permutation test of the marks, which for
-    right and wrong answers is Fisher's exact test.
+    right and wrong answers is Fisher's exact test. Of images that belong together it is the score test of the marks
+    with the variance between clusters (Rao & Scott 1992, Student's t), 1 where these are too few to know it.
     """
 
     rate: Estimate
@@ -37,17 +39,20 @@ class Split:
     p: float
 
 
-def split(correct: Correct, overlapping: Overlapping) -> Split:
+def split(correct: Correct, overlapping: Overlapping, clusters: Clusters | None = None) -> Split:
     """`correct`, bool (n,), of images some of which overlap, but not all."""
     inside, outside = correct[overlapping], correct[~overlapping]
-    gap, rate = unpaired_difference(inside, outside), accuracy(overlapping)
+    ours, others = (clusters[marks] if clusters else None for marks in (overlapping, ~overlapping))
+    gap, rate = unpaired_difference(inside, outside, ours, others), accuracy(overlapping, clusters)
     return Split(
         rate=rate,
-        all=accuracy(correct),
-        overlapping=accuracy(inside),
-        clean=accuracy(outside),
+        all=accuracy(correct, clusters),
+        overlapping=accuracy(inside, ours),
+        clean=accuracy(outside, others),
         removed=Estimate(rate.value * gap.value, rate.value * gap.low, rate.value * gap.high),
-        p=fisher(int(inside.sum()), len(inside), int(correct.sum()), len(correct)),
+        p=_clustered(correct, overlapping, clusters)
+        if clusters
+        else fisher(int(inside.sum()), len(inside), int(correct.sum()), len(correct)),
     )
 
 
@@ -65,15 +70,26 @@ def fisher(marked: int, drawn: int, good: int, total: int) -> float:
     return min(1.0, float(likelihood[rare].sum() / likelihood.sum()))
 
 
-def familiarity(ours: Correct, theirs: Correct, overlapping: Overlapping) -> Estimate:
+def _clustered(correct: Correct, overlapping: Overlapping, clusters: Clusters) -> float:
+    scores = (overlapping - overlapping.mean()) * (correct - correct.mean())
+    if clusters.untrusted or not scores.any():
+        return 1.0
+    of, n = effect(scores, clusters), len(scores)
+    t = abs(scores.mean()) / scores.std(ddof=1) * math.sqrt(of.count(n))
+    return min(1.0, 2 * float(stdtr(of.df, -t)))
+
+
+def familiarity(ours: Correct, theirs: Correct, overlapping: Overlapping, clusters: Clusters | None = None) -> Estimate:
     """How much more a candidate is ahead of its baseline on overlapping images than on clean ones.
 
     The baseline has not seen either, so that images which are easy for everyone cancel: ours - theirs on the one part
     minus ours - theirs on the other, each a paired difference, their intervals combined as those of independent ones
     (Zou & Donner 2008).
     """
-    inside = paired_difference(ours[overlapping], theirs[overlapping])
-    outside = paired_difference(ours[~overlapping], theirs[~overlapping])
+    inside, outside = (
+        paired_difference(ours[marks], theirs[marks], clusters[marks] if clusters else None)
+        for marks in (overlapping, ~overlapping)
+    )
     value = inside.value - outside.value
     return Estimate(
         value,

@@ -130,7 +130,8 @@ def _answers(
     accepted = np.array([[*labels[id], *[-1] * (most - len(labels[id]))] for id in outcomes.ids], np.int64)
     keys = images.space.keys if images.space else session.asked(spec, condition).classes.keys
     sizes = [len(members) for members in images.space.members] if images.space else [1] * len(keys)
-    return Answers(outcomes.predictions, accepted, guessed(accepted, sizes)), session.names(condition), keys
+    answers = Answers(outcomes.predictions, accepted, guessed(accepted, sizes), outcomes.clusters)
+    return answers, session.names(condition), keys
 
 
 def _expected(session: Session, spec: ModelSpec, condition: Condition, shifted: Outcomes) -> _Expected:

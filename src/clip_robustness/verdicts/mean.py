@@ -9,7 +9,7 @@ import numpy as np
 
 from clip_robustness.conditions.condition import SEVERITIES, Condition, averaged_by
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.session import Session, clusters_of
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1
@@ -92,6 +92,5 @@ def _over_corruptions(session: Session, spec: ModelSpec, condition: Condition) -
         corruption: np.array([[wrong[corruption, severity][id] for id in ids] for severity in SEVERITIES], float)
         for corruption in condition.kind.over
     }
-    clusters_of = {sample.id: sample.clusters for sample in session.images(cells[0]).samples}
-    clusters = Clusters.of([clusters_of[id] for id in ids])
+    clusters = clusters_of(ids, session.images(cells[0]))
     return _Over(ids, errors, sum(o.seconds for o in outcomes.values()), clusters)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from clip_robustness.datasets.dataset import without
-from clip_robustness.evaluation.session import Session
+from clip_robustness.evaluation.session import Session, clusters_of
 from clip_robustness.evaluation.settings import Cell
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import Estimate, flat
 from clip_robustness.metrics.overlap import Overlapping, Split, familiarity, split
 from clip_robustness.results.history import CorrectImages
@@ -52,7 +53,8 @@ def _row(everything: Session, rest: Session, before: Result, after: Result, shif
     ours = everything.correct(replace(shift, candidate=specs[before.model]))
     kept = set(rest.correct(replace(shift, candidate=specs[before.model])).ids)
     marks = np.array([id not in kept for id in ours.ids])
-    parts = split(ours.correct, marks)
+    clusters = clusters_of(ours.ids, everything.images(shift.condition))
+    parts = split(ours.correct, marks, clusters)
     figures = {
         "overlap_rate": parts.rate,
         "accuracy_all": parts.all,
@@ -63,7 +65,7 @@ def _row(everything: Session, rest: Session, before: Result, after: Result, shif
         return replace(after, metrics=after.metrics | flat(figures) | {"removed_p": parts.p})
     if before.supervised:
         theirs = everything.correct(replace(shift, candidate=specs[before.supervised.model]))
-        figures["familiarity"] = _familiarity(ours, theirs, marks)
+        figures["familiarity"] = _familiarity(ours, theirs, marks, clusters)
     verdict, said = compare(before, after)
     metrics = after.metrics | flat(figures) | {"removed_p": parts.p}
     if robust := {k: v for k, v in before.metrics.items() if k.startswith("effective_robustness")}:
@@ -102,9 +104,9 @@ def sentence(parts: Split, marks: Overlapping) -> str:
     )
 
 
-def _familiarity(ours: CorrectImages, theirs: CorrectImages, marks: Overlapping) -> Estimate:
+def _familiarity(ours: CorrectImages, theirs: CorrectImages, marks: Overlapping, clusters: Clusters | None) -> Estimate:
     """On the images that both models could read."""
     known = dict(zip(theirs.ids, theirs.correct, strict=True))
     common = np.array([id in known for id in ours.ids])
     other = np.array([known[id] for id in ours.ids if id in known])
-    return familiarity(ours.correct[common], other, marks[common])
+    return familiarity(ours.correct[common], other, marks[common], clusters[common] if clusters else None)

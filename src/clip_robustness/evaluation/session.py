@@ -252,8 +252,9 @@ class Session:
         return places.folder(source)
 
     def check(self) -> None:
-        """Load every model that is not remembered, list every data set that the suite names and open the store, so that
-        mistakes show before hours are spent."""
+        """Find the run to compare with, load every model that is not remembered, list every data set that the suite
+        names and open the store, so that mistakes show before hours are spent."""
+        _ = self.before  # the quickest comes first
         for condition in promises.to_check(self.settings.suite.conditions):
             promises.check(condition, lambda: self.classifier(self.settings.candidates[0]))
         for condition in self.settings.suite.conditions:
@@ -267,7 +268,7 @@ class Session:
             _ = self.overlap
         for spec in (*self.settings.candidates, *self.settings.supervised):
             self.models.model(spec)
-        _ = self.evaluator, self.before
+        _ = self.evaluator
 
     def described_models(self) -> list[dict[str, Any]]:
         """What results.json says of the models."""

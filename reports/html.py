@@ -6,9 +6,10 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from clip_robustness.reports import figures
 from clip_robustness.reports.decisions import SIGNS, accuracy_limit, decisions, told
@@ -52,21 +53,12 @@ class Family:
 
 def render(results: Results, gallery: Gallery | None = None, runs: Sequence[tuple[str, Results]] = ()) -> str:
     """The page of a run; of several, `results` is `together(runs)`."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"share": share, "interval": interval, "others": others, "described": described}
-    environment.filters |= {"sign": lambda verdict: SIGNS.get(verdict, ""), "needed": accuracy_limit, "drawn": _drawn}
     results, runs = displayed(results), [(name, displayed(run)) for name, run in runs]
     shown, script = candidates(results.cells), (_HERE / "report.js").read_text(encoding="utf-8")
     decided = decisions(shown)
     models = list(dict.fromkeys(cell.model for cell in shown))
     plots = figures.plots(results)
-    page = environment.get_template("report.html.j2").render(
+    page = _template().render(
         results=results,
         runs=runs or [(results.suite, results)],
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
@@ -112,6 +104,21 @@ def _drawn(room: tuple[float, float, float]) -> tuple[float, float, float]:
     least, most = _ROOM
     value, low, high = ((min(max(x, least), most) - least) / (most - least) for x in room)
     return value, low, high
+
+
+@cache
+def _template() -> Template:
+    """Compiling it takes longer than rendering it."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"share": share, "interval": interval, "others": others, "described": described}
+    environment.filters |= {"sign": lambda verdict: SIGNS.get(verdict, ""), "needed": accuracy_limit, "drawn": _drawn}
+    return environment.get_template("report.html.j2")
 
 
 def together(runs: Sequence[tuple[str, Results]]) -> Results:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri, stdtr
 
 from clip_robustness.metrics.binomial import at_most, exactly, more_than
@@ -25,6 +25,8 @@ _LEFT_OUT = 1e-5
 """Of the probability, what a nuisance parameter may lie outside its interval with (Berger & Boos 1994); it is added to
 the p-value."""
 _UNLIKELY = 1e-9
+_NOTHING = 1e-13
+"""Of a single count, of which there are some thousands: together less than is added to the p-value by far."""
 CORRECTIONS = {
     "holm": "Holm's correction",
     "benjamini-hochberg": "the correction of Benjamini and Hochberg",
@@ -195,8 +197,7 @@ def berger_boos_pvalue(won: int, lost: int, n: int, bound: float) -> float:
     # Per number of discordant images, the fewest lost ones that are as strong evidence: the statistic falls with them.
     least = rejection_region(lambda c: _tango(counts - c, c, n, bound) <= observed, counts)
     lost_share = (discordant - bound) / 2 / discordant
-    tails = more_than(least - 1, counts, lost_share[:, None])
-    return _worst((exactly(counts, n, discordant[:, None]) * tails).sum(1))
+    return _worst(exactly(counts, n, discordant[:, None]), least - 1, counts, lost_share[:, None])
 
 
 def _tango(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, bound: float) -> NDArray[np.float64]:
@@ -212,8 +213,8 @@ def _unpaired(right: int, n: int, other_right: int, other_n: int, bound: float) 
     counts = _likely(n, np.clip(others + bound, 0, 1))
     observed = right / n - other_right / other_n
     least = np.ceil((counts / n - observed) * other_n - 1e-9)
-    tails = more_than(least - 1, other_n, others[:, None])
-    return _worst((exactly(counts, n, np.clip(others + bound, 0, 1)[:, None]) * tails).sum(1))
+    weights = exactly(counts, n, np.clip(others + bound, 0, 1)[:, None])
+    return _worst(weights, least - 1, other_n, others[:, None])
 
 
 def nuisance_grid(count: int, n: int, low: float, high: float) -> NDArray[np.float64]:
@@ -244,5 +245,11 @@ def rejection_region(
     return high
 
 
-def _worst(tails: NDArray[np.float64]) -> float:
-    return float(min(1.0, tails.max() + _LEFT_OUT))
+def _worst(weights: NDArray[np.float64], k: ArrayLike, n: ArrayLike, p: ArrayLike) -> float:
+    """The largest mean of P(X > k), n trials with probability p each, over the rows of `weights` (shares, counts); what
+    weighs nothing is left out, as most of the time goes here."""
+    heavy = weights > _NOTHING
+    k, n, p = (np.broadcast_to(each, weights.shape)[heavy] for each in (k, n, p))
+    tails = np.zeros_like(weights)
+    tails[heavy] = more_than(k, n, p)
+    return float(min(1.0, (weights * tails).sum(1).max() + _LEFT_OUT))

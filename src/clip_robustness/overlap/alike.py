@@ -53,7 +53,7 @@ class Small:
             image = _resized(self._levels[level], shape).astype(np.float32)
             fine, wide = (cv2.GaussianBlur(image, (0, 0), sigma / 2**level) for sigma in (_FINEST, _WIDEST))
             detail = np.asarray(fine - wide, np.float32)
-            self._details[key] = detail if detail.std() >= _FLAT else np.zeros_like(detail)
+            self._details[key] = detail if cv2.meanStdDev(detail)[1].item() >= _FLAT else np.zeros_like(detail)
         return self._details[key]
 
 

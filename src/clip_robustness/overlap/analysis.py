@@ -28,7 +28,7 @@ from clip_robustness.overlap.sources import Source
 
 NEIGHBOURS = 8
 """Of each test image, whose pixels are compared."""
-_KEPT = 6000
+_KEPT = 10_000
 """Test images that are kept decoded, at 64 px."""
 GALLERY = "gallery.html"
 

@@ -5,6 +5,7 @@ import ast
 import importlib.metadata
 import sys
 import threading
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,11 +57,12 @@ CONDITIONS = [
 
 def executed(run):
     """Definitions of the suite's modules that `run` executes code of, as 'module.name'."""
-    seen, own = set(), f"{ROOT}/"
+    seen, own, others = defaultdict(set), f"{ROOT}/", (f"{ROOT}/.venv/", f"{ROOT}/tests/")
 
     def note(frame, event, _):
-        if event == "call" and frame.f_code.co_filename.startswith(own):
-            seen.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(own) and not file.startswith(others):
+            seen[file].add(frame.f_code.co_firstlineno)
 
     threading.setprofile(note)
     sys.setprofile(note)
@@ -70,13 +72,13 @@ def executed(run):
         sys.setprofile(None)
         threading.setprofile(None)
     found = set()
-    for file, line in list(seen):  # a thread may still run
+    for file, lines in list(seen.items()):  # a thread may still run
         source = ROOT / "src"
         path = Path(file).relative_to(source if Path(file).is_relative_to(source) else ROOT)
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         for statement in ast.parse(Path(file).read_text()).body:
             first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
-            if first <= line <= statement.end_lineno and path.parts[0] not in (".venv", "tests"):
+            if any(first <= line <= statement.end_lineno for line in lines):
                 found |= {f"{module}.{name}" for name in slicing._targets(statement)}
     return found
 
@@ -148,8 +150,8 @@ def test_conditions_of_one_computation_have_one_version():
     assert len({c.computation for c in noise}) == 3
 
 
-def forget():
-    for known in (slicing._module, slicing._file, slicing._versions, code_digest._sources, code_version):
+def forget(*more):
+    for known in (slicing._module, slicing._file, code_digest._sources, code_version, *more):
         known.cache_clear()
 
 
@@ -261,13 +263,13 @@ def test_a_library_concerns_who_uses_it(monkeypatch, library, expected):
 
     def another():
         monkeypatch.setattr(importlib.metadata, "version", lambda n: "0.1" if n == library else version(n))
-        forget()
+        forget(slicing._versions)
 
     some = [CLEAN, corruption("contrast", 3), corruption("fog", 3), stylized("stylized-local"), attack("bim", "2/255")]
     some += [perturbation("tilt", on_disk=True)]
     found = concerned(another)
     monkeypatch.undo()
-    forget()
+    forget(slicing._versions)
     assert {c.id for c in some if c.id in found} == {c.id for c in some if expected(c)}
 
 

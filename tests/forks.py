@@ -5,6 +5,7 @@ interpreter imports torch, open_clip and timm. The workers that pytest-xdist sta
 interpreter is the point, tests use `subprocess`.
 """
 
+import atexit
 import json
 import os
 import runpy
@@ -13,7 +14,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stdout
+import threading
+from contextlib import redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 
@@ -133,11 +135,28 @@ def _begun(request: dict, stdin: int, stdout: int, stderr: int, done: int) -> li
     return request["command"] or ["-c"]
 
 
+def _run(command: list[str]) -> None:
+    """As an interpreter runs and ends, but that it does not take down all that is imported, for half a second."""
+    code = None
+    try:
+        if command == ["-c"]:
+            exec(eval(sys.stdin.readline()), {"__name__": "__main__"})
+        else:
+            runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            raise
+        code = end.code
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code or 0)
+
+
 if __name__ == "__main__":
     _warm()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that only wait
     sys.argv = _serve(socket.socket(fileno=int(sys.argv[1]))) or sys.exit()
-    if sys.argv == ["-c"]:
-        exec(eval(sys.stdin.readline()))
-    else:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    _run(sys.argv)

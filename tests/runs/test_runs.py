@@ -108,16 +108,21 @@ def test_files_that_a_suite_names_are_relative_to_it(tmp_path, toml, suite_run):
     assert "prompts prompts.txt, 2 templates" in run.output
 
 
-def test_two_workers_give_the_same_rows(small, suite_run):
-    parallel = suite_run("--samples", "8", "-n", "2")
-    assert parallel.code == small.code
-    assert rows(parallel) == rows(small)
+CHOSEN = "ytbb-robust or imagenet-a or contrast-3 or c-gaussian_noise-3 or bim-1"
+"""A cell of each kind."""
+
+
+def test_two_workers_give_the_same_rows(tmp_path):
+    asked = "--samples", "8", "-k", f"{CHOSEN} or deepfool or transfer or imagenet-p or typographic"
+    alone, parallel = (run_pytest(tmp_path / n / "run", *asked, *more) for n, more in (("1", ()), ("2", ("-n", "2"))))
+    assert parallel.code == alone.code
+    assert len(alone.cells) > 50
+    assert rows(parallel) == rows(alone)
 
 
 def test_batches_of_one_differ_by_an_image_at_most(small, suite_run):
-    """A cell of each kind: one image a forward pass takes its time."""
-    chosen = "ytbb-robust or imagenet-a or contrast-3 or c-gaussian_noise-3 or bim-1"
-    single = suite_run("--samples", "8", "--batch-size", "1", "-k", chosen)
+    """One image a forward pass takes its time."""
+    single = suite_run("--samples", "8", "--batch-size", "1", "-k", CHOSEN)
     assert single.code == 0, single.output
 
     def key(cell):

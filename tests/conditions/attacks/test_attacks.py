@@ -167,7 +167,7 @@ def test_parity_with_torchattacks(victim, batch, name, units):
 
     In double precision: in single precision a gradient near zero has another sign in another batch.
     """
-    victim, images, labels = copy.deepcopy(victim).double(), batch[0][:24].double(), batch[1][:24]
+    victim, images, labels = copy.deepcopy(victim).double(), batch[0][:8].double(), batch[1][:8]
     method, eps = METHODS[name], units / 255
     theirs = peer(victim, name, eps, method.steps(eps))(images, labels)
     ours, predictions, _ = attack(victim, images, labels, method, eps, stop_early=False)
@@ -232,7 +232,7 @@ def _their_dim(victim, image, label, rng):
 @settings(max_examples=3)
 @given(units=st.floats(0.1, 64))
 def test_the_ball_the_range_and_what_is_wrong_when_clean(victim, batch, name, units):
-    images, labels = batch[0][:12], batch[1][:12].clone()
+    images, labels = batch[0][:6], batch[1][:6].clone()
     labels[::6] = (labels[::6] + 1) % 24
     eps = units / 255 if name != "deepfool" else 1.0
     adversarial, predictions, found = attack(victim, images, labels, METHODS[name], eps)
@@ -250,11 +250,11 @@ def test_the_ball_the_range_and_what_is_wrong_when_clean(victim, batch, name, un
 
 @pytest.mark.parametrize("name", METHODS)
 def test_results_depend_neither_on_batch_size_nor_on_order(victim, batch, name):
-    images, labels = batch[0][:6].double(), batch[1][:6]
+    images, labels = batch[0][:4].double(), batch[1][:4]
     victim = copy.deepcopy(victim).double()
     eps = 1 / 255 if name != "deepfool" else 1.0
     together, predictions, found = attack(victim, images, labels, METHODS[name], eps)
-    apart, others, again = attack(victim, images, labels, METHODS[name], eps, size=4, order=range(5, -1, -1))
+    apart, others, again = attack(victim, images, labels, METHODS[name], eps, size=3, order=range(3, -1, -1))
     assert torch.allclose(together, apart, atol=1e-9)
     assert torch.equal(predictions, others)
     assert [d.steps for d in found] == [d.steps for d in again]
@@ -276,7 +276,7 @@ def test_each_image_has_its_own_eps(victim, batch):
 
 
 def test_accuracy_falls_with_eps_and_iterations_are_not_weaker_than_one_step(victim, batch):
-    images, labels = batch
+    images, labels = batch[0][:24], batch[1][:24]
     right = {
         (name, units): int((attack(victim, images, labels, METHODS[name], units / 255)[1] == labels).sum())
         for name in ("fgsm", "bim", "mim")

@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 gate: $(STAMP)
 	$(BIN)/pytest
 
-# a file's tests share what they start from, so they stay on one worker
-TESTS := tests --ignore tests/benchmarks -n 2 --dist loadfile
+# a file's tests share what they start from, so they stay on one worker; tests/conftest.py says which files come first
+TESTS := tests --ignore tests/benchmarks -n 2 --dist loadfile --no-loadscope-reorder
 # whole runs, evaluations, simulations, attacks and big models; `make check` leaves them to `make test`
 SLOW := tests/runs tests/conditions tests/evaluation tests/overlap tests/metrics/test_evidence.py tests/models/test_parity.py
 

@@ -27,6 +27,11 @@ def pytest_collect_file() -> None:
     settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: what is begun last should not take long, as one worker waits for the other."""
+    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "runs"))
+
+
 @dataclass
 class Run:
     """A finished `pytest` process of the suite."""

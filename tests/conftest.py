@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from clip_robustness import suites
 from clip_robustness.mini.data import mini_folder
+from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, write
 from tests import ROOT
 from tests.forks import Fork
 
@@ -67,12 +68,12 @@ def suite_run(tmp_path: Path) -> Callable[..., Run]:
 def toml(tmp_path: Path) -> Callable[[str], str]:
     """Write a suite TOML; returns its path."""
 
-    def write(text: str) -> str:
+    def written(text: str) -> str:
         file = tmp_path / "suite.toml"
         file.write_text(text)
         return str(file)
 
-    return write
+    return written
 
 
 def many_cells(folder: Path) -> str:
@@ -89,12 +90,20 @@ def many_cells(folder: Path) -> str:
     return text.replace("\nstylized =", '\ncorruptions = { names = ["posterize"] }\nstylized =')
 
 
+def write_overlap(file: Path, ids: Mapping[str, Iterable[str]]) -> None:
+    """An overlap.json by which these images of a data set overlap with the pre-training images."""
+    limits = Calibration(0.5, 0.9, 10, 10, 10, 0)
+    pairs = {name: tuple(Pair(id, "web/0", 0.9, 0.95) for id in sorted(own)) for name, own in ids.items()}
+    data = {name: Overlap(480, limits, own) for name, own in pairs.items()}
+    write(Found("mini:filter", "x", 1, "exact", data, ("a shard",)), file)
+
+
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write an image folder: class folder -> number of images of 64 px, drawn ones of the drawn world's classes, else
     noise."""
 
-    def write(counts: dict[str, int], name: str = "images") -> Path:
+    def written(counts: dict[str, int], name: str = "images") -> Path:
         rng, drawn = np.random.default_rng(0), mini_folder("imagenet")
         for folder, count in counts.items():
             (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
@@ -105,7 +114,7 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
                 image.save(tmp_path / name / folder / f"{i}.png")
         return tmp_path / name
 
-    return write
+    return written
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ from dataclasses import fields
 import jsonschema
 import pytest
 
+from clip_robustness.mini.data import mini_folder
 from clip_robustness.results import results
 from clip_robustness.results.schema import json_schema
 from tests import ROOT
+from tests.conftest import write_overlap
 
 PAGE = (ROOT / "docs" / "results-format.md").read_text()
 SUITE = """
@@ -28,7 +30,7 @@ stylized = { names = ["cue-conflict"] }
 imagenet-p = { perturbations = ["translate"], samples = 4 }
 attacks = [{ names = ["bim"], eps = ["1/255", "min"], samples = 4 }, { names = ["typographic"], samples = 4 },
            { names = ["nes"], eps = ["8/255"], samples = 4, pairs = 1 }]
-overlap = "mini:pretraining"
+overlap = "overlap.json"
 [[rules]]
 match = "*"
 max_drop_vs_supervised = 0.05
@@ -69,7 +71,10 @@ def test_the_schema_in_the_documentation_is_that_of_the_code():
     )
 
 
-def test_the_file_of_a_run_is_as_the_page_says(suite_run, toml):
+def test_the_file_of_a_run_is_as_the_page_says(suite_run, toml, tmp_path):
+    of = mini_folder("imagenet-v2")
+    some = [str(image.relative_to(of)) for image in sorted(of.rglob("*.png"))[::4]]
+    write_overlap(tmp_path / "overlap.json", {"imagenet": (), "imagenet-v2": some, "imagenet-vid-robust": ()})
     run = suite_run(f"--suite={toml(SUITE)}", "--gallery=0")
     found = json.loads((run.report_dir / "results.json").read_text())
     jsonschema.validate(found, json_schema())

@@ -15,10 +15,12 @@ from clip_robustness.datasets.dataset import read_folder, subsample
 from clip_robustness.datasets.label_space import class_space
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
+from clip_robustness.mini.data import mini_folder
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import parse
 from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
+from tests.conftest import write_overlap
 
 NUMBERS = range(0, 1000, 10)
 IMAGENET = class_list("imagenet")
@@ -272,8 +274,11 @@ imagenet-v2 = "mini:imagenet-v2"
 [conditions]
 natural = ["imagenet-v2"]
 attacks = [{ names = ["fgsm"], eps = ["1/255"], samples = 8 }]
-overlap = "mini:pretraining"
+overlap = "overlap.json"
 """)
+    folders = {name: mini_folder(name) for name in ("imagenet", "imagenet-v2")}
+    some = {name: [str(i.relative_to(of)) for i in sorted(of.rglob("*.png"))[::4]] for name, of in folders.items()}
+    write_overlap(tmp_path / "overlap.json", some)
     run = suite_run(f"--suite={suite}", "--record", "one")
     cells = [cell for cell in run.cells if cell["role"] == "candidate"]
     assert run.code == 1

@@ -19,12 +19,12 @@ from clip_robustness.mini.sets import OVERLAPPING, near_duplicate, overlapping_i
 from clip_robustness.models.features import load_encoder
 from clip_robustness.models.spec import parse
 from clip_robustness.overlap.command import main
-from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, read, write
+from clip_robustness.overlap.found import read
 from clip_robustness.results.results import Check, Result
 from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
 from clip_robustness.verdicts.overlap import compare
-from tests.conftest import run_pytest
+from tests.conftest import run_pytest, write_overlap
 
 CLIP, SUPERVISED = parse("mini:clip"), parse("mini:supervised")
 
@@ -103,18 +103,11 @@ def test_a_flip_of_the_verdict_fails_and_doubt_is_inconclusive():
     assert compare(weak, row("fail"))[0] == "pass"
 
 
-def made_up(session, ids, file):
-    """A result that says these images overlap."""
-    limits = Calibration(0.5, 0.9, 10, 10, 10, 0)
-    pairs = tuple(Pair(id, "web/0", 0.9, 0.95) for id in sorted(ids))
-    write(Found("mini:filter", "x", 1, "exact", {"imagenet-v2": Overlap(480, limits, pairs)}, ("a shard",)), file)
-
-
 def test_a_verdict_that_rests_on_remembered_images_fails(session, tmp_path):
     """Said to overlap is nearly everything that the candidate gets right and the baseline does not need."""
     everything = session.without({}).correct(Cell(CLIP, natural("imagenet-v2")))
     right = [id for id, correct in zip(everything.ids, everything.correct, strict=True) if correct]
-    made_up(session, right[:400], tmp_path / "overlap.json")
+    write_overlap(tmp_path / "overlap.json", {"imagenet-v2": right[:400]})
     suite = load("mini")
     conditions = suite.settings.conditions.model_copy(update={"overlap": str(tmp_path / "overlap.json")})
     suite = replace(suite, settings=suite.settings.model_copy(update={"conditions": conditions}))

@@ -72,8 +72,8 @@ def executed(run):
         sys.setprofile(None)
         threading.setprofile(None)
     found = set()
-    for file, lines in list(seen.items()):  # a thread may still run
-        source = ROOT / "src"
+    for file in list(seen):  # a thread may still run
+        lines, source = sorted(seen[file]), ROOT / "src"
         path = Path(file).relative_to(source if Path(file).is_relative_to(source) else ROOT)
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         for statement in ast.parse(Path(file).read_text()).body:

@@ -83,7 +83,7 @@ def test_data_of_a_suite(toml, tmp_path, written, read):
 @pytest.mark.parametrize("line", ['imagenet = "$NOWHERE/val"', 'imagenet = "wds:~nosuchuser/0.tar"'])
 def test_a_suite_whose_data_can_not_be_named_is_refused(toml, line):
     file = toml(SUITE.replace('imagenet = "{}"', line))
-    with pytest.raises(InputError, match=r"suite\.toml: path '.*write the path in full"):
+    with pytest.raises(InputError, match=r"suite\.toml: 'data\.imagenet': path '.*write the path in full"):
         suites.load(file)
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from clip_robustness.reports import csv, html, junit, markdown
+from clip_robustness.reports import csv, html, junit, markdown, trackers
 from clip_robustness.reports.write import FILES
 from clip_robustness.results.results import read
 
@@ -85,6 +85,18 @@ def test_a_failure_reads_as_one_sentence(run_here, toml, how):
     assert "= FAILURES =" not in run.output
     assert run.output.count("is below 90.0 points") == 1
     assert "1 failed" in run.output
+
+
+def test_a_tracker_that_fails_costs_no_result(run_here, toml, monkeypatch):
+    def fails(*_):
+        raise OSError("no route")
+
+    monkeypatch.setattr(trackers, "check", lambda name: None)
+    monkeypatch.setattr(trackers, "log", fails)
+    run = run_here("--suite=" + toml(SUITE), "-k", "clean", "--log", "wandb")
+    assert run.code == 0
+    assert "--log wandb failed, the reports are complete: OSError: no route" in run.output
+    assert len(run.cells) == 2
 
 
 def test_a_name_that_is_a_part_of_others_says_what_else_it_selects(run_here, toml):

@@ -31,6 +31,7 @@ class Settings:
     explain_gate: bool = False
     update_thresholds: bool = False
     record: str | None = None
+    log: tuple[str, ...] = ()
     compare: str | None = None
     history: Path | None = None
     deadline: Deadline | None = None

@@ -1,10 +1,15 @@
 """The shipped suite of what is beyond the benchmark."""
 
 import re
+import tomllib
+
+import pytest
 
 from clip_robustness import registry, suites
 from clip_robustness.conditions.catalogue import NAMES, known_shifts
 from clip_robustness.conditions.condition import corruption_sets
+from clip_robustness.suites.schema import SuiteFile
+from tests import ROOT
 
 TEXT = (suites.FOLDER / "extended.toml").read_text()
 
@@ -24,3 +29,16 @@ def test_what_has_no_counterpart_is_a_comment_of_it():
     beyond = [n for n in known_shifts("natural") if n.startswith(("counteranimal-hard", "imagenet-d", "imagenet-hard"))]
     assert named >= {*beyond, "scam", "scam-synth", "rta-100", *NAMES["text"]}
     assert named >= {"embedding", "template-heads", "universal-file", "patch", "watermark"}
+
+
+PAGE = (ROOT / "docs" / "extended.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
+def test_the_page_shows_what_can_be_written(block):
+    """Each block is a part of a suite that has a line for every set."""
+    own = ("night", "products")
+    data = dict.fromkeys(("imagenet", *own, *(found.name for found in registry.ours("shift"))), "somewhere")
+    table = {"data": data, "conditions": {"natural": own}} | tomllib.loads(block)
+    table["conditions"] = {"natural": own} | table["conditions"]
+    assert list(SuiteFile.model_validate(table).conditions.expand())

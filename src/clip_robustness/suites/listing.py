@@ -108,7 +108,8 @@ def _conditions(suite: Suite | None) -> Iterator[Entry]:
             params = "; ".join(f"{key} {', '.join(map(str, of))}" for key, of in condition.kind.levels)
             name, about = condition.name, "; ".join(filter(None, [condition.kind.about, params]))
         if condition.part and levels:
-            name, about = condition.name, f"the published files of {condition.data}; {about}"
+            said = f"the published files of {condition.data}", levels, condition.kind.about
+            name, about = condition.name, "; ".join(filter(None, said))
         yield _entry("conditions", name, condition, about, suite)
 
 

@@ -1,5 +1,6 @@
 """Corruptions and attacks of plugin files and of installed packages: registered, run, kept and refused."""
 
+import re
 import subprocess
 import sys
 
@@ -327,7 +328,8 @@ def test_a_figure_and_a_limit_of_ones_own(suite_run, toml, plugin):
         row = run.cell("half-fgsm 8/255")
         assert row["verdict"] == verdict, run.output
         assert 1 <= row["metrics"]["steps_to_fool"] <= 2
-        assert f"steps to fool {row['metrics']['steps_to_fool']:.3f}" in row["reason"]
+        said = re.match(r"steps to fool ([\d.]+) \[", row["reason"])[1]
+        assert float(said) == pytest.approx(row["metrics"]["steps_to_fool"], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -335,9 +337,9 @@ def test_a_figure_and_a_limit_of_ones_own(suite_run, toml, plugin):
     [
         (
             ("min_steps_to_fool =", "min_step_to_fool ="),
-            "unknown key 'rules.min_step_to_fool'; did you mean 'min_steps",
+            r"unknown key 'rules.min_step_to_fool' in \[\[rules\]\] 1 .*; did you mean 'min_steps",
         ),
-        (("fool = 3", "fool = -1"), "'rules.min_steps_to_fool': input should be greater than or equal to 0"),
+        (("fool = 3", "fool = -1"), "'rules.min_steps_to_fool' in .* input should be greater than or equal to 0"),
         (("half-fgsm*", "*"), None),
         (('match = "adversarial/half-fgsm*"', 'match = "synthetic/*"'), "sets min_steps_to_fool, which 'synthetic/"),
     ],

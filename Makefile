@@ -11,8 +11,11 @@ gate: $(STAMP)
 
 # a file's tests share what they start from, so they stay on one worker; tests/conftest.py says which files come first
 TESTS := tests --ignore tests/benchmarks -n 2 --dist loadfile --no-loadscope-reorder
-# whole runs, evaluations, simulations, attacks and big models; `make check` leaves them to `make test`
-SLOW := tests/runs tests/conditions tests/evaluation tests/overlap tests/metrics/test_evidence.py tests/models/test_parity.py
+# whole runs, evaluations, simulations, attacks, and files of more than some seconds; `make check` leaves them to `make test`
+SLOW := tests/runs tests/conditions tests/evaluation tests/overlap tests/gpu tests/calibration tests/prompts \
+	tests/test_security.py tests/reports/test_browser.py tests/results/test_format.py \
+	$(patsubst %,tests/metrics/test_%.py,clusters evidence) $(patsubst %,tests/verdicts/test_%.py,merge worst) \
+	$(patsubst %,tests/models/test_%.py,checkpoints models parity speed training_logs transformers zero_shot)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS)

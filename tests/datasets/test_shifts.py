@@ -16,7 +16,7 @@ from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.load import load
 from clip_robustness.errors import InputError
-from clip_robustness.metrics.intervals import paired_difference
+from clip_robustness.metrics.intervals import paired_difference, unpaired_difference
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.verdicts.limits import gap
 
@@ -126,11 +126,13 @@ def test_scam_is_read_by_type(scam, prefix):
 
 
 def test_the_photos_of_scam_are_compared_in_pairs():
-    """One of two photos is right without the word and wrong with it, the other is right in both."""
-    without = outcomes(["NoSCAM_img_1", "NoSCAM_img_2"], [1, 1])
-    written = outcomes(["SCAM_img_1", "SCAM_img_2"], [0, 1])
+    """Two photos are wrong with the word alone, three are right in both and three in neither."""
+    without = outcomes([f"NoSCAM_img_{i}" for i in range(8)], [1, 1, 1, 1, 1, 0, 0, 0])
+    written = outcomes([f"SCAM_img_{i}" for i in range(8)], [0, 0, 1, 1, 1, 0, 0, 0])
     assert reference(attack("scam")) == natural("scam-none")
-    assert gap(attack("scam"), written, without) == paired_difference(written.correct, without.correct)
+    found = gap(attack("scam"), written, without)
+    assert found == paired_difference(written.correct, without.correct)
+    assert found != unpaired_difference(written.correct, without.correct)
 
 
 def test_between_two_classes():

@@ -10,7 +10,7 @@ from clip_robustness import models, suites
 from clip_robustness.calibration.command import calibrate, settings_for
 from clip_robustness.calibration.report import Calibration
 from clip_robustness.calibration.run import figures_of
-from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.evaluation.session import Session
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import embedded
@@ -36,12 +36,22 @@ def write(place: Path, drawn: str, *, each=10, change=lambda pixels: pixels, fol
     return place
 
 
-def session_of(folder: Path, spec: ModelSpec, data: dict[str, Path], samples: int | None = None) -> Session:
-    """Of a suite with these sets, beside the figures of its folder."""
+def session_of(
+    folder: Path,
+    spec: ModelSpec,
+    data: dict[str, Path],
+    samples: int | None = None,
+    *,
+    classes: ClassList = CLASSES,
+    conditions: str = "",
+) -> Session:
+    """Of a suite with these sets and further conditions, beside the figures of its folder."""
     named = "".join(f"{name} = '{place}'\n" for name, place in data.items())
     figures = 'figures = "figures.csv"\n' if (folder / "figures.csv").exists() else ""
-    shifts = [name for name in data if name != "imagenet"]
-    (folder / "suite.toml").write_text(f'classes = "mini"\n{figures}[data]\n{named}[conditions]\nnatural = {shifts}\n')
+    shifts = [name for name in data if name not in ("imagenet", "imagenet-c")]
+    (folder / "suite.toml").write_text(
+        f'classes = "{classes.name}"\n{figures}[data]\n{named}[conditions]\nnatural = {shifts}\n{conditions}\n'
+    )
     suite = suites.load(str(folder / "suite.toml"))
     options = argparse.Namespace(samples=samples, device="cpu", batch_size=64, out=folder / "reports" / "out")
     return Session(settings_for(suite, (spec,), options))
@@ -56,19 +66,21 @@ def calibration(
     diagnose: bool = True,
     samples: int | None = None,
     tolerance: float = TOLERANCE,
+    classes: ClassList = CLASSES,
+    conditions: str = "",
 ) -> Calibration:
     """Of a model whose figures on the sets of `data` are published: condition -> accuracy."""
     spec = parse(text)
-    weights = models.load(spec, CLASSES).weights
+    weights = models.load(spec, classes).weights
     count = {name: sum(1 for file in place.rglob("*") if file.is_file()) for name, place in data.items()}
     rows = [
-        f"ours,{condition}@mini,{value},{count.get(condition, count['imagenet'])},{tolerance},\n"
+        f"ours,{condition}@{classes.name},{value},{count.get(condition, count['imagenet'])},{tolerance},\n"
         for condition, value in figures.items()
     ]
     (folder / "figures.csv").write_text(
         "model,condition,value,n,tolerance,fingerprint\n" + "".join(rows) + f"ours,,,,,{weights}\n"
     )
-    session = session_of(folder, spec, data, samples)
+    session = session_of(folder, spec, data, samples, classes=classes, conditions=conditions)
     return calibrate(session, figures_of(session.settings.suite), diagnose=diagnose)
 
 

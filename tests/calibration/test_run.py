@@ -1,9 +1,15 @@
 """What a run says of a model that is a known checkpoint."""
 
+import argparse
+
 import pytest
 
-from clip_robustness import models
+from clip_robustness import models, suites
+from clip_robustness.calibration.command import settings_for
+from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.datasets.classes import class_list
+from clip_robustness.evaluation.session import Session
+from clip_robustness.models.spec import parse
 
 SUITE = """
 classes = "mini"
@@ -59,3 +65,14 @@ def test_a_file_of_figures_that_is_wrong_ends_the_run(run_with):
     run = run_with("model,condition,value\nours,clean@mini,63\n")
     assert run.code == 4
     assert "value '63' is outside [0, 1]" in run.output
+
+
+def test_a_named_subset_is_all_that_a_session_sees(image_folder, toml, tmp_path):
+    place = image_folder({"n01440764": 2})
+    for number, file in zip((9396, 1), sorted((place / "n01440764").iterdir()), strict=True):
+        file.rename(file.with_name(f"ILSVRC2012_val_{number:08d}.JPEG"))
+    suite = suites.load(toml(f'subset = "robustbench-5000"\n[data]\nimagenet = "{place}"\n[conditions]\n'))
+    options = argparse.Namespace(samples=None, device="cpu", batch_size=1, out=tmp_path / "out")
+    images = Session(settings_for(suite, (parse("mini:clip"),), options)).images(CLEAN)
+    assert [sample.id for sample in images.samples] == ["n01440764/ILSVRC2012_val_00009396.JPEG"]
+    assert any("1 of its 5000 images are there" in warning for warning in images.warnings)

@@ -105,7 +105,7 @@ def test_what_models_see(condition, question, session, another):
     fooled = {id for id, correct in zip(found.ids, found.correct, strict=True) if not correct}
     made = {p.sample.id: p for p in session.evaluator.pictures(model, condition, images, surrogate)}
     for picture in made.values():
-        assert picture.changed.shape == (3, model.image_size, model.image_size)
+        assert picture.changed.shape == (3, model.facts.image_size, model.facts.image_size)
         assert picture.changed.dtype == torch.float32
         assert 0 <= picture.changed.min() <= picture.changed.max() <= 1
         if condition.kind.attack and condition.eps and picture.sample.id in fooled:

@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +32,22 @@ from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.device import set_up_device
+from clip_robustness.models.held import Held
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.registry import load_file
 
 if TYPE_CHECKING:
-    from clip_robustness.evaluation.request import AnyModel
+    from clip_robustness.evaluation.request import AnyModel, EvalRequest
     from clip_robustness.evaluation.session import Session
 
 _BATCHES = 4
 """In a block."""
 _RETRIES = 3
 """Of a task whose worker dies: one that takes its worker along each time is given up."""
-_KEPT = 8
-"""Models and lists of images, in a worker: a release has tens of models, and a GPU no room for them all."""
+_LISTS = 8
+"""Of images, that a worker holds."""
+_SHARE = 0.4
+"""Of a GPU's memory for models, which are held from task to task; on a CPU they may take as much as pixels."""
 _PATIENCE = 10.0
 """For a cluster to answer, in seconds."""
 _ROOT = Path(__file__).parents[2]
@@ -64,6 +67,7 @@ class Cluster:
         """
         self._bench, self._ray = session, connect()
         self._put: dict[int, Any] = {}
+        self._requests: dict[tuple[ModelSpec, Condition], EvalRequest] = {}
         self._tasks: dict[Any, tuple[Condition, list[ModelSpec]]] = {}
         self._open: dict[Key, int] = defaultdict(int)
         self._failed: dict[Key, Exception] = {}
@@ -116,6 +120,7 @@ class Cluster:
         settings = self._bench.settings
         size = len(images) if condition.kind.craft_set else _BATCHES * settings.batch_size
         for spec in specs:
+            self._requests[spec, condition] = self._bench.evaluator.request(*questions[spec])
             self._seconds.setdefault((spec.text, condition.computation), 0.0)
         for start in range(0, len(images), size):
             places = range(start, min(start + size, len(images)))
@@ -161,7 +166,7 @@ class Cluster:
                 continue
             try:
                 for block in answers:
-                    self._bench.evaluator.keep(*self._bench.question(spec, condition), block)
+                    self._bench.evaluator.keep(self._requests[spec, condition], block)
             except InputError as error:
                 self._failed[key] = error
 
@@ -208,14 +213,15 @@ def _block(
         load_file(plugin)
     device = _device(settings.device)
     evaluator = _evaluator(device, settings.seed, settings.batch_size, settings.suite.source(FROST))
-    images = _fetched(images_ref[0], device)
+    images = _images(images_ref[0])
+    needed = [ref for pair in models for ref in pair if ref]
     node, found = socket.gethostname(), list[Found]()
     absent = list(dict.fromkeys(i.path for i in images.samples[places.start : places.stop] if not i.path.exists()))
-    for classifier, surrogate in models:
+    for pair in models:
         began = time.perf_counter()
         answers: list[BatchResult] | Exception
         try:
-            own, other = (ref and _fetched(ref, device) for ref in (classifier, surrogate))
+            own, other = (ref and _held(device).get(ref, partial(_model, ref, device), needed) for ref in pair)
             answers = evaluator.answers(own, condition, images, other, places)
         except Exception as error:  # of this model alone
             answers = error
@@ -230,17 +236,35 @@ def _device(name: str) -> torch.device:
 
 @cache
 def _evaluator(device: torch.device, seed: int, batch_size: int, frost: str | None) -> Evaluator:
-    limit = memory_limit() // (os.cpu_count() or 1)
+    limit = _limit()
     sharing = (os.cpu_count() or 1) if device.type == "cpu" else 1  # a GPU is a task's own
     return Evaluator(
         None, device=device, seed=seed, batch_size=batch_size, limit_bytes=limit, sharing=sharing, frost=frost
     )
 
 
-@lru_cache(maxsize=_KEPT)
-def _fetched(ref: Any, device: torch.device) -> Any:
-    """Models are on the device; the last few stay, as blocks of a condition follow each other."""
+def _limit() -> int:
+    """Bytes of one of as many workers as there are CPUs."""
+    return memory_limit() // (os.cpu_count() or 1)
+
+
+@cache
+def _held(device: torch.device) -> Held:
+    whole = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else 0
+    return Held(int(_SHARE * whole) or _limit())
+
+
+def _model(ref: Any, device: torch.device) -> Classifier:
     import ray
 
-    value = ray.get(ref)
-    return value.to(device) if isinstance(value, Classifier) else value
+    found: Classifier = ray.get(ref)
+    return found.to(device)
+
+
+@lru_cache(maxsize=_LISTS)
+def _images(ref: Any) -> Dataset:
+    """The last few stay, as blocks of a condition follow each other."""
+    import ray
+
+    found: Dataset = ray.get(ref)
+    return found

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -124,7 +125,7 @@ class Evaluator:
         and something else. Raises `NotRunError` once the time is up.
         """
         began = time.perf_counter()
-        request = self._question(classifier, condition, images, surrogate)
+        request = self.request(classifier, condition, images, surrogate)
         stored = self._known(request)
         known, notes, computed = stored.answers, list(stored.notes), False
         lacking = stored.damaged > 0 or len(known) < len(images)
@@ -177,36 +178,29 @@ class Evaluator:
         self, classifier: AnyModel, condition: Condition, images: Dataset, surrogate: AnyModel | None = None
     ) -> list[Sample]:
         """Those of the images whose outcome is not stored."""
-        known = self._known(self._question(classifier, condition, images, surrogate)).answers
+        known = self._known(self.request(classifier, condition, images, surrogate)).answers
         return [sample for sample in images.samples if sample.id not in known]
 
     def answers(
         self, classifier: AnyModel, condition: Condition, images: Dataset, surrogate: AnyModel | None, places: range
     ) -> list[BatchResult]:
         """To the images at these places, whatever is stored; nothing is kept."""
-        request = self._question(classifier, condition, images, surrogate)
         samples = images.samples[places.start : places.stop]
+        if not condition.kind.craft_set:  # which is chosen among all
+            images = replace(images, samples=samples, anchors=())
+        request = self.request(classifier, condition, images, surrogate)
         return [
             ([(sample.id, answer, self._digest(request, sample)) for sample, answer in block], note)
             for block, note in self._computing.blocks(request, samples)
         ]
 
-    def keep(
-        self,
-        classifier: AnyModel,
-        condition: Condition,
-        images: Dataset,
-        surrogate: AnyModel | None,
-        told: BatchResult,
-    ) -> None:
+    def keep(self, request: EvalRequest, told: BatchResult) -> None:
         """Store a batch of `answers` from elsewhere. Raises `InputError` where an image has another content there."""
-        request = self._question(classifier, condition, images, surrogate)
-        by_id = {sample.id: sample for sample in images.samples}
-        batch, note = told
-        here = [(by_id[id], answer, digest) for id, answer, digest in batch if id in request.stamps]
+        (batch, note), name = told, request.images.name
+        here = [(request.by_id[id], answer, digest) for id, answer, digest in batch if id in request.stamps]
         if other := [sample for sample, _, digest in here if self._digest(request, sample) != digest]:
             raise InputError(
-                f"data set '{images.name}': {other[0].path} has another content on a node; copy the images there anew"
+                f"data set '{name}': {other[0].path} has another content on a node; copy the images there anew"
             )
         self._keep(request, [(sample, answer) for sample, answer, _ in here], [digest for *_, digest in here], note)
 
@@ -215,16 +209,17 @@ class Evaluator:
     ) -> Iterator[Picture]:
         """As `Computing.pictures`."""
         if condition.kind.pictured:
-            yield from self._computing.pictures(self._question(classifier, condition, images, surrogate))
+            yield from self._computing.pictures(self.request(classifier, condition, images, surrogate))
 
     @property
     def _store(self) -> Store:
         assert self._own_store is not None, "this evaluator only answers"
         return self._own_store
 
-    def _question(
-        self, classifier: AnyModel, condition: Condition, images: Dataset, surrogate: AnyModel | None
+    def request(
+        self, classifier: AnyModel, condition: Condition, images: Dataset, surrogate: AnyModel | None = None
     ) -> EvalRequest:
+        """The question, with the name of its cell and the stamps of its files: for many images it takes a while."""
         stamps, kind = self._watch.stamps(images.samples), condition.kind
         made_with = [self.made_with(condition)]
         if surrogate is not None:
@@ -239,7 +234,7 @@ class Evaluator:
         return EvalRequest(classifier, condition, images, surrogate, cell, stamps)
 
     def _known(self, request: EvalRequest) -> Known:
-        by_id, kind = {sample.id: sample for sample in request.images.samples}, request.condition.kind
+        by_id, kind = request.by_id, request.condition.kind
         what = {id: _asked(kind, by_id[id]) for id in request.stamps}
         stamps = dict.fromkeys(request.stamps, "") if self._verify else request.stamps
         return self._store.known(request.cell, stamps, lambda id: self._content(by_id[id], request.stamps), what)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.datasets.dataset import Dataset
+from clip_robustness.datasets.dataset import Dataset, Sample
 
 if TYPE_CHECKING:
     from clip_robustness.models.classifier import Classifier
@@ -28,3 +29,7 @@ class EvalRequest:
     surrogate: AnyModel | None
     cell: str
     stamps: Mapping[str, str]
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Sample]:
+        return {sample.id: sample for sample in self.images.samples}

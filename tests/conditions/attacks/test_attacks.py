@@ -11,6 +11,7 @@ import torchattacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from clip_robustness import models
 from clip_robustness.conditions.attacks.apgd import APGD
@@ -305,6 +306,26 @@ def test_the_batch_is_kept_full_and_no_pass_is_wasted(victim, batch, monkeypatch
     needed = sum(d.passes for d in found)
     assert needed <= sum(sizes) <= needed + sum(d.steps for d in found)
     assert sum(sizes) >= 0.9 * 8 * (len(sizes) - max(d.passes for d in found))
+
+
+class Readings(TorchDispatchMode):
+    """Counts the numbers that are read from the device, each of which waits for it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_more_is_read_back_for_many_images_than_for_few(victim, batch):
+    def readings(count):
+        tasks = [Task(i, image, int(label), 8 / 255) for i, (image, label) in enumerate(zip(*batch, strict=True))]
+        with Readings() as seen:
+            assert len(list(run(victim, FGSM, tasks[:count], size=48))) == count
+        return seen.count
+
+    assert readings(48) == readings(8)
 
 
 @pytest.mark.parametrize("name", ["nes", "spsa"])

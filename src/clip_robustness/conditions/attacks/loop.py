@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -86,11 +86,11 @@ class Batch:
         assert rng is not None
         return rng
 
-    def rows(self, keep: Tensor) -> Batch:
-        """Those of the indices `keep`."""
+    def rows(self, keep: Tensor, places: Sequence[int]) -> Batch:
+        """Those of the indices `keep`, which are `places` on the host."""
         tensors: dict[str, Any] = {name: value[keep] for name, value in self._tensors().items()}
         memory = {name: value[keep] for name, value in self.memory.items()}
-        return replace(self, tasks=[self.tasks[i] for i in keep.tolist()], memory=memory, **tensors)
+        return replace(self, tasks=[self.tasks[i] for i in places], memory=memory, **tensors)
 
     def joined(self, other: Batch) -> Batch:
         mine, theirs = self._tensors(), other._tensors()
@@ -171,21 +171,24 @@ def run(
         going_on = active.step < active.steps
         if stop_early:
             going_on &= predictions == active.labels
-            moved_before = active.step > 0
-            moves += int(moved_before.sum())
-            survived += int((moved_before & (predictions == active.labels)).sum())
+        fates = _fates(active, predictions, outside, going_on)
+        if stop_early:
+            moved_before = [fate for fate in fates if fate.step]
+            moves += len(moved_before)
+            survived += sum(fate.prediction == fate.label for fate in moved_before)
         done = [
             Attacked(
-                active.tasks[i], method, (active.clean if outside[i] else active.now)[i].clone(), int(predictions[i]),
-                int(active.step[i]), int(active.passes[i]), bool(active.zero_gradient[i]),
+                active.tasks[i], method, (active.clean if fate.outside else active.now)[i].clone(), fate.prediction,
+                fate.step, fate.passes, bool(fate.zero_gradient),
             )
-            for i in (~going_on).nonzero().flatten().tolist()
+            for i, fate in enumerate(fates) if not fate.going_on
         ]  # fmt: skip
-        rows = going_on.nonzero().flatten()
-        if len(rows):
+        staying = [i for i, fate in enumerate(fates) if fate.going_on]
+        if staying:
+            rows = torch.tensor(staying, device=active.now.device)
             moved = move(rows)
-            if len(rows) < len(active):
-                active = active.rows(rows)
+            if len(staying) < len(active):
+                active = active.rows(rows, staying)
             if not method.wanders:
                 moved = projected(moved, active.clean, active.eps)
             active.now = moved.clamp(low.to(moved), high.to(moved)).detach()
@@ -194,6 +197,24 @@ def run(
             active = None
         del logits, move  # the model's activations: others may run before this one goes on
         yield from done
+
+
+class _Fate(NamedTuple):
+    """Of an image after a step, on the host."""
+
+    prediction: int
+    label: int
+    step: int
+    passes: int
+    zero_gradient: int
+    outside: int
+    going_on: int
+
+
+def _fates(batch: Batch, predictions: Tensor, outside: Tensor, going_on: Tensor) -> list[_Fate]:
+    """All that is read back of a step, at once: each reading waits for the device."""
+    known = predictions, batch.labels, batch.step, batch.passes, batch.zero_gradient, outside, going_on
+    return [_Fate(*row) for row in torch.stack([values.long() for values in known], 1).tolist()]
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -231,9 +252,14 @@ def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch
         labels=whole([task.label for task in tasks]),
         eps=torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device),
         step=whole([0] * len(tasks)),
-        steps=whole([method.steps(float(radius.max())) for radius in radii]),
+        steps=whole([method.steps(_largest(task.eps)) for task in tasks]),
         passes=whole([task.passes for task in tasks]),
         zero_gradient=torch.tensor([task.zero_gradient for task in tasks], device=clean.device),
     )
     method.begin(classifier, batch)
     return batch
+
+
+def _largest(eps: float | Tensor) -> float:
+    """Of all channels, as float32 has it."""
+    return float(eps.max() if isinstance(eps, Tensor) else np.float32(eps))

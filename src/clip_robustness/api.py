@@ -86,7 +86,8 @@ def evaluate(
     is what attacks by transfer are crafted on. With a `store`, a folder, outcomes are kept there and computed once. The
     result depends on the seed, and neither on the batch size nor on the order, but for floating point.
 
-    Raises `InputError` for an unknown condition, a missing surrogate, or a store that can't be written.
+    Raises `InputError` for an unknown condition, one that is made of other cells (means, overlap), a missing surrogate,
+    or a store that can't be written.
     """
     from clip_robustness.evaluation.evaluator import Evaluator
     from clip_robustness.evaluation.members import combined
@@ -96,6 +97,8 @@ def evaluate(
     if asked.members:
         options: dict[str, Any] = {"surrogate": surrogate, "store": store, "seed": seed, "batch_size": batch_size}
         return combined(asked, lambda member: evaluate(model, member, images, **options))
+    if asked.kind.averages or asked.compared != asked:
+        raise InputError(f"'{asked.id}' is made of other cells; evaluate these")
     if asked.kind.crafted_on == "surrogate" and surrogate is None:
         raise InputError(f"{asked.id}: attacks by transfer are crafted on a surrogate; give one")
     if asked.kind.is_wording or asked.kind.crafted_on == "wordings":

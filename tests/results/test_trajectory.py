@@ -94,7 +94,8 @@ def test_runs_that_differ_in_what_counts_are_not_compared_and_say_so():
 
 
 def test_what_changed_in_set_up_is_named():
-    later = a_run(1, environment={"torch": "2.9", "command": "x"}, about={"prompts": "plain"}, r=right(0.9))
+    about = {"prompts": "plain", "weights": "b"}
+    later = a_run(1, environment={"torch": "2.9", "command": "x"}, about=about, r=right(0.9))
     (series,) = series_of([a_run(0, r=right(0.9)), later])
     assert series.changes(1) == ["torch: not told -> 2.9", "model's prompts: not told -> plain"]
 

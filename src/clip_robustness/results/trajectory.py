@@ -46,7 +46,7 @@ class Point:
         """What figures can depend on: of the run, and of how the model is asked."""
         of_run = {k: str(v) for k, v in self.run.results.environment.items() if k not in _BY_NATURE}
         about = next((m for m in self.run.results.models if m["model"] == self.model), {})
-        left = ("model", "role", "spec", "fingerprint", "warnings")
+        left = ("model", "role", "spec", "fingerprint", "weights", "warnings")
         return (
             of_run
             | {f"model's {k}": str(v) for k, v in about.items() if k not in left}

@@ -8,7 +8,8 @@ from clip_robustness.reports.decisions import SIGNS, told
 from clip_robustness.reports.markdown import LIMIT, SIGN, escaped, fitting, row, size
 from clip_robustness.reports.table import interval, share
 from clip_robustness.results.headline import candidates, failing, headline
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 Key = tuple[str, str]
 

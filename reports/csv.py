@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from clip_robustness.results.results import Result, properties
+from clip_robustness.results.result import Result, properties
 
 _FIRST = ("family", "condition", "params", "role", "model", "n", "correct", "accuracy", "ci_low", "ci_high")
 _LAST = ("seconds", "reason")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Check, Result, Results, spoken, written
+from clip_robustness.results.result import Check, Result, spoken, written
+from clip_robustness.results.results import Results
 
 _WORST_FIRST = ("fail", "error", "improved", "inconclusive", "not run", "known weakness", "pass")
 SIGNS = {

@@ -13,7 +13,7 @@ from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.reports.table import interval, share
 from clip_robustness.results.headline import headline
 from clip_robustness.results.history import Run
-from clip_robustness.results.results import FAMILIES, Result
+from clip_robustness.results.result import FAMILIES, Result
 from clip_robustness.results.trajectory import ALPHA, Fall, Key, Series, series_of
 
 _HERE = Path(__file__).parent

@@ -31,7 +31,8 @@ from clip_robustness.reports.table import (
 )
 from clip_robustness.results.gallery import CHANGED, RULE, Gallery
 from clip_robustness.results.headline import VERDICTS, candidates, counts, headline
-from clip_robustness.results.results import Result, Results, in_order
+from clip_robustness.results.result import Result, in_order
+from clip_robustness.results.results import Results
 
 _HERE = Path(__file__).parent
 _DECISIONS = 12

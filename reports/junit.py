@@ -12,7 +12,8 @@ from itertools import groupby
 
 from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.results.headline import candidates, headline
-from clip_robustness.results.results import Result, Results, properties
+from clip_robustness.results.result import Result, properties
+from clip_robustness.results.results import Results
 
 
 def render(results: Results) -> str:

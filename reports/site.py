@@ -23,7 +23,8 @@ from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.reports.table import interval, share
 from clip_robustness.results import gallery
 from clip_robustness.results.headline import headline
-from clip_robustness.results.results import FAMILIES, Result, Results
+from clip_robustness.results.result import FAMILIES, Result
+from clip_robustness.results.results import Results
 
 _HERE = Path(__file__).parent
 RULE = (

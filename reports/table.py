@@ -10,7 +10,8 @@ from typing import Any
 
 from clip_robustness.conditions.catalogue import MEANS
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Claim, Comparison, Guard, Result, Results, Summary
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Claim, Comparison, Guard, Results, Summary
 
 
 def share(value: float | None, sign: str = "") -> str:

@@ -9,7 +9,8 @@ from clip_robustness.errors import one_line
 from clip_robustness.reports import table
 from clip_robustness.reports.table import columns, interval, share
 from clip_robustness.results.headline import candidates, counts, headline
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 Line = tuple[tuple[str, dict[str, bool]], ...]
 """Pieces of text with their markup."""

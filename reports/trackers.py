@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.results.headline import candidates, headline
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 T = TypeVar("T")
 

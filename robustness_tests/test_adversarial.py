@@ -3,7 +3,7 @@
 import pytest
 
 from clip_robustness.fixtures.holding import check
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 
 
 @pytest.mark.adversarial

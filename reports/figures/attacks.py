@@ -23,7 +23,8 @@ from clip_robustness.reports.figures.axes import (
 )
 from clip_robustness.reports.svg import INK, LINE, SERIES, plain
 from clip_robustness.reports.table import share
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

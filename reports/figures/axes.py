@@ -14,7 +14,7 @@ from clip_robustness.conditions.condition import SEARCH
 from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.errors import InputError
 from clip_robustness.reports.svg import BASELINE, INK, SERIES, Panel, panel, plain
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,8 @@ import numpy as np
 from clip_robustness.reports.figures.axes import Models, Panels, grouped, lazily, row_names
 from clip_robustness.reports.svg import PAPER, Panel, plain
 from clip_robustness.reports.table import interval, share
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,8 @@ from clip_robustness.reports.decisions import bound
 from clip_robustness.reports.figures.axes import ROWS, Models, Panels, grouped, lazily, limit_at, row_names, tall
 from clip_robustness.reports.svg import BAD, GOOD, PAPER, SERIES, SOFT, plain
 from clip_robustness.reports.table import share
-from clip_robustness.results.results import Figure, Result, Results
+from clip_robustness.results.result import Figure, Result
+from clip_robustness.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

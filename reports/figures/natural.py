@@ -16,7 +16,8 @@ from clip_robustness.reports.decisions import bound
 from clip_robustness.reports.figures.axes import Models, Panels, grouped, heading, lazily, legend
 from clip_robustness.reports.svg import INK, SOFT, plain
 from clip_robustness.reports.table import share
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

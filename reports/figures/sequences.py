@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from clip_robustness.reports.decisions import accuracy_limit, bound
 from clip_robustness.reports.figures.axes import Models, Panels, accuracy_of, dots, grouped
-from clip_robustness.results.results import FAMILIES, Result, Results
+from clip_robustness.results.result import FAMILIES, Result
+from clip_robustness.results.results import Results
 
 
 def flips(results: Results, models: Models) -> Panels:

@@ -7,7 +7,7 @@ from subprocess import run
 
 from clip_robustness.conditions.benchmark import CORRUPTIONS
 from clip_robustness.reports import html
-from clip_robustness.results.results import in_order
+from clip_robustness.results.result import in_order
 from tests import ROOT
 from tests.conftest import many_cells
 from tests.reports.test_reports import PASSED, RESULTS

@@ -6,7 +6,7 @@ import pytest
 from clip_robustness.calibration.compare import compared, status_of
 from clip_robustness.calibration.figures import Figures, Published
 from clip_robustness.metrics.intervals import accuracy
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 
 
 def row(value, n=50000, **other):

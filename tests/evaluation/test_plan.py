@@ -26,7 +26,8 @@ from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.evidence import rejected
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models.spec import parse
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 SUITE = suites.load("mini")
 

@@ -7,7 +7,7 @@ import pytest
 
 from clip_robustness.reports import html
 from clip_robustness.reports.picture import BROWSERS, QUIET, browser, picture
-from clip_robustness.results.results import Baseline, Figure, in_order
+from clip_robustness.results.result import Baseline, Figure, in_order
 from tests.reports.test_reports import EVIL, PICTURE, everything
 
 pytestmark = pytest.mark.skipif(browser() is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed")

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from clip_robustness.reports import comment
-from clip_robustness.results.results import Figure, Regression, Result, Results
+from clip_robustness.results.result import Figure, Regression, Result
+from clip_robustness.results.results import Results
 
 CELL = Result(
     "natural", "imagenet-v2", {}, "m", "candidate", "pass", "", n=100, accuracy=0.5, ci95=(0.4, 0.6), limits=1

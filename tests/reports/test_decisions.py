@@ -7,7 +7,8 @@ import pytest
 from clip_robustness.reports import figures, html
 from clip_robustness.reports.decisions import accuracy_limit, decisions, told
 from clip_robustness.reports.table import displayed
-from clip_robustness.results.results import Baseline, Check, Figure, Result, Results
+from clip_robustness.results.result import Baseline, Check, Figure, Result
+from clip_robustness.results.results import Results
 
 DROP = Check("max_drop_vs_supervised", -0.05, -0.12, (-0.15, -0.09), 1e-4, 1, "fail", "why", unit="points")
 FLIPS = Check("max_flip_rate", 0.3, 0.1, (0.05, 0.15), 1, 1e-4, "pass", "", at_least=False, unit="points")

@@ -21,18 +21,8 @@ from clip_robustness.reports.command import render
 from clip_robustness.results import gallery
 from clip_robustness.results.gallery import Example
 from clip_robustness.results.headline import headline
-from clip_robustness.results.results import (
-    Baseline,
-    Check,
-    Confusion,
-    Figure,
-    Regression,
-    Result,
-    Results,
-    from_json,
-    in_order,
-    read,
-)
+from clip_robustness.results.result import Baseline, Check, Confusion, Figure, Regression, Result, in_order
+from clip_robustness.results.results import Results, from_json, read
 from tests import DATA, ROOT
 
 EVIL = '<script>alert("x")</script> | & \x00'

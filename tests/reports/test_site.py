@@ -8,7 +8,8 @@ import pytest
 
 from clip_robustness.reports import site
 from clip_robustness.reports.command import main
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 EVIL = "<script>alert(1)</script>"
 

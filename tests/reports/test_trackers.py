@@ -6,7 +6,8 @@ import pytest
 
 from clip_robustness.errors import InputError
 from clip_robustness.reports import trackers
-from clip_robustness.results.results import Figure, Result, Results
+from clip_robustness.results.result import Figure, Result
+from clip_robustness.results.results import Results
 
 CELL = Result("natural", "imagenet-v2", {}, "open_clip:x@a/b.pt", "candidate", "fail", "too low", n=100, accuracy=0.5)
 CELL = replace(CELL, ci95=(0.4, 0.6), difference=Figure(-0.1, (-0.2, 0.0)), limits=1)

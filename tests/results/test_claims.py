@@ -5,7 +5,7 @@ import pytest
 from clip_robustness import suites
 from clip_robustness.errors import InputError
 from clip_robustness.results.claims import of_cells
-from clip_robustness.results.results import Check, Result
+from clip_robustness.results.result import Check, Result
 from clip_robustness.suites.schema import Claimed
 
 WORSE = Claimed(

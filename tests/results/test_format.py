@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from clip_robustness.mini.data import mini_folder
-from clip_robustness.results import results
+from clip_robustness.results import result, results
 from clip_robustness.results.schema import json_schema
 from tests import ROOT
 from tests.conftest import write_overlap
@@ -47,9 +47,9 @@ def named(heading):
 @pytest.mark.parametrize(
     ("heading", "kind"),
     [
-        ("## A result, an entry of `cells`", results.Result),
-        ("### A check, an entry of `checks`", results.Check),
-        ("### A regression", results.Regression),
+        ("## A result, an entry of `cells`", result.Result),
+        ("### A check, an entry of `checks`", result.Check),
+        ("### A regression", result.Regression),
         ("## A summary, an entry of `summaries`", results.Summary),
         ("## A guard, an entry of `guards`", results.Guard),
         ("## A claim, an entry of `claims`", results.Claim),

@@ -7,7 +7,7 @@ import pytest
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.metrics.corruption import ALEXNET_CLEAN_ERROR, alexnet_errors
 from clip_robustness.reports import table
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 from clip_robustness.results.summary import of_imagenet_c, of_imagenet_p
 
 

@@ -11,7 +11,8 @@ from clip_robustness.reports import history as view
 from clip_robustness.reports.command import main
 from clip_robustness.results import history
 from clip_robustness.results.history import CorrectImages, Run
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 from clip_robustness.results.trajectory import ALPHA, series_of
 
 N = 400

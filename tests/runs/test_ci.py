@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from clip_robustness.mini import train
 from clip_robustness.reports.command import github_lines, github_warnings
-from clip_robustness.results.results import Result, Results, read
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results, read
 from tests import ROOT
 
 SUITE = """

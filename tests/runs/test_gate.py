@@ -15,6 +15,7 @@ from clip_robustness.mini import train
 from clip_robustness.reports.command import main
 from clip_robustness.reports.history import lines
 from clip_robustness.results import gallery, history, results
+from clip_robustness.results.result import Result
 from clip_robustness.verdicts.merge import exit_code
 
 SUITE = """
@@ -197,7 +198,7 @@ def a_run(tmp_path, name="one", verdict="pass", models=(), **more):
     right = history.CorrectImages(
         "m", "clean/clean", ("a/1.png", "a/2.png", "b/1.png"), torch.tensor([True, False, True]).numpy(), (7, 8, 9), "s"
     )
-    cell = results.Result("clean", "clean", {}, "m", "candidate", verdict, "", accuracy=0.5, limits=1)
+    cell = Result("clean", "clean", {}, "m", "candidate", verdict, "", accuracy=0.5, limits=1)
     found = results.Results("mini", {"seed": 0}, list(models), [cell], **more)
     return history.append(tmp_path, name, found, [history.packed(right)])
 
@@ -312,7 +313,7 @@ def test_models_that_are_the_same_are_named(tmp_path):
 
 
 def test_merging_where_nothing_is_gated_exits_as_a_run_does():
-    cell = results.Result("clean", "clean", {}, "m", "candidate", "not gated", "", accuracy=0.5)
+    cell = Result("clean", "clean", {}, "m", "candidate", "not gated", "", accuracy=0.5)
     run = results.Results("mini", {"require_limits": True}, [], [cell])
     assert exit_code(run) == 5
     assert exit_code(replace(run, environment={})) == 0

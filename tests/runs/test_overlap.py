@@ -20,7 +20,7 @@ from clip_robustness.models.features import load_encoder
 from clip_robustness.models.spec import parse
 from clip_robustness.overlap.command import main
 from clip_robustness.overlap.found import read
-from clip_robustness.results.results import Check, Result
+from clip_robustness.results.result import Check, Result
 from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
 from clip_robustness.verdicts.overlap import compare

@@ -14,7 +14,7 @@ from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.models.spec import parse
 from clip_robustness.results.guards import doubts, of_cells
-from clip_robustness.results.results import Check, PerImage, Result
+from clip_robustness.results.result import Check, PerImage, Result
 from clip_robustness.suites import load
 from clip_robustness.verdicts.judge import Verdict, doubted
 from clip_robustness.verdicts.measure import measure

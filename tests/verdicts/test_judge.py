@@ -3,7 +3,7 @@ import pytest
 
 from clip_robustness.metrics.evidence import share
 from clip_robustness.metrics.intervals import accuracy, median, paired_difference
-from clip_robustness.results.results import Check, Result
+from clip_robustness.results.result import Check, Result
 from clip_robustness.suites import Gate
 from clip_robustness.suites.rules import Limit, Rule
 from clip_robustness.verdicts.judge import Evidence, corrected, judge

@@ -9,7 +9,8 @@ from clip_robustness.calibration.compare import DIFFERS, compared
 from clip_robustness.calibration.figures import Figures, known_figures
 from clip_robustness.calibration.known import recognise
 from clip_robustness.evaluation.settings import Settings
-from clip_robustness.results.results import Comparison, Result
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Comparison
 from clip_robustness.suites import Suite
 
 

@@ -19,7 +19,7 @@ from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.results.gallery import Example, keep
-from clip_robustness.results.results import Regression
+from clip_robustness.results.result import Regression
 
 if TYPE_CHECKING:
     from torch import Tensor

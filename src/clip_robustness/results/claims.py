@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from clip_robustness.results.results import Claim, Result
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Claim
 
 
 class Stated(Protocol):

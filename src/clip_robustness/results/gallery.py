@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from clip_robustness.files import whole
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 
 BUDGET = 1_600_000
 """Bytes of all pictures in a report."""

@@ -19,7 +19,8 @@ from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.conditions.kind import Kind
 from clip_robustness.metrics.binomial import at_most
 from clip_robustness.metrics.intervals import Correct
-from clip_robustness.results.results import Guard, Result
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Guard
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from clip_robustness.results.results import Result, Results
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Results
 
 VERDICTS = ("fail", "error", "improved", "known weakness", "inconclusive", "not run", "not gated", "pass")
 """The worst first."""

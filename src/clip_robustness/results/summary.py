@@ -12,7 +12,8 @@ from clip_robustness.errors import InputError
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1, relative_mce, severity_curve
 from clip_robustness.metrics.flips import mean_over_perturbations, relative_to_alexnet
-from clip_robustness.results.results import Result, Summary
+from clip_robustness.results.result import Result
+from clip_robustness.results.results import Summary
 
 _ENDS = ("", "_ci95_low", "_ci95_high")
 _NO_ALEXNET = (

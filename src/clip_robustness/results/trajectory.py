@@ -19,7 +19,7 @@ from clip_robustness.errors import InputError, nearest
 from clip_robustness.metrics.evidence import paired, rejected
 from clip_robustness.metrics.intervals import Estimate, paired_difference
 from clip_robustness.results.history import Run
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 
 ALPHA = 0.05
 Key = tuple[str, str]

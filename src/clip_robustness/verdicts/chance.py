@@ -19,7 +19,7 @@ from clip_robustness.metrics.chance import Answers, another_order, far_better, g
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.trend import far_below, published
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 
 _WRONG = 3
 """Labels that others would be so many times as good as are not right."""

@@ -14,7 +14,7 @@ from typing import Literal
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.evidence import CORRECTIONS, Tail, images_to_decide, level, rejected
 from clip_robustness.metrics.intervals import Estimate
-from clip_robustness.results.results import Check, Result, spoken, written
+from clip_robustness.results.result import Check, Result, spoken, written
 from clip_robustness.suites import Gate
 from clip_robustness.suites.rules import Limit, Rule
 

@@ -15,7 +15,7 @@ from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1
 from clip_robustness.metrics.intervals import flat, mean
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 from clip_robustness.verdicts import limits
 from clip_robustness.verdicts.judge import judge
 from clip_robustness.verdicts.limits import MeanLook

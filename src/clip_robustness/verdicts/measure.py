@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 from clip_robustness.verdicts import chance, mean, overlap, single
 
 

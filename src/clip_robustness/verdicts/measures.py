@@ -12,7 +12,7 @@ from clip_robustness.conditions.condition import Condition
 from clip_robustness.metrics.groups import groups_of
 from clip_robustness.metrics.intervals import Estimate, accuracy
 from clip_robustness.metrics.outcomes import Outcomes
-from clip_robustness.results.results import Confusion, GroupAccuracy
+from clip_robustness.results.result import Confusion, GroupAccuracy
 
 
 def figures(condition: Condition, outcomes: Outcomes) -> dict[str, Estimate]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from clip_robustness.errors import InputError
 from clip_robustness.results import claims, guards
 from clip_robustness.results.headline import candidates
-from clip_robustness.results.results import Result, Results, Shard, in_order, read
+from clip_robustness.results.result import Result, in_order
+from clip_robustness.results.results import Results, Shard, read
 from clip_robustness.results.summary import of_cells
 from clip_robustness.verdicts.judge import corrected
 

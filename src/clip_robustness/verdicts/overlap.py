@@ -14,7 +14,7 @@ from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import Estimate, flat
 from clip_robustness.metrics.overlap import Overlapping, Split, familiarity, split
 from clip_robustness.results.history import CorrectImages
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 from clip_robustness.verdicts import single
 
 

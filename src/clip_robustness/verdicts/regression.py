@@ -12,7 +12,7 @@ from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import Correct, Estimate, paired_difference
 from clip_robustness.metrics.outcomes import Outcomes
-from clip_robustness.results.results import Figure, Regression
+from clip_robustness.results.result import Figure, Regression
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from clip_robustness.metrics.clusters import effect
 from clip_robustness.metrics.intervals import Estimate, accuracy, flat
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.models.spec import ModelSpec
-from clip_robustness.results.results import Baseline, Figure, PerImage, Result
+from clip_robustness.results.result import Baseline, Figure, PerImage, Result
 from clip_robustness.suites import Gate
 from clip_robustness.verdicts.judge import Verdict
 from clip_robustness.verdicts.measures import confusions, eps_quantiles, figures, in_groups

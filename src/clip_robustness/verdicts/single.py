@@ -17,7 +17,7 @@ from clip_robustness.metrics.seeds import of_first_seed
 from clip_robustness.metrics.trend import effective_robustness, published
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results import guards
-from clip_robustness.results.results import Result
+from clip_robustness.results.result import Result
 from clip_robustness.suites.forecast import too_few
 from clip_robustness.verdicts import limits
 from clip_robustness.verdicts.judge import Evidence, doubted, judge

@@ -14,7 +14,8 @@ from torch import nn
 from clip_robustness.conditions.condition import CLEAN, SEVERITIES, attack, mean_corruption, natural, reference
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError, ModelWarning
-from clip_robustness.evaluation.session import MissingDataError, Session
+from clip_robustness.evaluation.images import MissingDataError
+from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.metrics.corruption import alexnet_errors
 from clip_robustness.metrics.trend import published

@@ -13,7 +13,8 @@ from PIL import Image
 from clip_robustness.conditions.condition import CLEAN, natural, overlap
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError
-from clip_robustness.evaluation.session import MissingDataError, Session
+from clip_robustness.evaluation.images import MissingDataError
+from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.mini.sets import OVERLAPPING, near_duplicate, overlapping_indices, picture, pretraining_pair
 from clip_robustness.models.features import load_encoder

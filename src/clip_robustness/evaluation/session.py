@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clip_robustness.conditions import promises
 from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference, wording
-from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import ClassList
-from clip_robustness.datasets.dataset import Dataset, subsample, without
-from clip_robustness.datasets.subsets import OF as SUBSETS_OF
-from clip_robustness.datasets.subsets import only
+from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
+from clip_robustness.evaluation.images import MissingDataError, SampledImages
 from clip_robustness.evaluation.loaded import LoadedModels
 from clip_robustness.evaluation.machine import machine
 from clip_robustness.evaluation.members import combined
@@ -52,10 +50,6 @@ if TYPE_CHECKING:
 _UNREADABLE_ALLOWED = 0.01
 
 
-class MissingDataError(NotRunError):
-    """The suite names no place for a data set: its cells are not run."""
-
-
 class Measured(NamedTuple):
     """What came out of a cell: for the candidate, and for the baseline that it is compared with; and on which images,
     as it may have ended early."""
@@ -67,7 +61,7 @@ class Measured(NamedTuple):
 
 @dataclass
 class Session:
-    """Loads each model and reads each data set once."""
+    """Loads each model and reads each data set once; `images` has those of a condition."""
 
     settings: Settings
     watch: Callable[[Progress], None] | None = None
@@ -76,16 +70,13 @@ class Session:
         option, classes = self.settings.device, self.settings.suite.classes
         self.machine = machine(option, worker())
         self.models = LoadedModels(classes, self.machine, option, verify=self.settings.verify)
-        self._data: dict[tuple[str, str], Dataset] = {}
-        self._images: dict[tuple[object, ...], Dataset] = {}
+        excluded = self.settings.exclude_overlap
+        self.images = SampledImages(self.settings, self.models, read_ids(excluded) if excluded else None)
         self.measured: dict[Cell, Measured] = {}
         self._in_words: dict[tuple[ModelSpec, Condition], Worded] = {}
         self._on_clean: dict[tuple[ModelSpec, Condition], Outcomes] = {}
         self.doubts: dict[tuple[ModelSpec, Condition], Doubt] = {}
         self.cluster: Cluster | None = None
-        excluded = self.settings.exclude_overlap
-        self._excluded: Ids = read_ids(excluded) if excluded else {}
-        self._all_should_be_named = excluded is not None
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -117,7 +108,7 @@ class Session:
         if not condition.kind.all_names:
             return self.models.model(spec)
         try:
-            return self.models.model(spec, self._all_images(condition.data, condition.part).classes)
+            return self.models.model(spec, self.images.every(condition.data, condition.part).classes)
         except MissingDataError:
             raise
         except InputError as error:
@@ -154,37 +145,6 @@ class Session:
             raise InputError(f"{condition.id}: no model to craft on; give --surrogate SPEC, or a supervised baseline")
         return self.models.model(self.settings.surrogate)
 
-    def images(self, condition: Condition) -> Dataset:
-        """The sampled images of a condition, labelled in its classes.
-
-        Raises `MissingDataError` where the suite does not say where they are, and `InputError` where images under
-        attack have several labels: what leads away from one may lead to another.
-        """
-        counts = [count for count in (self.settings.samples, condition.samples) if count is not None]
-        data = self.settings.suite.data_of(condition)
-        key = (data, condition.part, condition.classes_of, *counts)
-        if key not in self._images:
-            chosen = partial(subsample, count=min(counts, default=None), seed=self.settings.seed)
-            images = self._all_images(data, condition.part)
-            if condition.data == condition.classes_of:
-                self._images[key] = chosen(images)
-            else:
-                name = condition.classes_of
-                space = load.space_of(name, self._source(name), self.models.classes)
-                self._images[key] = load.relabelled(space, chosen(load.only_classes_of(space, images)))
-            if data in self._excluded:
-                self._images[key] = self._clean(data, self._images[key])
-            elif self._all_should_be_named:
-                said = f"data set '{data}': --exclude-overlap does not name it, all of its images stay"
-                self._images[key] = replace(self._images[key], warnings=(*self._images[key].warnings, said))
-        images = self._images[key]
-        if condition.kind.attack and (several := [sample.id for sample in images.samples if sample.also]):
-            raise InputError(
-                f"data set '{images.name}': {len(several)} of {len(images)} images have several labels (first: "
-                f"{several[0]}), and attacks lead away from one; give attacks a clean reference with a label an image"
-            )
-        return images
-
     def names(self, condition: Condition) -> Sequence[str]:
         """What a condition's labels are called."""
         images = self.images(condition)
@@ -196,7 +156,7 @@ class Session:
     def without(self, ids: Ids) -> Session:
         """The same with the images of these ids, and no others, left out; what is loaded is shared."""
         other = copy.copy(self)
-        other._excluded, other._images, other._all_should_be_named = ids, {}, False
+        other.images = self.images.without(ids)
         other.measured, other._on_clean, other.doubts = {}, {}, {}
         other.settings = replace(self.settings, stop_early=False)  # else the two would look at different images
         return other
@@ -210,7 +170,7 @@ class Session:
             return read_overlap(Path(suite.overlap))
         asked = dict.fromkeys(suite.data_of(c) for c in suite.conditions if c.kind.is_repeated)
         names = [name for name in asked if suite.source(name)]
-        return mini_overlap.found([self._all_images(name, "") for name in names], lambda: self.device)
+        return mini_overlap.found([self.images.every(name, "") for name in names], lambda: self.device)
 
     def overlapping(self, data: str) -> frozenset[str]:
         """The ids of a data set's images that overlap. Raises `MissingDataError` where nobody looked."""
@@ -220,36 +180,6 @@ class Session:
                 f"run clip-robustness overlap with --data {data}, too"
             )
         return self.overlap.ids[data]
-
-    def _clean(self, data: str, images: Dataset) -> Dataset:
-        """Raises `InputError` where the ids are those of another copy of the data set, or of all of the images."""
-        ids = self._excluded[data]
-        every = {sample.id for known, found in self._data.items() if known[0] == data for sample in found.samples}
-        every |= {sample.id for sample in images.samples}
-        if ids and not ids & every:
-            raise InputError(
-                f"data set '{data}': none of the {len(ids)} overlapping images is in it (first: {min(ids)}); "
-                "look for overlap in this copy of it"
-            )
-        clean = without(images, ids)
-        if not clean.samples:
-            raise InputError(f"data set '{data}': all {len(images)} images overlap with the pre-training set")
-        return clean
-
-    def _all_images(self, name: str, part: str) -> Dataset:
-        if (name, part) not in self._data:
-            rules = self.settings.suite.clusters(name), self.settings.suite.groups(name)
-            images = load.load(name, self._source(name), self.models.classes, part, *rules)
-            subset = self.settings.suite.settings.subset
-            self._data[name, part] = only(images, subset) if subset and name in SUBSETS_OF else images
-        return self._data[name, part]
-
-    def _source(self, name: str) -> str:
-        suite = self.settings.suite
-        source = suite.source(name)
-        if source is None:
-            raise MissingDataError(f'no data: add {name} = "/path/to/{name}" under [data] in {suite.file}')
-        return places.folder(source)
 
     def check(self) -> None:
         """Find the run to compare with, load every model that is not remembered, list every data set that the suite

@@ -13,7 +13,8 @@ import numpy as np
 from clip_robustness.conditions.condition import CLEAN, Condition, reference
 from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.evaluation.doubt import Doubt
-from clip_robustness.evaluation.session import MissingDataError, Session
+from clip_robustness.evaluation.images import MissingDataError
+from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.chance import Answers, another_order, far_better, guessed, likeliest, standing
 from clip_robustness.metrics.outcomes import Outcomes

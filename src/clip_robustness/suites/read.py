@@ -17,8 +17,9 @@ from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import expanded
 from clip_robustness.suites.rules import Rule, check, limit_names
-from clip_robustness.suites.schema import Conditions, Gate, Profile, SuiteFile
+from clip_robustness.suites.schema import Gate, Profile, SuiteFile
 from clip_robustness.suites.suite import Suite
+from clip_robustness.suites.tables import Conditions
 
 FOLDER = Path(__file__).parent
 SHIPPED = tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))

@@ -24,8 +24,9 @@ from clip_robustness.models.spec import ModelSpec, parse_all
 from clip_robustness.suites.forecast import Asked, declared, forecast, sized
 from clip_robustness.suites.read import faults, file_of, mistakes, parsed, plugins_in, sentences, suite_of
 from clip_robustness.suites.rules import Limit
-from clip_robustness.suites.schema import ALL_SLIPS, Conditions, SuiteFile, slips
+from clip_robustness.suites.schema import ALL_SLIPS, SuiteFile, slips
 from clip_robustness.suites.suite import Suite
+from clip_robustness.suites.tables import Conditions
 
 Listed = dict[tuple[str, str], Dataset]
 """(Data set, folder in it) -> its images."""

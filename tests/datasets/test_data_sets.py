@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clip_robustness.datasets import load as data_sets
-from clip_robustness.datasets.classes import class_list
+from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import subsample
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.mini.sets import picture
@@ -159,15 +159,22 @@ def test_links_that_lead_elsewhere_are_followed(image_folder, tmp_path):
 
 
 def test_all_names_of_objectnet_are_those_of_its_folders(objectnet):
-    images = data_sets.load("objectnet", str(objectnet), MINI, data_sets.ALL_NAMES)
+    images = data_sets.load("objectnet", str(objectnet), MINI, "all names")
     names = images.classes
-    assert (len(names), len(images)) == (13, 252)
+    assert (len(names), len(images), images.warnings) == (13, 252, ())
     assert names.names[names.keys.index("book_open")] == "Book open"
     assert {sample.border for sample in images.samples} == {2}
     assert {names.keys[sample.label] for sample in images.samples} == set(names.keys)
     shutil.rmtree(objectnet / "mappings")
-    without = data_sets.load("objectnet", str(objectnet), MINI, data_sets.ALL_NAMES).classes
+    without = data_sets.load("objectnet", str(objectnet), MINI, "all names").classes
     assert (without.keys, without.names[1]) == (names.keys, "book open")
+
+
+def test_all_names_of_objectnet_need_no_class_of_the_models(objectnet):
+    one = ClassList("one", ("n1",), ("unicorn",), MINI.prompts)
+    assert len(data_sets.load("objectnet", str(objectnet), one, "all names").classes) == 13
+    with pytest.raises(InputError, match="is no class of 'one'"):
+        data_sets.load("objectnet", str(objectnet), one)
 
 
 def test_objectnet_has_313_names():

@@ -64,7 +64,7 @@ def test_objectnet_as_its_archive_has_it(tmp_path, named):
     with pytest.raises(InputError, match=f"has no folder 'images'; name {tmp_path / 'objectnet-1.0'} in the suite"):
         load("objectnet", tmp_path / named)
     with pytest.raises(InputError, match=f"name {tmp_path / 'objectnet-1.0'} in the suite"):
-        data_sets.load("objectnet", str(tmp_path / named), MINI, data_sets.ALL_NAMES)
+        data_sets.load("objectnet", str(tmp_path / named), MINI, "all names")
 
 
 @pytest.mark.parametrize(

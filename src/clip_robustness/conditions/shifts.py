@@ -14,7 +14,8 @@ _TWO_WAY: Mapping[str, Any] = {"runner": "clip_robustness.conditions.two_way.run
 def kinds_of(found: Registered) -> Iterator[Kind]:
     """Of the options of `@shift`:
 
-    `conditions`: name of a condition -> the part of the set that it is; default: the whole set, by its name;
+    `conditions`: name of a condition -> the part of the set that it is; default: the whole set, by its name. Of
+    the benchmark's none: they are in `conditions.catalogue`, in its order;
     `compared_with`: condition -> the one that is its clean reference; default: the clean images; `pair_by`: a regular
     expression whose first group, of an image's id, names its partner there;
     `family`, default natural, or condition -> family;
@@ -22,6 +23,11 @@ def kinds_of(found: Registered) -> Iterator[Kind]:
 
     Counts are compared with what is on the disk, where the classes are ImageNet's: `images`, or part -> images, and
     `shown`, how many of the classes there are images of. `numbers = "imagenet"`: numbers are places in ImageNet's list.
+
+    `cropped` and `border` are what `datasets.dataset.Sample` says, of all images. `tables`: whether it reads places
+    with a prefix; default: the reader of the prefix does, where it has no parts. `mappings`: files of folder -> name
+    and of name -> ImageNet's, joined by '; ', which tell its classes where they are there. `in_full`: the part that
+    has classes of its own, and no published count.
 
     `own_names`: the reader gives a `Dataset` with `classes` of its own, which zero-shot models alone can be asked for;
     `two_way`: between an image's label and its rival, as `conditions.two_way`; `rejects`: its images are of no class,
@@ -31,7 +37,7 @@ def kinds_of(found: Registered) -> Iterator[Kind]:
     if over := tuple(given.get("corruptions", ())):
         yield from _corruptions(found, over)
         return
-    conditions = given.get("conditions") or {found.name: ""}
+    conditions = given.get("conditions", {found.name: ""})
     family = given.get("family", "natural")
     about = "; ".join(filter(None, [given.get("about", ""), f"licence: {given.get('licence') or 'not stated'}"]))
     for name, part in conditions.items():

@@ -108,9 +108,13 @@ def facts(data: str, classes: ClassList) -> dict[str, Any]:
     """
     if classes.name in _files() and classes.name != "imagenet":
         return dict(_read(_FACTS / f"{classes.name}.json").get(data, {}))
-    registered = registry.find("shift", data).options if registry.knows("shift", data) else {}
-    of_imagenet = {**registered, **_read(_FACTS / "imagenet.json").get(data, {})}
+    of_imagenet = {**options(data), **_read(_FACTS / "imagenet.json").get(data, {})}
     return {k: v for k, v in of_imagenet.items() if classes.name == "imagenet" or k not in ("images", "shown")}
+
+
+def options(data: str) -> Mapping[str, Any]:
+    """Those of a data set that is registered as a shift, as `conditions.shifts` explains them; none of another."""
+    return registry.find("shift", data).options if registry.knows("shift", data) else {}
 
 
 @functools.cache

@@ -1,1 +1,1 @@
-"""Test sets beyond the benchmark: one file and one registration each, which `conditions.shifts` explains."""
+"""Test sets that are more than class folders: one file and one registration each, as `conditions.shifts` has it."""

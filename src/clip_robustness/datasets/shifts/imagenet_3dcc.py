@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from clip_robustness.datasets.classes import ClassList
-from clip_robustness.datasets.corrupted import read_corrupted
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.datasets.label_space import ClassSpace
+from clip_robustness.datasets.shifts.imagenet_c import read_corrupted
 from clip_robustness.registry import shift
 
 
@@ -28,6 +28,7 @@ from clip_robustness.registry import shift
         "z_motion_blur",
     ),
     images=50000,
+    cropped=True,
 )
 def read(data: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:
     return read_corrupted(data, place, space, classes, part)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.dataset import Anchor, Dataset, Sample, check_folder
 from clip_robustness.datasets.label_space import ClassSpace
 from clip_robustness.datasets.records import read_json
 from clip_robustness.errors import InputError
+from clip_robustness.registry import shift
 
 _PROBLEMS = {
     "dissimilar", "problematic", "incorrect", "dont know", "deformation", "background-change", "occlusion-increased",
@@ -21,18 +23,22 @@ _PROBLEMS = {
 _REACH = 10
 
 
-def read_vid(name: str, folder: Path, space: ClassSpace) -> Dataset:
+@shift("imagenet-vid-robust", conditions={}, tables=False)
+def read_vid(name: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:
     """`pmsets.json` (anchor -> frames near it), `labels.json` (frame -> classes), and the frames that these name."""
+    folder = Path(place)
     sets, labels = (read_json(_metadata(name, folder, file)) for file in ("pmsets.json", "labels.json"))
     return _assembled(name, folder, space, sets, labels, lambda frame: frame.rpartition("/")[0])
 
 
-def read_ytbb(name: str, folder: Path, space: ClassSpace) -> Dataset:
+@shift("ytbb-robust", conditions={}, tables=False)
+def read_ytbb(name: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:
     """The anchors that reviewers marked good, with the class of the csv and those that reviewers added.
 
     Neighbours are judged by the labels of their anchor. They are the reviewed ones of `pmk_labels.json`; where that
     file is missing, all frames within 10 of the anchor in its folder, which a warning says.
     """
+    folder = Path(place)
     first = _first_labels(_metadata(name, folder, "ytbb_robustness_test_anchors_full.csv"))
     number = {key: label for label, key in enumerate(space.keys)}
     good: dict[str, list[int]] = {}

@@ -18,10 +18,10 @@ from torchvision.datasets import CIFAR10
 from clip_robustness import models, registry, suites
 from clip_robustness.conditions.attacks import torchattacks, transfer, universal
 from clip_robustness.conditions.attacks.gradient import BIM, MIM
+from clip_robustness.conditions.attacks.halves import crafted_on
 from clip_robustness.conditions.attacks.loop import Task, run, run_in_order
 from clip_robustness.conditions.attacks.smallest_eps import smallest_eps
 from clip_robustness.conditions.attacks.typographic import typed, wrong_word
-from clip_robustness.conditions.attacks.universal import crafted_on
 from clip_robustness.conditions.benchmark import ATTACKS
 from clip_robustness.conditions.condition import CLEAN, attack, perturbation
 from clip_robustness.datasets import load

@@ -247,7 +247,8 @@ def test_signals_and_others_while_the_reports_are_written(runs, whole, number, c
 
 def test_sigterm_while_models_are_loaded(runs):
     dies = (
-        "import os\nfrom clip_robustness import models\ndef load(*args): os.kill(os.getpid(), 15)\nmodels.load = load\n"
+        "import os\nfrom clip_robustness import models\nfrom clip_robustness.models import remembered\n"
+        "remembered._YOUNG = 1e12\ndef load(*args): os.kill(os.getpid(), 15)\nmodels.load = load\n"
     )
     run = runs(hooks=dies)
     assert run.code == 143, run.output

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
+from clip_robustness.cache import CacheError, cache_folder
 from clip_robustness.conditions.condition import FROST, Condition
 from clip_robustness.conditions.corruptions.frost import read_textures
 from clip_robustness.conditions.kept import Kept, memory_limit
@@ -24,6 +26,7 @@ from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
+from clip_robustness.mini.outline import Outlines
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.memory import bounded
 from clip_robustness.models.spec import ModelSpec
@@ -50,7 +53,13 @@ class Line:
 
 def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator[str]:
     """The plan, a line a condition and then its sum. Raises `InputError` for what would stop the run."""
-    session = Session(settings)
+    with TemporaryDirectory(prefix="clip-robustness-") as folder:
+        outlines = Outlines(Path(folder))
+        yield from _planned(Session(settings, place=outlines.folder), outlines, cells, workers)
+
+
+def _planned(session: Session, outlines: Outlines, cells: Sequence[Cell], workers: int) -> Iterator[str]:
+    settings = session.settings
     speeds: dict[str, Speed] = {}
     lines: list[Line] = []
     wanted = needs(settings, cells)
@@ -64,7 +73,7 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
             yield f"{condition.path:46} {'read from its members, seeds or conditions' if condition.members else how}"
             continue
         try:
-            line = _line(session, wanted[condition], condition, speeds)
+            line = _line(session, outlines, wanted[condition], condition, speeds)
         except NotRunError as error:
             yield f"{condition.path:46} not run: {error}"
             continue
@@ -74,7 +83,8 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
             f"{duration(line.seconds):>11}" + ("" if condition in selected else "  to compare with")
         )
     devices = max(1, min(workers, torch.cuda.device_count())) if session.device.type == "cuda" else 1
-    seconds = sum(line.seconds for line in lines) / devices
+    first = {place: outline.estimate() for place, outline in outlines.of.items()}
+    seconds = sum(line.seconds for line in lines) / devices + sum(first.values())
     yield ""
     yield (
         f"{len(cells)} cells of candidates, outcomes of {sum(line.models for line in lines)} (model, condition): "
@@ -82,6 +92,8 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
         f"{sum(line.passes for line in lines):.0f} forward passes; about {duration(seconds)} on {devices} x "
         f"{session.device}"
     )
+    for place, outline in outlines.of.items():
+        yield f"{place}: {outline.count} files are drawn on first use, about {duration(first[place])} of these"
     for model, speed in speeds.items():
         plain, traced = (f"{1 / each:.0f}" for each in (speed.plain, speed.traced))
         yield f"{model}: {plain} images/s in batches of {speed.batch}, {traced} with gradients"
@@ -93,6 +105,9 @@ def planned(settings: Settings, cells: Sequence[Cell], workers: int) -> Iterator
         for limit in settings.limits(cell.condition)
     ]
     yield from ("", *said) if (said := [*forecast(asked, settings.suite.gate)]) else ()
+    with suppress(CacheError):
+        yield ""
+        yield f"kept in {cache_folder()}: what code, machine and models are, and unpacked shards; nothing else"
 
 
 def _images(session: Session, condition: Condition) -> Dataset | None:
@@ -102,7 +117,9 @@ def _images(session: Session, condition: Condition) -> Dataset | None:
     return None
 
 
-def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]) -> Line:
+def _line(
+    session: Session, outlines: Outlines, specs: Sequence[ModelSpec], condition: Condition, speeds: dict[str, Speed]
+) -> Line:
     """Raises `NotRunError` for a condition without data."""
     settings = session.settings
     images = session.images(condition)
@@ -122,7 +139,7 @@ def _line(session: Session, specs: Sequence[ModelSpec], condition: Condition, sp
             speed = speeds[spec.text]
             seconds += missing * (plain * speed.plain + traced * speed.traced)
             most = max(most, missing)
-    drawing = most * _drawing(session, question[0].loaded, condition, images) if most else 0.0
+    drawing = most * _drawing(session, outlines, question[0].loaded, condition, images) if most else 0.0
     # a GPU works while the next images are prepared; a CPU has to do both
     seconds = seconds + drawing if session.device.type == "cpu" else max(seconds, drawing)
     total = len(images) * len(specs)
@@ -163,7 +180,9 @@ def _seconds(run: Callable[[], Tensor]) -> float:
     return (time.perf_counter() - began) / calls
 
 
-def _drawing(session: Session, classifier: Classifier, condition: Condition, images: Dataset) -> float:
+def _drawing(
+    session: Session, outlines: Outlines, classifier: Classifier, condition: Condition, images: Dataset
+) -> float:
     """Seconds an image to read it and change it, by as many threads as a run has."""
     frost = session.settings.suite.source(FROST)
     textures = read_textures(Path(frost)) if frost else None
@@ -174,8 +193,12 @@ def _drawing(session: Session, classifier: Classifier, condition: Condition, ima
             pixels_of(sample)
 
     threads = max(2, torch.get_num_threads())
-    few = images.samples[1 : 1 + _DRAWN * threads] or images.samples
-    draw(images.samples[0])  # pays for what is made once
+    first, *others = images.samples[: 1 + _DRAWN * threads]
+    outlines.draw(first.path)
+    began = time.perf_counter()
+    draw(first)  # pays for what is made once
+    slow = time.perf_counter() - began > _LONG_ENOUGH
+    few = list(outlines.drawn(others[:threads] if slow else others, _LONG_ENOUGH)) or [first]
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
         list(pool.map(draw, few))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.datasets import load, places
+from clip_robustness.datasets import load
 from clip_robustness.datasets.dataset import Dataset, subsample, without
 from clip_robustness.datasets.subsets import OF as SUBSETS_OF
 from clip_robustness.datasets.subsets import only
@@ -23,10 +24,12 @@ class MissingDataError(NotRunError):
 
 class SampledImages:
     """Of a suite's data sets, each read once, without those that `excluded` lists; a set that it does not name is
-    warned of. None: nothing is left out."""
+    warned of. None: nothing is left out. `place` tells where a source lies."""
 
-    def __init__(self, settings: Settings, models: LoadedModels, excluded: Ids | None) -> None:
-        self._settings, self._models = settings, models
+    def __init__(
+        self, settings: Settings, models: LoadedModels, excluded: Ids | None, place: Callable[[str], str]
+    ) -> None:
+        self._settings, self._models, self._place = settings, models, place
         self._excluded: Ids = excluded or {}
         self._all_should_be_named = excluded is not None
         self._data: dict[tuple[str, str], Dataset] = {}
@@ -99,4 +102,4 @@ class SampledImages:
         source = suite.source(name)
         if source is None:
             raise MissingDataError(f'no data: add {name} = "/path/to/{name}" under [data] in {suite.file}')
-        return places.folder(source)
+        return self._place(source)

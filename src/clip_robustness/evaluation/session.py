@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clip_robustness.conditions import promises
 from clip_robustness.conditions.condition import CLEAN, FROST, Condition, reference, wording
+from clip_robustness.datasets import places
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import InputError, NotRunError
@@ -61,17 +62,20 @@ class Measured(NamedTuple):
 
 @dataclass
 class Session:
-    """Loads each model and reads each data set once; `images` has those of a condition."""
+    """Loads each model and reads each data set once; `images` has those of a condition. `place` tells where a source
+    under [data] lies."""
 
     settings: Settings
     watch: Callable[[Progress], None] | None = None
+    place: Callable[[str], str] = places.folder
 
     def __post_init__(self) -> None:
         option, classes = self.settings.device, self.settings.suite.classes
         self.machine = machine(option, worker())
         self.models = LoadedModels(classes, self.machine, option, verify=self.settings.verify)
         excluded = self.settings.exclude_overlap
-        self.images = SampledImages(self.settings, self.models, read_ids(excluded) if excluded else None)
+        ids = read_ids(excluded) if excluded else None
+        self.images = SampledImages(self.settings, self.models, ids, self.place)
         self.measured: dict[Cell, Measured] = {}
         self._in_words: dict[tuple[ModelSpec, Condition], Worded] = {}
         self._on_clean: dict[tuple[ModelSpec, Condition], Outcomes] = {}

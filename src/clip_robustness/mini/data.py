@@ -290,7 +290,7 @@ def _version(beyond: bool) -> str:
     old cache is never taken for a new world."""
     digest = hashlib.sha256()
     facts = Path(__file__).parent.parent / "datasets" / "data" / "mini.json"
-    names = ("objects.py", "world.py", *(("beyond.py",) if beyond else ("sets.py", "data.py")))
+    names = ("parts.py", "objects.py", "world.py", *(("beyond.py",) if beyond else ("sets.py", "data.py")))
     making = [Path(__file__).with_name(name) for name in names]
     for file in (*making, embedded.FILTERED, facts):
         digest.update(file.read_bytes())

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from clip_robustness.mini.objects import DARK, LIGHT, MAIN, OBJECTS, SECOND, Part, Rng
+from clip_robustness.mini.objects import OBJECTS, Rng
+from clip_robustness.mini.parts import DARK, LIGHT, MAIN, SECOND, Part
 from clip_robustness.models.embedded import SIZE
 
 CLASSES: tuple[str, ...] = tuple(OBJECTS)

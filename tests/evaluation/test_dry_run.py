@@ -28,6 +28,7 @@ counteranimal = "mini:counteranimal"
 natural = ["imagenet-a", "objectnet", "imagenet-vid-robust", "counteranimal-hard"]
 imagenet-p-disk = {{ perturbations = ["rotate"] }}
 attacks = [{{ names = ["fgsm"], eps = ["1/255"] }}]
+overlap = "mini:pretraining"
 """
 
 
@@ -72,7 +73,8 @@ def test_where_no_set_is_drawn_a_few_images_are_and_the_counts_are_those_of_the_
     assert len(counts(lines)) >= 5
     assert 0 < len(drawn) < 60, "and the 60 of the set that is only written as a whole"
     assert any(line.startswith("mini:imagenet: 480 files are drawn on first use, about ") for line in lines)
-    assert not any("on first use" in line for line in on_drawn)
+    assert any(line.startswith("mini:pretraining: on first use") for line in lines)
+    assert not any("files are drawn" in line for line in on_drawn)
     assert {file.relative_to(cache).parts[0] for file in cache.rglob("*")} <= {"code", "machines", "models"}
     assert str(cache) in lines[-1]
     assert not (tmp_path / "run").exists()

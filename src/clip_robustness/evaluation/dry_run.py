@@ -27,6 +27,7 @@ from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.mini.outline import Outlines
+from clip_robustness.mini.overlap import PRETRAINING
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.memory import bounded
 from clip_robustness.models.spec import ModelSpec
@@ -94,6 +95,8 @@ def _planned(session: Session, outlines: Outlines, cells: Sequence[Cell], worker
     )
     for place, outline in outlines.of.items():
         yield f"{place}: {outline.count} files are drawn on first use, about {duration(first[place])} of these"
+    if settings.suite.overlap == PRETRAINING and any(cell.condition.kind.is_repeated for cell in cells):
+        yield f"{PRETRAINING}: on first use it is drawn and searched for near-duplicates, which the plan leaves out"
     for model, speed in speeds.items():
         plain, traced = (f"{1 / each:.0f}" for each in (speed.plain, speed.traced))
         yield f"{model}: {plain} images/s in batches of {speed.batch}, {traced} with gradients"

@@ -30,10 +30,12 @@ class Outline:
             self.seconds.append(time.perf_counter() - began)
 
     def estimate(self) -> float:
-        """Seconds that drawing the whole set takes, by the images that were drawn; by one where none was."""
-        if not self.seconds:
-            self.draw(next(iter(self.images)))
-        return sum(self.seconds) / len(self.seconds) * self.count
+        """Seconds that drawing the whole set takes, by the images that were drawn but for the first, which pays for
+        what is made once; by two where fewer were."""
+        for image in list(self.images)[: max(0, 2 - len(self.seconds))]:
+            self.draw(image)
+        counted = self.seconds[1:] or self.seconds
+        return sum(counted) / len(counted) * self.count
 
 
 @dataclass

@@ -20,12 +20,13 @@ samples = 3000
 imagenet = "mini:imagenet"
 imagenet-v2 = "mini:imagenet-v2"
 imagenet-a = "mini:imagenet-a"
+rta-100 = "mini:rta-100"
 cue-conflict = "mini:cue-conflict"
 {more}
 [conditions]
 natural = ["imagenet-v2", "imagenet-a"]
 stylized = {{ names = ["cue-conflict"] }}
-attacks = {{ names = ["bim"], eps = ["8/255"], samples = 500 }}
+attacks = [{{ names = ["bim"], eps = ["8/255"], samples = 500 }}, {{ names = ["rta-100"] }}]
 overlap = "mini:pretraining"
 [gate]
 detect = 0.05
@@ -86,14 +87,14 @@ def sizes(tmp_path):
 
 def test_as_many_images_as_show_what_shall_be_seen(sizes):
     """Clean images, which others are compared with, and clusters of an unknown design effect stay as they are."""
-    total = 2 * (1 + 2 + 1 + 1 + 1 + 2)
+    total = 2 * (1 + 2 + 1 + 1 + 1 + 1 + 2)
     exact = power.needed(0.05, 0.2**0.5, 0.025 / total)
     n = math.ceil(exact)
     assert 1000 < n < 3000
     found = sizes()
     assert (found["imagenet-v2"], found["overlap-imagenet-v2"], found["imagenet-a"]) == (n, n, n)
     assert found["bim-8/255"] == 500
-    assert {found[c] for c in ("clean", "clean-imagenet-a-classes", "cue-conflict")} == {None}
+    assert {found[c] for c in ("clean", "clean-imagenet-a-classes", "cue-conflict", "rta-100")} == {None}
     assert sizes("[design_effects]\ncue-conflict = 2.5")["cue-conflict"] == math.ceil(2.5 * exact)
 
 

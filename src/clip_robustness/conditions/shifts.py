@@ -29,6 +29,7 @@ def kinds_of(found: Registered) -> Iterator[Kind]:
     and of name -> ImageNet's, joined by '; ', which tell its classes where they are there. `in_full`: the part that
     has classes of its own, and no published count.
 
+    `clustered`: the reader knows which images belong together (`Sample.clusters`);
     `own_names`: the reader gives a `Dataset` with `classes` of its own, which zero-shot models alone can be asked for;
     `two_way`: between an image's label and its rival, as `conditions.two_way`; `rejects`: its images are of no class,
     as `metrics.ood` has it. `corruptions`: the set has ImageNet-C's layout, with these, and a mean of its own.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:  # suites, which check rules, are light to import
     from clip_robustness.datasets.dataset import Dataset
 
 KINDS = ("regex", "file", "column")
-OF_THEIR_OWN = ("imagenet-vid-robust", "ytbb-robust", "cue-conflict")
-"""Data sets whose readers know which images belong together."""
 
 
 def fault_of(rule: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.datasets.clusters import OF_THEIR_OWN
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.evidence import CORRECTIONS, level
 from clip_robustness.metrics.power import POWER, detectable, needed
@@ -57,7 +57,8 @@ def sized(suite: Suite, limits: Callable[[Condition], Sequence[Limit]], candidat
     def enough(condition: Condition) -> Condition:
         deviations = [deviation(limit) for limit in limits(condition)]
         data = suite.data_of(condition)
-        unknown = data in OF_THEIR_OWN or suite.clusters(data)
+        of_itself = registry.knows("shift", data) and registry.find("shift", data).options.get("clustered")
+        unknown = of_itself or suite.clusters(data)
         effect = declared(suite, condition) or (None if unknown else 1.0)
         if effect is None or condition.kind.is_reference or not deviations or None in deviations:
             return condition

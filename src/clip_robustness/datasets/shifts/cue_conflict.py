@@ -13,7 +13,7 @@ from clip_robustness.errors import InputError
 from clip_robustness.registry import shift
 
 
-@shift("cue-conflict", conditions={}, cropped=True, tables=False)
+@shift("cue-conflict", conditions={}, cropped=True, tables=False, clustered=True)
 def read(data: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:
     """`<shape>/<shape><n>-<texture><n>.png` (Geirhos et al. 2019): the label is the shape, the rival the texture.
 

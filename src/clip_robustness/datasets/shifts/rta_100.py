@@ -23,6 +23,7 @@ _FILE = re.compile(r"label=(.+)_text=(.+)\.\w+")
     family="adversarial",
     own_names=True,
     two_way=True,
+    clustered=True,
     images=1000,
 )
 def read(data: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:

@@ -27,6 +27,7 @@ _COLUMNS = ("image", "type", "object_label", "attack_word", "id")
     family={"scam": "adversarial", "scam-synth": "adversarial"},
     own_names=True,
     two_way=True,
+    clustered=True,
     tables=True,
     images={"NoSCAM": 1162, "SCAM": 1162, "SynthSCAM": 1162},
 )

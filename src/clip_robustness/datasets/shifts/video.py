@@ -23,7 +23,7 @@ _PROBLEMS = {
 _REACH = 10
 
 
-@shift("imagenet-vid-robust", conditions={}, tables=False)
+@shift("imagenet-vid-robust", conditions={}, tables=False, clustered=True)
 def read_vid(name: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:
     """`pmsets.json` (anchor -> frames near it), `labels.json` (frame -> classes), and the frames that these name."""
     folder = Path(place)
@@ -31,7 +31,7 @@ def read_vid(name: str, place: str, space: ClassSpace, classes: ClassList, part:
     return _assembled(name, folder, space, sets, labels, lambda frame: frame.rpartition("/")[0])
 
 
-@shift("ytbb-robust", conditions={}, tables=False)
+@shift("ytbb-robust", conditions={}, tables=False, clustered=True)
 def read_ytbb(name: str, place: str, space: ClassSpace, classes: ClassList, part: str) -> Dataset:
     """The anchors that reviewers marked good, with the class of the csv and those that reviewers added.
 

@@ -265,11 +265,12 @@ def test_frost_of_the_published_pictures_is_another_computation(tmp_path, image_
     rng = np.random.default_rng(0)
     for i, ending in enumerate(("png", "png", "png", "jpg", "jpg", "jpg"), 1):
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "frost" / f"frost{i}.{ending}")
+    without, with_textures = (Evaluator(None, device=CPU, frost=frost) for frost in (None, str(tmp_path / "frost")))
+    condition = corruption("frost", 3)
+    assert without.made_with(condition) != with_textures.made_with(condition)
+    assert without.made_with(corruption("fog", 3)) == with_textures.made_with(corruption("fog", 3))
     textures = read_textures(tmp_path / "frost")
     drawn, published = PixelSource(0, Kept(0)), PixelSource(0, Kept(0), textures)
-    condition = corruption("frost", 3)
-    assert drawn.made_with(condition) != published.made_with(condition)
-    assert drawn.made_with(corruption("fog", 3)) == published.made_with(corruption("fog", 3))
     (sample,) = load.load("imagenet", str(image_folder({MINI.keys[0]: 1})), MINI).samples
     clean = drawn.of(CLEAN, brightness())(sample)
     expected = corrupt(clean, "frost", 3, image_rng(0, "imagenet-c frost", sample.id), textures)

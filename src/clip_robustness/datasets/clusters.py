@@ -25,13 +25,16 @@ def fault_of(rule: str) -> str:
     kind, mark, what = rule.partition(":")
     if kind not in KINDS or not mark or not what:
         return f"'{rule}' is none of regex:PATTERN, file:TABLE and column:NAME"
-    if kind != "regex":
-        return ""
+    return fault_of_pattern(what, "(v[0-9]+)_, which is the cluster") if kind == "regex" else ""
+
+
+def fault_of_pattern(pattern: str, example: str) -> str:
+    """Why no group of a pattern can name what it matches; '' where one can."""
     try:
-        groups = re.compile(what).groups
+        groups = re.compile(pattern).groups
     except re.error as error:
-        return f"'{what}' is no regular expression: {error}"
-    return "" if groups else f"'{what}' needs a group, as in (v[0-9]+)_, which is the cluster"
+        return f"'{pattern}' is no regular expression: {error}"
+    return "" if groups else f"'{pattern}' needs a group, as in {example}"
 
 
 def clustered(images: Dataset, rule: str) -> Dataset:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_robustness.datasets.clusters import fault_of_pattern
 from clip_robustness.errors import InputError
 
 if TYPE_CHECKING:  # suites, which check rules, are light to import
@@ -29,13 +30,7 @@ def fault_of(rule: str) -> str:
     kind, _, what = rule.partition(":")
     if kind not in ("regex", "file") or not what:
         return f"'{rule}' is neither regex:PATTERN nor file:TABLE"
-    if kind == "file":
-        return ""
-    try:
-        found = re.compile(what).groups
-    except re.error as error:
-        return f"'{what}' is no regular expression: {error}"
-    return "" if found else f"'{what}' needs a group, as in ^(dry|rain)/"
+    return fault_of_pattern(what, "^(dry|rain)/") if kind == "regex" else ""
 
 
 def grouped(images: Dataset, rule: str) -> Dataset:

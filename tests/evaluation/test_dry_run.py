@@ -75,6 +75,6 @@ def test_where_no_set_is_drawn_a_few_images_are_and_the_counts_are_those_of_the_
     assert any(line.startswith("mini:imagenet: 480 files are drawn on first use, about ") for line in lines)
     assert any(line.startswith("mini:pretraining: on first use") for line in lines)
     assert not any("files are drawn" in line for line in on_drawn)
-    assert {file.relative_to(cache).parts[0] for file in cache.rglob("*")} <= {"code", "machines", "models"}
+    assert {file.relative_to(cache).parts[0] for file in cache.rglob("*")} <= {"code", "heads", "machines", "models"}
     assert str(cache) in lines[-1]
     assert not (tmp_path / "run").exists()

@@ -110,7 +110,7 @@ def _planned(session: Session, outlines: Outlines, cells: Sequence[Cell], worker
     yield from ("", *said) if (said := [*forecast(asked, settings.suite.gate)]) else ()
     with suppress(CacheError):
         yield ""
-        yield f"kept in {cache_folder()}: what code, machine and models are, and unpacked shards; nothing else"
+        yield f"kept in {cache_folder()}: what code, machine and models are, zero-shot heads, unpacked shards"
 
 
 def _images(session: Session, condition: Condition) -> Dataset | None:

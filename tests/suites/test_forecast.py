@@ -53,6 +53,11 @@ def test_a_limit_says_what_so_many_images_show_of_it(limits, deviation):
     assert f"400 images (1 cells): {100 * power.detectable(400, deviation, 0.025):.1f} points beyond it" in line
 
 
+def test_images_that_show_no_drop_at_all():
+    _, line = forecast(asked(1, max_drop_vs_clean=0.05), Gate())
+    assert line.startswith("max_drop_vs_clean 0.05, 1 images (1 cells): nothing; 5 points beyond it need ")
+
+
 @pytest.mark.parametrize("limits", [1, 10])
 def test_all_limits_share_alpha(limits):
     _, line = forecast(asked(400, max_drop_vs_clean=0.05) * limits, Gate())

@@ -132,6 +132,9 @@ def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
         (GOOD.replace("candidate", 'profile = "relaese"\ncandidate'), "did you mean 'release'?"),
         (GOOD.replace("mini:imagenet-v2", "/nowhere"), "/nowhere"),
         (GOOD + '[clusters]\nnight = "regex:(zz[0-9]+)"', "regex:(zz[0-9]+) under [clusters] says nothing of"),
+        (GOOD + '[groups]\nnight = "regex:("', "groups of 'night': '(' is no regular expression: "),
+        (GOOD + '[clusters]\nnight = "regex:("', "clusters of 'night': '(' is no regular expression: "),
+        ('figures = "gone.csv"\n' + GOOD, "'figures': there is no file "),
         (GOOD.replace('match = "natural/*"\n', ""), "the key 'rules.match' is missing"),
     ],
 )

@@ -116,7 +116,8 @@ def forecast(asked: Sequence[Asked], gate: Gate) -> Iterator[str]:
     )
     for (name, value, n, effect, of_one, known), count in sorted(found.items()):
         beyond = detectable(n / effect, of_one, alpha)
-        line = f"{name} {value:g}, {n} images ({count} cells): {100 * beyond:.1f} points beyond it"
+        line = f"{name} {value:g}, {n} images ({count} cells): "
+        line += f"{100 * beyond:.1f} points beyond it" if beyond < 1 else "nothing"
         aims = [value] if name != "min_accuracy" and value else []
         for aim in dict.fromkeys([*aims, gate.detect] if gate.detect and beyond > 1.001 * gate.detect else aims):
             line += f"; {100 * aim:g} points beyond it need {math.ceil(effect * needed(aim, of_one, alpha))} images"

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from clip_robustness import registry
 from clip_robustness.conditions.condition import DATA_SETS, Condition
+from clip_robustness.datasets import clusters, groups
 from clip_robustness.datasets.classes import CLASS_LISTS, ClassList, class_list, renamed
 from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.datasets.load import load as load_data
@@ -91,6 +92,9 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
             with found.of(file):
                 suite = suite_of(file, settings, conditions, profile)
             found.wrong += [f"{file}: {mistake}" for mistake in mistakes(suite)]
+            with found.of(file):
+                if (figures := suite.figures) and not figures.is_file():
+                    found.wrong.append(f"{file}: 'figures': there is no file {figures}")
             _check_models(suite, found)
             listed = _check_data(suite, found)
             _check_plugins(suite.conditions, found)
@@ -183,10 +187,11 @@ def _check_data(suite: Suite, found: Findings) -> Listed:
             example = f'{data} = "/path/to/{data}"'
             found.notes.append(f"{suite.file}: conditions on '{data}' are not run: add {example} under [data]")
         elif source is not None and classes:
+            together, apart = suite.clusters(data), suite.groups(data)
+            if (together and clusters.fault_of(together)) or (apart and groups.fault_of(apart)):
+                continue  # a slip of the suite, which is told already
             with found.of(suite.file):
-                listed[data, part] = load_data(
-                    data, place_of(source), classes, part, suite.clusters(data), suite.groups(data)
-                )
+                listed[data, part] = load_data(data, place_of(source), classes, part, together, apart)
                 found.notes += listed[data, part].warnings
     return listed
 

@@ -189,7 +189,7 @@ def _history(places: Sequence[Path], family: str, page: Path | None) -> int:
             print(sentence(error), file=sys.stderr)
             damaged = 1
     if not runs:
-        print(f"no recorded run in {', '.join(map(str, places))}; pytest --record NAME records one", file=sys.stderr)
+        print(f"no recorded run in {', '.join(map(str, places))}; `run --record NAME` records one", file=sys.stderr)
         return 1
     runs.sort(key=lambda run: run.recorded)
     print("\n".join(map(one_line, over_time.lines(runs, family))))

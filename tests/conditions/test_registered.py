@@ -127,6 +127,7 @@ def test_a_suite_that_names_what_they_do_not_have(toml, plugin, change, says):
         (('"glare"', '"bim"'), "the name is taken by the suite itself"),
         (('source="Doe 2025"', 'sourec="Doe 2025"'), "unexpected keyword argument 'sourec'"),
         (('source="Doe 2025"', 'family="adversarial"'), "its family is natural or synthetic, not 'adversarial'"),
+        (('params={"level": (1, 3), "side": ("left", "right")}', "params=3"), "params give each name its values"),
         (("return image", "return image[::2]"), r"returns uint8 (32, 64, 3); return an array of uint8 (64, 64, 3)"),
         (("return image", "return image / 255"), "returns float64 (64, 64, 3)"),
         (("return image", "import random; return image // random.randint(1, 200)"), "draw from source.rng alone"),

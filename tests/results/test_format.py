@@ -87,3 +87,11 @@ def test_the_file_of_a_run_is_as_the_page_says(suite_run, toml, tmp_path):
     described = PAGE.split("## Environment and models", 1)[1]
     said = set(re.findall(r"`(.+?)`", described))
     assert sorted((found["environment"].keys() | found["models"][0].keys()) - said) == []
+
+
+def test_what_is_no_results_json_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"a folder; give the results.json in it"):
+        results.read(tmp_path)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"not a results.json of this suite: it has no 'schema'"):
+        results.read(tmp_path / "other.json")

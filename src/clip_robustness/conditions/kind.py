@@ -192,7 +192,10 @@ class Kind:
     def of_condition(cls, found: Registered) -> Kind:
         """As it is registered whole. Its random numbers are the same at all parameters."""
         given = dict(found.options)
-        levels = tuple((key, tuple(values)) for key, values in given.pop("params", {}).items())
+        params = given.pop("params", {})
+        if not isinstance(params, dict) or not all(isinstance(own, (tuple, list)) and own for own in params.values()):
+            raise InputError(f'{found}: params give each name its values, as in params={{"level": (1, 2, 3)}}')
+        levels = tuple((key, tuple(values)) for key, values in params.items())
         family = given.pop("family", "synthetic")
         if family not in ("natural", "synthetic"):
             raise InputError(f"{found}: its family is natural or synthetic, not '{family}'")

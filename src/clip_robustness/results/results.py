@@ -178,5 +178,8 @@ def read(file: Path) -> Results:
     """Read a results.json. Raises `ValueError` naming the file where it is not one, or of another schema."""
     try:
         return from_json(json.loads(file.read_text(encoding="utf-8")))
+    except IsADirectoryError as error:
+        raise ValueError(f"{file}: a folder; give the results.json in it") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file}: not a results.json of this suite: {error}") from error
+        said = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{file}: not a results.json of this suite: {said}") from error

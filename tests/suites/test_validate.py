@@ -134,6 +134,7 @@ def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
         (GOOD + '[clusters]\nnight = "regex:(zz[0-9]+)"', "regex:(zz[0-9]+) under [clusters] says nothing of"),
         (GOOD + '[groups]\nnight = "regex:("', "groups of 'night': '(' is no regular expression: "),
         (GOOD + '[clusters]\nnight = "regex:("', "clusters of 'night': '(' is no regular expression: "),
+        (GOOD.replace("natural = [", 'worst-of = ["pgd"]\nnatural = [', 1), "worst-of names 'pgd', which no condition"),
         ('figures = "gone.csv"\n' + GOOD, "'figures': there is no file "),
         (GOOD.replace('match = "natural/*"\n', ""), "the key 'rules.match' is missing"),
     ],

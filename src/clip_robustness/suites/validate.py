@@ -86,7 +86,11 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
             settings = _settings(file, table, found)
             if settings is None:
                 return None
-            found.wrong += [f"{file}: {fault}" for fault in faults(settings.conditions)]
+            alone = [*faults(settings.conditions)]
+            found.wrong += [f"{file}: {fault}" for fault in alone]
+            if not alone:  # what tables say of each other, as worst-of does
+                with found.of(file):
+                    list(settings.conditions.expand())
             conditions = _made(settings.conditions)
             suite = suite_of(file, settings.model_copy(update={"profile": None}), conditions)
             with found.of(file):

@@ -157,6 +157,16 @@ def test_frames_come_back_from_an_mp4(photo, tmp_path):
     assert all(distance(a, b) < 8 for a, b in zip(read, frames, strict=True))  # colour at half the resolution
 
 
+def test_the_same_frames_are_the_same_mp4(tmp_path):
+    """Noise on a drawn picture is what the encoder made another file of each time."""
+    picture = np.full((64, 64, 3), 128.0)
+    picture[16:48, 16:48] = [200, 40, 60]
+    frames = np.clip(rng(0).normal(picture, 20, (31, *picture.shape)), 0, 255).astype(np.uint8)
+    for i in range(20):
+        write_video(tmp_path / f"{i}.mp4", frames)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no video" * 100])
 def test_a_broken_mp4(tmp_path, content):
     if content is not None:

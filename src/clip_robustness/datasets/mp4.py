@@ -29,7 +29,9 @@ def write_video(path: Path, frames: Pixels) -> None:
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": "10"})  # hardly any loss
+        # hardly any loss; without the tree of macroblocks, which makes another file of the same frames each time
+        options = {"crf": "10", "x264-params": "mbtree=0"}
+        stream = container.add_stream("libx264", rate=30, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for pixels in frames:

@@ -136,6 +136,14 @@ def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
         (GOOD + '[clusters]\nnight = "regex:("', "clusters of 'night': '(' is no regular expression: "),
         (GOOD.replace("natural = [", 'worst-of = ["pgd"]\nnatural = [', 1), "worst-of names 'pgd', which no condition"),
         ('figures = "gone.csv"\n' + GOOD, "'figures': there is no file "),
+        (
+            GOOD + '[[conditions.text]]\nnames = "synonyms"\nfile = "gone.tsv"',
+            "'conditions.text.file': there is no file ",
+        ),
+        (
+            GOOD.replace("attacks = [{", 'attacks = [{ names = "patch", file = "gone.png", eps = [] }, {'),
+            "file': there is no file",
+        ),
         (GOOD.replace('match = "natural/*"\n', ""), "the key 'rules.match' is missing"),
     ],
 )

@@ -92,6 +92,12 @@ def mistakes(suite: Suite) -> Iterator[str]:
             suite.source(name)
         except InputError as error:  # of a variable that is not set: before anything runs
             yield f"'data.{name}': {error}"
+    files = [("figures", settings.figures)]
+    files += [("conditions.attacks.file", table.file) for table in settings.conditions.attacks]
+    files += [("conditions.text.file", table.file) for table in settings.conditions.text]
+    for key, place in files:
+        if place and not (file := expanded(place, suite.file.parent)).is_file():
+            yield f"'{key}': there is no file {file}"
     for rule in settings.rules:
         if not any(rule.matches(condition) for condition in suite.conditions):
             paths = (condition.path for condition in suite.conditions)

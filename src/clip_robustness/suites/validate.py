@@ -96,9 +96,6 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
             with found.of(file):
                 suite = suite_of(file, settings, conditions, profile)
             found.wrong += [f"{file}: {mistake}" for mistake in mistakes(suite)]
-            with found.of(file):
-                if (figures := suite.figures) and not figures.is_file():
-                    found.wrong.append(f"{file}: 'figures': there is no file {figures}")
             _check_models(suite, found)
             listed = _check_data(suite, found)
             _check_plugins(suite.conditions, found)

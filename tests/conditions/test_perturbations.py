@@ -102,13 +102,13 @@ def test_brightness_by_hand():
 
 
 def test_noise_is_as_strong_as_published():
-    """On grey: normal noise of 0.03, 0.05, 0.08; photons, 300, 120, 60 of a white pixel, so sqrt(0.5 / full)."""
+    """On grey: normal noise of 0.03, 0.05, 0.08; photons, 300, 120, 60 of a white pixel, so sqrt(128 / 255 / full)."""
     grey = np.full((160, 160, 3), 128, np.uint8)
     for difficulty, scale, full in ((1, 0.03, 300), (2, 0.05, 120), (3, 0.08, 60)):
         found = perturb(grey, "gaussian_noise", rng(0), difficulty=difficulty)[1:].std() / 255
-        assert found == pytest.approx(scale, rel=0.02)
+        assert found == pytest.approx(scale, rel=0.004)
         found = perturb(grey, "shot_noise", rng(0), difficulty=difficulty)[1:].std() / 255
-        assert found == pytest.approx(np.sqrt(0.5 / full), rel=0.02)
+        assert found == pytest.approx(np.sqrt(128 / 255 / full), rel=0.004)
 
 
 def test_motion_and_snow_fall_as_published(monkeypatch):

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
@@ -27,6 +28,20 @@ def allowed(alpha, times=TIMES):
 def noise(times):
     """Of a simulated coverage."""
     return SPREAD * np.sqrt(0.05 * 0.95 / times)
+
+
+@pytest.mark.parametrize(("won", "lost", "n", "bound"), [(3, 9, 50, -0.05), (20, 5, 100, 0.1), (40, 41, 500, -0.02)])
+def test_the_score_of_a_difference_has_the_variance_of_the_likeliest_share(won, lost, n, bound):
+    """Tango 1998: the share of lost images that is likeliest where the difference is the bound, found numerically."""
+    lowest = max(0.0, -bound)
+    q = minimize_scalar(
+        lambda q: -(won * np.log(q + bound) + lost * np.log(q) + (n - won - lost) * np.log(1 - 2 * q - bound)),
+        bounds=(lowest + 1e-9, (1 - bound) / 2 - 1e-9),
+        method="bounded",
+        options={"xatol": 1e-10},
+    ).x
+    score = (won - lost - n * bound) / np.sqrt(n * (2 * q + bound - bound**2))
+    assert evidence._tango(np.array([won]), np.array([lost]), n, bound)[0] == pytest.approx(score, rel=1e-4)
 
 
 def correct(right, n):

@@ -129,7 +129,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
     try:
         return _run(args)
     except (OSError, ValueError) as error:
-        parser.error(sentence(error))
+        parser.exit(2, f"error: {sentence(error)}\n")
 
 
 def _run(args: argparse.Namespace) -> int:

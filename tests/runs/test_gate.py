@@ -272,7 +272,10 @@ def test_a_family_is_told_by_specs_also_of_models_with_a_name(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(asked[0], [*asked[1], "timm:"])
     assert end.value.code == 2
-    assert capsys.readouterr().err == "error: 'timm:' is the beginning of no candidate's name or spec; known: m\n"
+    assert (
+        capsys.readouterr().err
+        == "error: --family: 'timm:' is the beginning of no candidate's name or spec; known: m\n"
+    )
 
 
 def test_an_earlier_version_s_record_is_judged_by_its_results(tmp_path):

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -185,7 +186,7 @@ def _report(killed: dict[str, list[bool]]) -> None:
     from clip_robustness.metrics.intervals import accuracy  # not before: forks would have it as it is
 
     for name, found in [*killed.items(), ("all", list(chain.from_iterable(killed.values())))]:
-        share = accuracy(found)
+        share = accuracy(np.array(found))
         print(f"{name}: {sum(found)} of {len(found)} killed, {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]")
 
 

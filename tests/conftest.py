@@ -16,8 +16,10 @@ from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, wri
 from tests import ROOT
 from tests.forks import Fork
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what is run here would ignore it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# in a shell's background the one is ignored, under nohup the other: what is run here would ignore them, too
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_collect_file() -> None:

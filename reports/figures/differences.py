@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROWS_IN_DIFFERENCES = 22
-_LABELS = 26
+_LABELS = 24
 """Characters of a row's name: all panels have the same room for them, so that their scales stand below each other."""
 _VERDICTS = {
     "pass": (GOOD, "o"),

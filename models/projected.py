@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.label_space import ClassSpace
 from clip_robustness.models.classifier import Classifier
+from clip_robustness.models.wrapped import Wrapped
 
 
-class Projected(Classifier):
+class Projected(Wrapped):
     """A classifier over the classes of a data set."""
 
     def __init__(self, inner: Classifier, space: ClassSpace) -> None:
-        nn.Module.__init__(self)
-        self.inner, self.space = inner, space
+        super().__init__(inner)
+        self.space = space
         self.classes = ClassList(space.name, space.keys, space.keys)
-        self.eval()
-
-    def __getattr__(self, name: str) -> Any:
-        """Name, resolution, preprocessing and whatever else a classifier has are those of the model inside."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("inner"), name)
 
     def in_fp32(self) -> Classifier:
         exact = self.inner.in_fp32()

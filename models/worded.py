@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clip_robustness.datasets.classes import ClassList, renamed
 from clip_robustness.errors import InputError
@@ -17,26 +17,19 @@ from clip_robustness.models.precision import computing_in
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.models.templates import read_prompts
 from clip_robustness.models.wordings import Asked, Wording, wordings
+from clip_robustness.models.wrapped import Wrapped
 
 
-class Worded(Classifier):
+class Worded(Wrapped):
     """Embeds an image once for all of its `heads`, float (wordings, width, classes). Its logits are those of the
     first."""
 
     heads: Tensor
 
     def __init__(self, inner: Classifier, names: Sequence[str], heads: Tensor, fingerprint: str) -> None:
-        nn.Module.__init__(self)
-        self.inner, self.names, self.fingerprint = inner, tuple(names), fingerprint
+        super().__init__(inner)
+        self.names, self.fingerprint = tuple(names), fingerprint
         self.register_buffer("heads", heads)
-        self.eval()
-
-    def __getattr__(self, name: str) -> Any:
-        """What a classifier has beside is that of the model inside."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("inner"), name)
 
     def in_fp32(self) -> Worded:
         exact = self.inner.in_fp32()

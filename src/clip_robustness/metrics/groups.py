@@ -19,6 +19,7 @@ from clip_robustness.metrics import evidence
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.evidence import Tail
 from clip_robustness.metrics.intervals import Correct, Estimate, accuracy
+from clip_robustness.metrics.outcomes import Outcomes
 
 FEWEST = 10
 """Images of a group that is looked at: of fewer nothing is known."""
@@ -82,6 +83,14 @@ def worst_classes(
     }
     worst = sorted(shares, key=lambda label: (shares[label], label))[: max(1, round(_WORST * len(shares)))]
     return ~first & np.isin(labels, worst)
+
+
+def of_worst_classes(outcomes: Outcomes) -> tuple[Correct, Clusters | None] | None:
+    """What is correct on the images that judge the worst classes, and which of these belong together; None where no
+    class has two images."""
+    chosen = worst_classes(outcomes.ids, outcomes.labels, outcomes.correct, outcomes.clusters)
+    clusters = outcomes.clusters[chosen] if outcomes.clusters else None
+    return (outcomes.correct[chosen], clusters) if chosen.any() else None
 
 
 def halves(ids: Sequence[str], labels: NDArray[np.int64], clusters: Clusters | None) -> NDArray[np.bool_]:

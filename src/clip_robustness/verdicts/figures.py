@@ -7,7 +7,7 @@ from clip_robustness.metrics import groups
 from clip_robustness.metrics.calibration import calibration_error
 from clip_robustness.metrics.intervals import Estimate, accuracy, mean, median, paired_difference
 from clip_robustness.metrics.outcomes import NEVER, Outcomes
-from clip_robustness.metrics.seeds import image_of, spread
+from clip_robustness.metrics.seeds import spread
 from clip_robustness.registry import figure
 
 
@@ -62,11 +62,8 @@ def worst_factor(_: Condition, outcomes: Outcomes) -> Estimate | None:
 def worst_classes(_: Condition, outcomes: Outcomes) -> Estimate | None:
     """Of images that are told apart, the accuracy of the worst tenth of the classes, on the half that did not say which
     they are."""
-    if not outcomes.groups:
-        return None
-    chosen = groups.worst_classes([*map(image_of, outcomes.ids)], outcomes.labels, outcomes.correct, outcomes.clusters)
-    of = outcomes.clusters[chosen] if outcomes.clusters else None
-    return accuracy(outcomes.correct[chosen], of) if chosen.any() else None
+    found = groups.of_worst_classes(outcomes) if outcomes.groups else None
+    return accuracy(*found) if found else None
 
 
 @figure("template_spread")

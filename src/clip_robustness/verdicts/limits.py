@@ -235,11 +235,10 @@ def min_worst_factor(look: Look, bound: float) -> Evidence | str:
 )  # fmt: skip
 def min_worst_classes(look: Look, bound: float) -> Evidence | str:
     """One half of the images says which they are, the other how they are."""
-    ours = look.ours
-    chosen = groups.worst_classes(ours.ids, ours.labels, ours.correct, ours.clusters)
-    if not chosen.any():
+    found = groups.of_worst_classes(look.ours)
+    if found is None:
         return "min_worst_classes needs two or more images of a class"
-    correct, clusters = ours.correct[chosen], ours.clusters and ours.clusters[chosen]
+    correct, clusters = found
     estimate, tail = accuracy(correct, clusters), evidence.share(correct, bound, clusters)
     what = "accuracy of the worst classes"
     return Evidence(what, bound, estimate, tail, len(correct), signed=False, clusters=clusters)

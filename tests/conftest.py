@@ -2,7 +2,8 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_robustness import suites
+from clip_robustness import registry, suites
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.overlap.found import Calibration, Found, Overlap, Pair, write
 from tests import ROOT
@@ -33,6 +34,15 @@ def pytest_collect_file() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole runs first: what is begun last should not take long, as one worker waits for the other."""
     items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "runs"))
+
+
+@pytest.fixture
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Plugins of a test are nobody else's."""
+    registry.forget()
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield
+    registry.forget()
 
 
 @dataclass

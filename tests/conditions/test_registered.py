@@ -1,7 +1,5 @@
 """Kinds of conditions that others register whole: named in a suite, run, kept under their code, and refused."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -51,12 +49,7 @@ kinds = [{ name = "glare", side = "left", samples = 12 }, { name = "first-class"
 """
 
 
-@pytest.fixture(autouse=True)
-def _nothing_registered(monkeypatch):
-    registry.forget()
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    yield
-    registry.forget()
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 
 @pytest.fixture

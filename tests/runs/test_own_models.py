@@ -11,8 +11,9 @@ from clip_robustness.datasets.classes import class_list
 from clip_robustness.models import InputError
 from clip_robustness.models import code as slicing
 from clip_robustness.suites.listing import listed
-from tests.runs.test_plugins import _nothing_registered, package, plugin  # noqa: F401
+from tests.runs.test_plugins import package, plugin  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 MINI = class_list("mini")
 FILE = """
 from clip_robustness import load_model, model

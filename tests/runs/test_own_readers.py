@@ -12,8 +12,9 @@ from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import InputError
 from clip_robustness.suites.listing import listed
-from tests.runs.test_plugins import _nothing_registered, package, plugin  # noqa: F401
+from tests.runs.test_plugins import package, plugin  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 MINI = class_list("mini")
 FILE = """
 from pathlib import Path

@@ -50,12 +50,7 @@ attacks = { names = ["fgsm", "random-signs"], eps = ["8/255"] }
 """
 
 
-@pytest.fixture(autouse=True)
-def _nothing_registered(monkeypatch):
-    registry.forget()
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    yield
-    registry.forget()
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 
 @pytest.fixture

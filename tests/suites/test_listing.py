@@ -4,17 +4,13 @@ import json
 
 import pytest
 
-from clip_robustness import registry, suites
+from clip_robustness import suites
 from clip_robustness.__main__ import main
 from clip_robustness.suites.listing import GROUPS, listed
 from clip_robustness.suites.rules import limit_names
 from tests.suites.test_validate import GOOD, MINE
 
-
-@pytest.fixture(autouse=True)
-def _nothing_registered(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr(registry, "_files", set())
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 
 def names(*groups, suite=None):

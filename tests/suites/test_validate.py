@@ -2,7 +2,6 @@
 
 import pytest
 
-from clip_robustness import registry
 from clip_robustness.__main__ import main
 
 GOOD = """
@@ -79,10 +78,7 @@ WRONG = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_registered(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr(registry, "_files", set())
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 
 @pytest.fixture

@@ -40,9 +40,9 @@ def condition_of(text: str) -> Condition:
         return Condition("synthetic", text)
     if text.startswith(f"{WORST_OF}-"):
         return worst_of(_members(text.removeprefix(f"{WORST_OF}-")))
-    for name in (*NAMES["text"], *(f"{name}-" for name in NAMES["text"])):
-        if text == name or (name.endswith("-") and text.startswith(name) and text not in NAMES["text"]):
-            return wording(name.removesuffix("-"), text.removeprefix(name))
+    for name in sorted(NAMES["text"], key=len, reverse=True):  # 'typos-search' before 'typos'
+        if f"{text}-".startswith(f"{name}-"):
+            return wording(name, text.removeprefix(name).removeprefix("-"))
     if seeds := _SEEDS.fullmatch(text):
         of_seeds = over_seeds if seeds["many"] else with_seed
         return of_seeds(condition_of(seeds["of"]), int(seeds["many"] or seeds["one"]))

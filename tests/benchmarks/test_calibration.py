@@ -83,7 +83,7 @@ def test_ten_right_set_ups_have_no_cause(tmp_path, right):
     names, numbers = dict(zip(KEYS, CLASSES.names, strict=True)), {key: str(i) for i, key in enumerate(KEYS)}
     weights = load_file(embedded.CLIP_WEIGHTS)
     torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, tmp_path / "copy.pt")
-    only = {"imagenet": renamed({"imagenet": data["imagenet"]}, tmp_path / "numbers", numbers)["imagenet"]}
+    only = renamed({"imagenet": data["imagenet"]}, tmp_path / "numbers", numbers)
     set_ups = {
         "another name": (
             "open_clip:mini-clip@" + str(shutil.copy(embedded.CLIP_WEIGHTS, tmp_path / "b.safetensors")),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clip_robustness import registry, suites
+from clip_robustness import suites
 from clip_robustness.conditions import two_way
 from clip_robustness.conditions.condition import attack, averaged_by, natural, reference
 from clip_robustness.conditions.ids import condition_of
@@ -152,13 +152,12 @@ def test_between_two_classes():
     ]
 
 
-def test_corruption_sets_have_cells_and_a_mean_of_their_own(tmp_path):
-    file = tmp_path / "s.toml"
-    file.write_text(
+def test_corruption_sets_have_cells_and_a_mean_of_their_own(toml):
+    suite = toml(
         'classes = "mini"\ncandidate = ["mini:clip"]\n[data]\nimagenet = "mini:imagenet"\nimagenet-c-bar = "x"\n'
         '[conditions]\ncorruption-sets = { names = "imagenet-c-bar" }\n'
     )
-    *cells, mean = suites.load(str(file)).conditions[1:]
+    *cells, mean = suites.load(suite).conditions[1:]
     assert (len(cells), mean.path) == (50, "synthetic/imagenet-c-bar-mean")
     assert cells[0].part == "blue_noise_sample/1"
     assert averaged_by(mean, cells) == cells
@@ -191,18 +190,17 @@ def test_the_gap_is_of_different_images():
         ("counteranimal", "counteranimal", "'counteranimal' is no natural shift"),
     ],
 )
-def test_suites_name_the_parts_of_a_set(tmp_path, names, data, said):
-    file = tmp_path / "s.toml"
-    file.write_text(
+def test_suites_name_the_parts_of_a_set(toml, names, data, said):
+    suite = toml(
         f'classes = "mini"\ncandidate = ["mini:clip"]\n[data]\nimagenet = "mini:imagenet"\n{data} = "x"\n'
         f'[conditions]\nnatural = ["{names}"]\n'
     )
     if said is None:
-        paths = [condition.path for condition in suites.load(str(file)).conditions]
+        paths = [condition.path for condition in suites.load(suite).conditions]
         assert paths == ["clean/clean", "natural/counteranimal-easy", "natural/counteranimal-hard"]
         return
     with pytest.raises(InputError, match=said):
-        suites.load(str(file))
+        suites.load(suite)
 
 
 def test_images_of_no_class_are_in_groups(write):
@@ -230,18 +228,16 @@ def weather(data, place, space, classes, part):
 """
 
 
-def test_a_set_of_ones_own_is_one_registration(write, tmp_path):
+@pytest.mark.usefixtures("nothing_registered")
+def test_a_set_of_ones_own_is_one_registration(write, tmp_path, toml):
     folder = write(*(f"weather/{part}/{MINI.keys[0]}/{part}.png" for part in ("dry", "rain")))
     (tmp_path / "weather.py").write_text(PLUGIN)
-    (tmp_path / "s.toml").write_text(
+    suite = toml(
         'classes = "mini"\ncandidate = ["mini:clip"]\nplugins = ["weather.py"]\n'
         '[data]\nimagenet = "mini:imagenet"\nweather = "weather"\n[conditions]\nnatural = ["weather-rain"]\n'
     )
-    try:
-        _, dry, rain = suites.load(str(tmp_path / "s.toml")).conditions
-        assert (dry.path, rain.path, reference(rain)) == ("natural/weather-dry", "natural/weather-rain", dry)
-        images = load("weather", f"{folder}/weather", MINI, rain.part)
-        assert [sample.id for sample in images.samples] == [f"{MINI.keys[0]}/rain.png"]
-        assert images.reader
-    finally:
-        registry.forget()
+    _, dry, rain = suites.load(suite).conditions
+    assert (dry.path, rain.path, reference(rain)) == ("natural/weather-dry", "natural/weather-rain", dry)
+    images = load("weather", f"{folder}/weather", MINI, rain.part)
+    assert [sample.id for sample in images.samples] == [f"{MINI.keys[0]}/rain.png"]
+    assert images.reader

@@ -41,11 +41,9 @@ def linear(spec, classes, device):
 
 
 @pytest.fixture
-def settings(tmp_path):
-    file = tmp_path / "suite.toml"
-    file.write_text(SUITE)
+def settings(tmp_path, toml):
     return Settings(
-        suite=suites.load(str(file)), candidates=(parse(LINEAR),), supervised=(parse(LINEAR),),
+        suite=suites.load(toml(SUITE)), candidates=(parse(LINEAR),), supervised=(parse(LINEAR),),
         surrogate=None, samples=8, seed=0, device="cpu", batch_size=8, report_dir=tmp_path / "run", require_all=False,
     )  # fmt: skip
 

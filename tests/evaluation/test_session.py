@@ -60,11 +60,12 @@ def write(folder, label, number, name):
     Image.fromarray(pixels).save(folder / IMAGENET.keys[label] / f"{name}.png")
 
 
-def session_of(tmp_path, toml):
+def session_of(tmp_path, toml, samples=None):
     (tmp_path / "suite.toml").write_text(toml)
     suite = load(str(tmp_path / "suite.toml"))
-    specs = tuple(parse(text) for text in suite.settings.candidate)
-    return Session(Settings(suite, specs, specs, None, None, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+    own = suite.settings
+    models = (tuple(parse(text) for text in texts) for texts in (own.candidate, own.supervised))
+    return Session(Settings(suite, *models, None, samples, 0, "cpu", 16, tmp_path / "reports" / "run", False))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from clip_robustness import models, registry, suites
+from clip_robustness import models, suites
 from clip_robustness.conditions.condition import any_corruption
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.fingerprint import code_version
@@ -153,11 +153,8 @@ def test_old_blocks_and_those_of_other_code_are_removed(store):
 
 
 @pytest.fixture
-def posterize(tmp_path, toml, monkeypatch):
+def posterize(tmp_path, toml, nothing_registered):
     """A suite whose plugin file registers a corruption, which is known once the suite was read."""
-    monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr(registry, "_files", set())
-    monkeypatch.setattr(sys, "path", sys.path.copy())
     plugin = (
         "from clip_robustness import corruption\n@corruption('posterize')\ndef f(image, severity, rng): return image\n"
     )

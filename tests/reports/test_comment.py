@@ -9,7 +9,6 @@ from clip_robustness.results.results import Results
 CELL = Result(
     "natural", "imagenet-v2", {}, "m", "candidate", "pass", "", n=100, accuracy=0.5, ci95=(0.4, 0.6), limits=1
 )
-CELL = replace(CELL, limits=1)
 FAILED = replace(CELL, verdict="fail", reason="too low")
 
 

@@ -81,10 +81,9 @@ def test_what_is_not_foreseen_is_said_and_what_is_not_run_left_out():
 
 
 @pytest.fixture
-def sizes(tmp_path):
+def sizes(toml):
     def chosen(more=""):
-        (tmp_path / "my.toml").write_text(SUITE.format(more=more))
-        suite = load(str(tmp_path / "my.toml"))
+        suite = load(toml(SUITE.format(more=more)))
         return {c.id: c.samples for c in sized(suite, suite.deciding, 2).conditions}
 
     return chosen

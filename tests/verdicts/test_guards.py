@@ -10,14 +10,12 @@ from torch.autograd import grad as slope
 
 from clip_robustness import models
 from clip_robustness.conditions.condition import attack
-from clip_robustness.evaluation.session import Session
-from clip_robustness.evaluation.settings import Cell, Settings
-from clip_robustness.models.spec import parse
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.results.guards import doubts, of_cells
 from clip_robustness.results.result import Check, PerImage, Result
-from clip_robustness.suites import load
 from clip_robustness.verdicts.judge import Verdict, doubted
 from clip_robustness.verdicts.measure import measure
+from tests.evaluation.test_session import session_of
 
 
 def row(name, eps, accuracy, n=400, flat=0.0, **params):
@@ -177,7 +175,8 @@ masked = _around(lambda net: _Then(net, torch.round))
 )
 def test_no_flagged_model_is_called_robust(tmp_path, factory, doubt):
     """At an eps that fools nobody, all would keep the limit."""
-    (tmp_path / "suite.toml").write_text(
+    session = session_of(
+        tmp_path,
         f"""candidate = ["python:tests.verdicts.test_guards:{factory}"]
         classes = "mini"
         samples = 48
@@ -187,11 +186,10 @@ def test_no_flagged_model_is_called_robust(tmp_path, factory, doubt):
         attacks = [{{ names = ["fgsm"], eps = ["1/25500"] }}]
         [[rules]]
         match = "adversarial/*"
-        min_accuracy = 0.2"""
+        min_accuracy = 0.2""",
+        48,
     )
-    suite = load(str(tmp_path / "suite.toml"))
-    spec = parse(suite.settings.candidate[0])
-    session = Session(Settings(suite, (spec,), (), None, 48, 0, "cpu", 16, tmp_path / "reports" / "run", False))
+    (spec,) = session.settings.candidates
     (cell,) = measure(session, Cell(spec, attack("fgsm", "1/25500")), "test")
     assert cell.accuracy > 0.5
     assert cell.verdict == ("pass" if doubt is None else "inconclusive")

@@ -5,13 +5,11 @@ import pytest
 
 from clip_robustness.conditions.condition import corruption
 from clip_robustness.conditions.seeds import over_seeds
-from clip_robustness.evaluation.session import Session
-from clip_robustness.evaluation.settings import Cell, Settings
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import accuracy
-from clip_robustness.models.spec import parse
-from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
+from tests.evaluation.test_session import session_of
 
 SUITE = """
 candidate = ["mini:supervised"]
@@ -31,10 +29,7 @@ N, K = 48, 3
 
 @pytest.fixture
 def session(tmp_path):
-    (tmp_path / "suite.toml").write_text(SUITE)
-    suite = load(str(tmp_path / "suite.toml"))
-    candidate, baseline = parse(suite.settings.candidate[0]), parse(suite.settings.supervised[0])
-    return Session(Settings(suite, (candidate,), (baseline,), None, N, 0, "cpu", 16, tmp_path / "reports/run", False))
+    return session_of(tmp_path, SUITE, N)
 
 
 def test_figures_are_those_of_all_seeds_and_records_those_of_the_first(session):

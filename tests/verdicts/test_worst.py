@@ -8,13 +8,11 @@ import pytest
 from clip_robustness import evaluate
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.needs import needs
-from clip_robustness.evaluation.session import Session
-from clip_robustness.evaluation.settings import Cell, Settings
+from clip_robustness.evaluation.settings import Cell
 from clip_robustness.metrics.intervals import accuracy
-from clip_robustness.models.spec import parse
 from clip_robustness.results.guards import of_cells, unknown_attacks
-from clip_robustness.suites import load
 from clip_robustness.verdicts.measure import measure
+from tests.evaluation.test_session import session_of
 
 SUITE = """
 candidate = ["python:tests.verdicts.test_guards:sound"]
@@ -35,14 +33,12 @@ min_accuracy = {least}
 
 @pytest.fixture
 def worst(tmp_path):
-    def session_of(members, least=0.1):
-        (tmp_path / "suite.toml").write_text(SUITE.format(members=members, least=least))
-        suite = load(str(tmp_path / "suite.toml"))
-        spec = parse(suite.settings.candidate[0])
-        session = Session(Settings(suite, (spec,), (spec,), None, 48, 0, "cpu", 16, tmp_path / "reports/run", False))
-        return session, [Cell(spec, condition) for condition in suite.conditions if condition.members]
+    def made(members, least=0.1):
+        session = session_of(tmp_path, SUITE.format(members=members, least=least), 48)
+        (spec,) = session.settings.candidates
+        return session, [Cell(spec, condition) for condition in session.settings.suite.conditions if condition.members]
 
-    return session_of
+    return made
 
 
 def test_it_is_judged_on_the_images_that_are_right_under_all(worst):

@@ -14,7 +14,7 @@ from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.errors import InputError, ModelWarning
 from clip_robustness.evaluation.machine import Machine
 from clip_robustness.models.registry import builder_of, code_version
-from clip_robustness.models.remembered import Facts, Model, Record
+from clip_robustness.models.remembered import Facts, Model, Record, facts_of
 from clip_robustness.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ class LoadedModels:
         return self._models[key]
 
     def _read(self, spec: ModelSpec, classes: ClassList, record: Record, remembered: Facts | None) -> Model:
-        from clip_robustness.models.remembered import facts_of
-
         classifier, said = self._load(spec, classes)
         facts = facts_of(classifier, said)
         if remembered and remembered.fingerprint != facts.fingerprint:

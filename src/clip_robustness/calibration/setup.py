@@ -20,8 +20,7 @@ from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.evaluation.pixels import PixelSource
-from clip_robustness.evaluation.session import Session
-from clip_robustness.metrics.clusters import Clusters
+from clip_robustness.evaluation.session import Session, clusters_of
 from clip_robustness.metrics.outcomes import Outcomes
 from clip_robustness.metrics.video import over_anchors
 from clip_robustness.models.classifier import Classifier, Geometry, predictions_of, to_tensor
@@ -97,8 +96,7 @@ class Bench:
             correct=np.array([p in s.accepted for p, s in zip(predictions, samples, strict=True)], bool),
         )
         outcomes = over_anchors(outcomes, images.anchors) if images.anchors else outcomes
-        clusters_of = {sample.id: sample.clusters for sample in samples}
-        return replace(outcomes, clusters=Clusters.of([clusters_of[id] for id in outcomes.ids]))
+        return replace(outcomes, clusters=clusters_of(outcomes.ids, images))
 
     def _logits(self, setup: Setup, condition: Condition) -> tuple[Tensor, tuple[int, ...]]:
         """In the classes of the model, and which images they are of."""

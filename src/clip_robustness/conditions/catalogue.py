@@ -11,7 +11,8 @@ from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 _HERE = "clip_robustness.conditions"
 _WITH_OWN_CLASSES = ("imagenet-r", "imagenet-a", "objectnet", "imagenet-vid-robust", "ytbb-robust", "cue-conflict")
 _FRAMES = 31
-_CHANGED = ("synthetic", "adversarial")
+CHANGED = ("synthetic", "adversarial")
+"""The families that there are worst cases of."""
 WORST_OF = "worst-of"
 """Of several conditions: their members are in the parameters."""
 _SEQUENCES = {
@@ -123,7 +124,7 @@ _ALL = (
         )
     ),
     Kind("typographic-disk", "adversarial", "the benchmark's ImageNet-T", data="typographic"),
-    *(Kind(WORST_OF, f, "Carlini et al. 2019, per-example success", pictured=False) for f in _CHANGED),
+    *(Kind(WORST_OF, f, "Carlini et al. 2019, per-example success", pictured=False) for f in CHANGED),
     *_REGISTERED,
 )
 _BY_NAME = {(kind.family, kind.name): kind for kind in _ALL}

@@ -8,7 +8,7 @@ from functools import partial
 
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import STYLIZED
-from clip_robustness.conditions.catalogue import MEANS, NAMES, WORST_OF, kind_of, known_shifts
+from clip_robustness.conditions.catalogue import NAMES, WORST_OF, kind_of, known_shifts
 from clip_robustness.conditions.condition import (
     OVERLAP,
     PAIRS,
@@ -36,7 +36,7 @@ def condition_of(text: str) -> Condition:
     """
     if text in NAMES["clean"]:
         return Condition("clean", text)
-    if text in MEANS or kind_of("synthetic", text).averages:
+    if kind_of("synthetic", text).averages:
         return Condition("synthetic", text)
     if text.startswith(f"{WORST_OF}-"):
         return worst_of(_members(text.removeprefix(f"{WORST_OF}-")))

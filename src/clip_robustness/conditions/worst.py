@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from clip_robustness.conditions.catalogue import WORST_OF
+from clip_robustness.conditions.catalogue import CHANGED, WORST_OF
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.errors import InputError, nearest
-
-_FAMILIES = ("synthetic", "adversarial")
 
 
 def worst_of(members: Sequence[Condition]) -> Condition:
@@ -38,7 +36,7 @@ def worst_of(members: Sequence[Condition]) -> Condition:
 
 
 def can_be_member(condition: Condition) -> bool:
-    return condition.family in _FAMILIES and condition.name != WORST_OF and not condition.kind.averages
+    return condition.family in CHANGED and condition.name != WORST_OF and not condition.kind.averages
 
 
 def worst_cases(names: Sequence[str], conditions: Sequence[Condition]) -> Iterator[Condition]:

@@ -40,7 +40,7 @@ def pictures(session: Session, cell: Cell, count: int) -> str:
     chosen = telling(ours, clean, theirs, count)
     if not chosen:
         return ""
-    return _kept(session, cell, chosen, {})
+    return _kept(session, cell, chosen)
 
 
 def changes(session: Session, cell: Cell, found: Regression, count: int) -> str:
@@ -53,25 +53,25 @@ def changes(session: Session, cell: Cell, found: Regression, count: int) -> str:
         return ""
     model = session.before.counterpart(cell.candidate.text)
     names, then = session.names(cell.condition), session.before.right[model or "", cell.condition.path]
-    mistakes = {id: names[then.mistakes[id]] if id in then.mistakes else "" for id in chosen if id in found.fixed}
-    return _kept(session, cell, chosen, mistakes, recorded=True)
+    taken = then.mistakes
+    mistakes = {id: names[taken[id]] if id in taken else "" for id in chosen if id in found.fixed}
+    return _kept(session, cell, chosen, mistakes)
 
 
-def _kept(
-    session: Session, cell: Cell, chosen: Sequence[str], fixed: Mapping[str, str], *, recorded: bool = False
-) -> str:
-    """The key of the pictures of these images. `fixed` are those that are right now, with what they were taken for."""
+def _kept(session: Session, cell: Cell, chosen: Sequence[str], fixed: Mapping[str, str] | None = None) -> str:
+    """The key of the pictures of these images. `fixed`, beside a recorded run, are those that are right now, with what
+    they were taken for."""
     condition, candidate = cell.condition, cell.candidate
     _, theirs, images = session.measured[cell]
     model, baseline = session.asked(candidate, condition), session.reference_of(candidate) if theirs else None
     parts = (model.fingerprint, condition.path, images.name, images.reader, session.settings.seed, chosen, baseline)
-    what = repr((*parts, fixed, recorded) if recorded else parts)
+    what = repr(parts if fixed is None else (*parts, fixed))
     key = f"{code_version()}-{hashlib.sha256(what.encode()).hexdigest()[:32]}"
     if not (session.settings.gallery_dir / f"{key}.json").exists():
         few = replace(images, samples=tuple(sample for sample in images.samples if sample.id in chosen), anchors=())
         made = session.evaluator.pictures(model, condition, few, session.surrogate(candidate, condition))
-        kept = examples(made, session.names(condition), theirs, fixed)
-        if recorded:
+        kept = examples(made, session.names(condition), theirs, fixed or ())
+        if fixed is not None:
             kept = (replace(e, recorded=fixed.get(e.image, e.label)) for e in kept)
         with suppress(OSError):  # no room for pictures is no reason to lose the figures
             keep(session.settings.gallery_dir, key, sorted(kept, key=lambda example: chosen.index(example.image)))

@@ -76,27 +76,28 @@ def shard(cells: Sequence[Cell], costs: Costs, index: int, count: int) -> set[Ce
 
 
 def _with_its_mean(found: list[Unit], name: str, count: int, costs: Costs) -> list[Unit]:
-    """A mean over cells beside these, in the shard that computes them anyway, if they are no more than its fair share;
-    else it computes them once more."""
+    """A mean over cells, and these."""
     means = [unit for unit in found if unit.cells[0].condition.kind.averages == name]
     own = [unit for unit in found if unit.cells[0].condition.name == name]
-    others = [unit for unit in found if unit not in means and unit not in own]
-    cost = sum(unit.cost for unit in own)
-    if not own or cost > (cost + sum(unit.cost for unit in others)) / count:
-        return [*own, *others, *(_unit(unit.cells, costs) for unit in means)]
-    return [*others, Unit(tuple(cell for unit in (*own, *means) for cell in unit.cells), cost)]
+    return _beside(found, own, means, count, costs)
 
 
 def _with_its_members(found: list[Unit], worst: Condition, count: int, costs: Costs) -> list[Unit]:
-    """The same of a worst case and what it is made of."""
+    """A worst case, and what it is made of."""
     members = {member.computation for member in worst.members}
     alone = [unit for unit in found if {cell.condition for cell in unit.cells} == {worst}]
     own = [unit for unit in found if members & {cell.condition.computation for cell in unit.cells}]
-    others = [unit for unit in found if unit not in own and unit not in alone]
+    return _beside(found, own, alone, count, costs)
+
+
+def _beside(found: list[Unit], own: list[Unit], reading: list[Unit], count: int, costs: Costs) -> list[Unit]:
+    """What reads other cells beside these, in the shard that computes them anyway, if they are no more than its fair
+    share; else it computes them once more."""
+    others = [unit for unit in found if unit not in own and unit not in reading]
     cost = sum(unit.cost for unit in own)
     if not own or cost > (cost + sum(unit.cost for unit in others)) / count:
-        return [*own, *others, *(_unit(unit.cells, costs) for unit in alone)]
-    return [*others, Unit(tuple(cell for unit in (*own, *alone) for cell in unit.cells), cost)]
+        return [*own, *others, *(_unit(unit.cells, costs) for unit in reading)]
+    return [*others, Unit(tuple(cell for unit in (*own, *reading) for cell in unit.cells), cost)]
 
 
 def informative_first(cells: Sequence[Cell], costs: Costs) -> list[Cell]:

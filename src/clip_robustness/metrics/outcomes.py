@@ -56,7 +56,7 @@ class Outcomes:
     groups: tuple[tuple[str, ...], ...] = ()
     seeds: int = 1
 
-    def only(self, chosen: Sequence[bool]) -> Outcomes:
+    def only(self, chosen: Sequence[bool] | NDArray[np.bool_]) -> Outcomes:
         """Some of the outcomes, of one seed, or of images that are there under one."""
         at = np.asarray(chosen, bool)
         return replace(
@@ -76,6 +76,12 @@ class Outcomes:
     def __repr__(self) -> str:
         """Short: it is in the message of every assert about it."""
         return f"Outcomes({np.count_nonzero(self.correct)} of {len(self.ids)} correct)"
+
+
+def in_common(members: Sequence[Outcomes]) -> list[Outcomes]:
+    """Of each those of the images that could be read under all."""
+    common = set(members[0].ids).intersection(*(outcomes.ids for outcomes in members))
+    return [outcomes.only([id in common for id in outcomes.ids]) for outcomes in members]
 
 
 class Paired(NamedTuple):

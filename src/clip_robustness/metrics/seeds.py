@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from clip_robustness.metrics.intervals import Estimate
-from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.metrics.outcomes import Outcomes, in_common
 
 _MARK = "#seed"
 
@@ -28,8 +28,7 @@ def image_of(id: str) -> str:
 def of_seeds(members: Sequence[Outcomes]) -> Outcomes:
     """Those of all seeds, one after the other, of the images that could be read under each; ids of the first seed are
     those of the images."""
-    common = set(members[0].ids).intersection(*(outcomes.ids for outcomes in members))
-    kept = [outcomes.only([id in common for id in outcomes.ids]) for outcomes in members]
+    kept = in_common(members)
     ids = [f"{id}{_MARK}{seed}" if seed else id for seed, outcomes in enumerate(kept) for id in outcomes.ids]
     measures = {name: np.concatenate([o.measures[name] for o in kept]) for name in kept[0].measures}
     rivals = [o.rivals for o in kept if o.rivals is not None]

@@ -28,14 +28,9 @@ def worst_wording(outcomes: Outcomes, accepted: Sequence[Sequence[int]], names: 
     worst, best = int(shares.argmin()), int(shares.argmax())
     said = f"of {len(names)} wordings the worst is '{names[worst]}' and the best '{names[best]}', by the other images"
     return replace(
-        outcomes,
-        ids=tuple(id for id, chosen in zip(outcomes.ids, rest, strict=True) if chosen),
-        labels=outcomes.labels[rest],
+        outcomes.only(rest),
         predictions=columns[worst][rest],
         correct=right[worst][rest],
         measures={"best": right[best][rest].astype(float)},
-        rivals=None if outcomes.rivals is None else outcomes.rivals[rest],
-        clusters=outcomes.clusters and outcomes.clusters[rest],
-        groups=tuple(of for of, chosen in zip(outcomes.groups, rest, strict=False) if chosen),
         notes=(*outcomes.notes, f"{int(rest.sum())} of {len(rest)} images count: {said}"),
     )

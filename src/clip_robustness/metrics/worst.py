@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_robustness.errors import InputError
-from clip_robustness.metrics.outcomes import Outcomes
+from clip_robustness.metrics.outcomes import Outcomes, in_common
 
 _OVER_MEMBERS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "smallest_eps": lambda values: values.min(0),
@@ -25,17 +25,15 @@ def right_under_all(members: Mapping[str, Outcomes]) -> Outcomes:
 
     Raises `InputError` where they have no image in common.
     """
-    first, *others = members.values()  # all in the order of their ids
-    common = set(first.ids).intersection(*(other.ids for other in others))
-    if not common:
+    kept = in_common([*members.values()])  # all in the order of their ids
+    if not kept[0].ids:
         raise InputError(f"{', '.join(members)} have no image in common, so there is no worst case of them")
-    kept = [outcomes.only([id in common for id in outcomes.ids]) for outcomes in members.values()]
     correct = np.array([outcomes.correct for outcomes in kept])
     worst = (~correct).argmax(0)  # the first where all are right
     predictions = np.array([outcomes.predictions for outcomes in kept])[worst, np.arange(len(worst))]
     told = [name for name in _OVER_MEMBERS if all(name in outcomes.measures for outcomes in kept)]
     notes = [f"{name}: {note}" for name, outcomes in members.items() for note in outcomes.notes]
-    if alone := len(set().union(*(outcomes.ids for outcomes in members.values())) - common):
+    if alone := len(set().union(*(outcomes.ids for outcomes in members.values()))) - len(kept[0].ids):
         notes.append(f"{alone} images that not all members have are left out")
     return Outcomes(
         ids=kept[0].ids,

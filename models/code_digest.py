@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from clip_robustness.cache import CacheError, cache_folder
-from clip_robustness.files import whole
+from clip_robustness.cache import CacheError, cache_folder, keep
 from clip_robustness.models.code import Code, combined, of_the_suite
 
 _PACKAGE = Path(__file__).parents[1]
@@ -29,20 +28,9 @@ def digest(roots: Sequence[str], chosen: Sequence[str], find: Callable[[], Code]
     except (OSError, CacheError, ValueError, KeyError, TypeError):
         found = find()
     if all(map(of_the_suite, found.units)):
-        _keep(key, found)
+        known = {"units": found.units_digest(), "libraries": sorted(found.libraries)}
+        keep(f"code/{key}.json", json.dumps(known).encode())
     return found.digest()
-
-
-def _keep(key: str, found: Code) -> None:
-    try:
-        place = cache_folder() / "code" / f"{key}.json"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with whole(place) as partial:
-            partial.write_text(
-                json.dumps({"units": found.units_digest(), "libraries": sorted(found.libraries)}), encoding="utf-8"
-            )
-    except (OSError, CacheError):
-        pass  # it costs a second
 
 
 @cache

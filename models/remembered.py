@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from clip_robustness import registry
-from clip_robustness.cache import CacheError, cache_folder
+from clip_robustness.cache import CacheError, cache_folder, keep
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.errors import InputError
-from clip_robustness.files import whole
 from clip_robustness.models import embedded
 from clip_robustness.models.registry import builder_of, code_version
 from clip_robustness.models.spec import ModelSpec
@@ -99,14 +98,14 @@ class Record:
         self._files = files_of(spec, classes)
         self._before = self._stamps()
         parts = (str(spec), spec, classes, device_type, code_version(builder_of(spec)))
-        self._key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+        self._name = f"models/{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.json"
 
     def read(self) -> Facts | None:
         """None where there is none that counts."""
         if self._files is None or any(_is_young(stamp) for stamp in self._before.values()):
             return None
         try:
-            found = _KEPT.validate_json(self._place.read_bytes())
+            found = _KEPT.validate_json((cache_folder() / self._name).read_bytes())
         except (OSError, CacheError, ValueError):
             return None
         return found.facts if found.files == self._before else None
@@ -116,16 +115,7 @@ class Record:
         alone."""
         if self._files is None or self._stamps() != self._before:
             return
-        try:
-            self._place.parent.mkdir(parents=True, exist_ok=True)
-            with whole(self._place) as partial:
-                partial.write_bytes(_KEPT.dump_json(_Kept(self._before, facts)))
-        except (OSError, CacheError):
-            return
-
-    @property
-    def _place(self) -> Path:
-        return cache_folder() / "models" / f"{self._key}.json"
+        keep(self._name, _KEPT.dump_json(_Kept(self._before, facts)))
 
     def _stamps(self) -> Stamps:
         return {str(file.absolute()): _stamp(file) for file in self._files or ()}

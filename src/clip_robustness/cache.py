@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from clip_robustness.errors import InputError
@@ -46,6 +47,15 @@ def kept(place: Path, make: Callable[[Path], object]) -> Path:
         if not place.exists():  # else somebody was faster, where there are no locks
             raise _unusable(str(error)) from error
     return place
+
+
+def keep(name: str, content: bytes) -> None:
+    """Write a file of the cache; where nothing can be kept, it costs time alone."""
+    with suppress(OSError, CacheError):
+        place = cache_folder() / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole(place) as partial:
+            partial.write_bytes(content)
 
 
 def _unusable(reason: str) -> CacheError:

@@ -11,8 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from clip_robustness.cache import CacheError, cache_folder
-from clip_robustness.files import whole
+from clip_robustness.cache import CacheError, cache_folder, keep
 
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 _DRIVERS = ("nvidia*", "kfd", "dxg")
@@ -37,23 +36,15 @@ def machine(name: str, worker: int = 0) -> Machine:
 
     Raises `InputError` for a device that torch does not know or can't reach.
     """
+    file = f"machines/{_key(name, worker)}.json"
     try:
-        place = cache_folder() / "machines" / f"{_key(name, worker)}.json"
-    except CacheError:
-        return _asked(name, worker)
-    try:
-        found = json.loads(place.read_text(encoding="utf-8"))
+        found = json.loads((cache_folder() / file).read_text(encoding="utf-8"))
         return Machine(str(found["device"]), tuple(found["gpus"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, CacheError, ValueError, KeyError, TypeError):
         asked = _asked(name, worker)
     if bool(asked.gpus) != bool(_drivers()):  # a driver that is broken today may be mended tomorrow
         return asked
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with whole(place) as partial:
-            partial.write_text(json.dumps(asdict(asked)), encoding="utf-8")
-    except OSError:
-        pass
+    keep(file, json.dumps(asdict(asked)).encode())
     return asked
 
 

@@ -25,6 +25,7 @@ from clip_robustness.reports.write import views, write, write_all
 from clip_robustness.results import gallery, guards, history
 from clip_robustness.results.headline import headline
 from clip_robustness.results.results import Results, read
+from clip_robustness.results.trajectory import series_of
 from clip_robustness.verdicts.merge import exit_code, merged
 
 
@@ -165,15 +166,15 @@ def _run(args: argparse.Namespace) -> int:
         print("\n".join([*github_lines(results), *github_warnings(results)]))
         code = 0
     else:
-        code = _latest(args.runs, args.latest) if args.latest else _history(args.runs, args.family, args.html)
+        code = _latest(args.runs[0], args.latest) if args.latest else _history(args.runs, args.family, args.html)
     for said in crashed:
         print(said, file=sys.stderr)
     return code or (3 if crashed else 0)
 
 
-def _latest(folders: Sequence[Path], suite: str) -> int:
+def _latest(folder: Path, suite: str) -> int:
     try:
-        print(history.find(folders[0], "latest", Path(suite).stem).file)
+        print(history.find(folder, "latest", Path(suite).stem).file)
     except history.NoRunError as error:
         print(one_line(str(error)), file=sys.stderr)
         return 1
@@ -192,8 +193,9 @@ def _history(places: Sequence[Path], family: str, page: Path | None) -> int:
         print(f"no recorded run in {', '.join(map(str, places))}; `run --record NAME` records one", file=sys.stderr)
         return 1
     runs.sort(key=lambda run: run.recorded)
-    print("\n".join(map(one_line, over_time.lines(runs, family))))
+    found = series_of(runs, family)
+    print("\n".join(map(one_line, over_time.lines(found))))
     if page:
-        write(page.parent, {page.name: over_time.page(runs, family)})
+        write(page.parent, {page.name: over_time.page(found, family)})
         print(page)
     return damaged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clip_robustness.reports.decisions import SIGNS, told
-from clip_robustness.reports.markdown import LIMIT, SIGN, escaped, fitting, row, size
+from clip_robustness.reports.markdown import LIMIT, SIGN, escaped, fitting, reason, row, size
 from clip_robustness.reports.table import interval, share
 from clip_robustness.results.headline import candidates, failing, headline
 from clip_robustness.results.result import Result
@@ -14,7 +14,7 @@ from clip_robustness.results.results import Results
 Key = tuple[str, str]
 
 
-def render(results: Results, base: Results | None = None, name: str = "the base branch") -> str:
+def render(results: Results, base: Results | None = None) -> str:
     """Markdown, without marks in what comes from outside. Candidates of the base are matched by name, or as the only
     one of either run, for checkpoints that are called by their file."""
     shown, head = candidates(results.cells), headline(results)
@@ -22,23 +22,24 @@ def render(results: Results, base: Results | None = None, name: str = "the base 
     lines += [text for warning in results.warnings for text in (f"**Warning**: {escaped(warning)}", "")]
     if results.partial:
         lines += [f"**Partial**: {escaped(results.partial)}", ""]
-    reasons = [f"- **{escaped(c.verdict)}** {escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failing(shown)]
+    reasons = [*map(reason, failing(shown))]
     changed = [*_changes(shown, _matched(shown, base))] if base else []
     room = LIMIT - size(lines) - 2000
-    for part in (reasons, changed):
-        if part is changed and base:
-            said = f"What changed since {escaped(name)}" if changed else f"No verdict changed since {escaped(name)}."
-            lines += [said, ""]
-            if changed:
-                heads = ("", "condition", "model", "verdict", "accuracy", "difference, 95% interval")
-                lines += [row(heads), row(["---"] * len(heads))]
-        kept = fitting(part, room // 2 if part is reasons else room)
-        room -= size(kept)
-        lines += kept
-        if left := len(part) - len(kept):
-            lines += ["", f"*{left} more are left out here; report.html has all.*"]
-        lines.append("")
+    kept = fitting(reasons, room // 2)
+    lines += [*kept, *_left_out(reasons, kept), ""]
+    if changed:
+        heads = ("", "condition", "model", "verdict", "accuracy", "difference, 95% interval")
+        lines += ["What changed since the base branch", "", row(heads), row(["---"] * len(heads))]
+        rows = fitting(changed, room - size(kept))
+        lines += [*rows, *_left_out(changed, rows)]
+    elif base:
+        lines.append("No verdict changed since the base branch.")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _left_out(part: Sequence[str], kept: Sequence[str]) -> list[str]:
+    left = len(part) - len(kept)
+    return ["", f"*{left} more are left out here; report.html has all.*"] if left else []
 
 
 def _matched(shown: Sequence[Result], base: Results) -> dict[tuple[str, Key], Result]:

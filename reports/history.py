@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.reports.table import interval, share
+from clip_robustness.reports.templates import environment
 from clip_robustness.results.headline import headline
-from clip_robustness.results.history import Run
 from clip_robustness.results.result import FAMILIES, Result
-from clip_robustness.results.trajectory import ALPHA, Fall, Key, Series, series_of
+from clip_robustness.results.trajectory import ALPHA, Fall, Key, Series
 
 _HERE = Path(__file__).parent
 _WIDTH, _HEIGHT = 260.0, 44.0
@@ -25,11 +24,11 @@ RULE = (
 )
 
 
-def lines(runs: Sequence[Run], family: str) -> list[str]:
+def lines(found: Sequence[Series]) -> list[str]:
     """Mean accuracies by family over the conditions that all runs of a series have, where conditions fell first, and
-    what changed in set-up. Raises `InputError` where no candidate's name or spec begins with `family`."""
+    what changed in set-up."""
     said = []
-    for series in series_of(runs, family):
+    for series in found:
         common = set.intersection(*(set(point.cells) for point in series.points))
         said.append(f"mean accuracy in percent over the {len(common)} conditions that all runs below have")
         for at, point in enumerate(series.points):
@@ -116,20 +115,19 @@ def _y(value: float, least: float, most: float) -> float:
     return 5 + (_HEIGHT - 10) * (1 - (value - least) / (most - least if most > least else 1))
 
 
-def page(runs: Sequence[Run], family: str) -> str:
-    """history.html: self-contained, without scripts. Raises `InputError` as `lines` does."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"share": share, "interval": interval}
-    found = series_of(runs, family)
-    text = environment.get_template("history.html.j2").render(
-        all_series=[(series, rows(series)) for series in found],
-        family=family,
-        headline=headline,
-        rule=RULE,
-        width=_WIDTH,
-        height=_HEIGHT,
-        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+def page(found: Sequence[Series], family: str) -> str:
+    """history.html of a family: self-contained, without scripts."""
+    text = (
+        environment(_HERE)
+        .get_template("history.html.j2")
+        .render(
+            all_series=[(series, rows(series)) for series in found],
+            family=family,
+            headline=headline,
+            rule=RULE,
+            width=_WIDTH,
+            height=_HEIGHT,
+            style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        )
     )
     return NOT_IN_XML.sub("\ufffd", text)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from clip_robustness.reports import figures
 from clip_robustness.reports.decisions import SIGNS, accuracy_limit, decisions, told
@@ -20,15 +20,14 @@ from clip_robustness.reports.table import (
     described,
     displayed,
     guards,
-    interval,
     known,
     model_warnings,
     others,
     regressions,
-    share,
     summaries,
     warnings,
 )
+from clip_robustness.reports.templates import environment
 from clip_robustness.results.gallery import CHANGED, RULE, Gallery
 from clip_robustness.results.headline import VERDICTS, candidates, counts, headline
 from clip_robustness.results.result import Result, in_order
@@ -110,16 +109,10 @@ def _drawn(room: tuple[float, float, float]) -> tuple[float, float, float]:
 @cache
 def _template() -> Template:
     """Compiling it takes longer than rendering it."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"share": share, "interval": interval, "others": others, "described": described}
-    environment.filters |= {"sign": lambda verdict: SIGNS.get(verdict, ""), "needed": accuracy_limit, "drawn": _drawn}
-    return environment.get_template("report.html.j2")
+    made = environment(_HERE)
+    made.filters |= {"others": others, "described": described, "needed": accuracy_limit, "drawn": _drawn}
+    made.filters |= {"sign": lambda verdict: SIGNS.get(verdict, "")}
+    return made.get_template("report.html.j2")
 
 
 def together(runs: Sequence[tuple[str, Results]]) -> Results:

@@ -21,6 +21,7 @@ from clip_robustness.reports.table import (
     warnings,
 )
 from clip_robustness.results.headline import candidates, failing, headline
+from clip_robustness.results.result import Result
 from clip_robustness.results.results import Results
 
 _MARKS = re.compile(r"[\\`*~|$]|(?<=\])[(\[:]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -45,7 +46,7 @@ def render(results: Results) -> str:
     rest = [cell for cell in shown if cell.verdict not in ("pass", "not gated") and cell not in failed]
     rows = [row(columns(cell)) for cell in (*failed, *(cell for cell in shown if cell not in failed))]
     notes = [
-        *(f"- **{escaped(c.verdict)}** {escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in rest),
+        *map(reason, rest),
         *(
             f"- {escaped(line)}"
             for line in (
@@ -62,7 +63,7 @@ def render(results: Results) -> str:
         ),
         *(f"- {escaped(str(model['role']))} {escaped(described(model))}" for model in results.models),
     ]
-    reasons = [f"- **{escaped(c.verdict)}** {escaped(f'{c.model}, {c.label}: {c.reason}')}" for c in failed]
+    reasons = [*map(reason, failed)]
     lines += [row(HEADINGS), row(["---"] * len(HEADINGS))]
     parts = {"rows": rows, "reasons": reasons, "notes": notes}
     room = LIMIT - size(lines)
@@ -96,6 +97,11 @@ def size(lines: Sequence[str]) -> int:
 
 def row(texts: Sequence[str]) -> str:
     return f"| {' | '.join(escaped(text) for text in texts)} |"
+
+
+def reason(cell: Result) -> str:
+    """Of its verdict, an item of a list."""
+    return f"- **{escaped(cell.verdict)}** {escaped(f'{cell.model}, {cell.label}: {cell.reason}')}"
 
 
 def escaped(text: str) -> str:

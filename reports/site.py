@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clip_robustness.reports import csv, html
 from clip_robustness.reports.svg import NOT_IN_XML
-from clip_robustness.reports.table import interval, share
+from clip_robustness.reports.templates import environment
+from clip_robustness.reports.write import write as write_files
 from clip_robustness.results import gallery
 from clip_robustness.results.headline import headline
 from clip_robustness.results.result import FAMILIES, Result
@@ -131,26 +131,19 @@ def write(files: Sequence[tuple[Path, Results]], out: Path) -> Path:
     can't be written."""
     pages = {_slug(file): (file, results) for file, results in files}
     boards = leaderboards([(page, results) for page, (_, results) in pages.items()])
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"share": share, "interval": interval}
     style = (_HERE / "report.css").read_text(encoding="utf-8")
     runs = [(page, results, headline(results)) for page, (_, results) in pages.items()]
-    index = environment.get_template("site.html.j2").render(boards=boards, runs=runs, rule=RULE, style=style)
-    contents = {
-        "index.html": NOT_IN_XML.sub("\ufffd", index),
-        "leaderboard.json": json.dumps([asdict(board) for board in boards], indent=1, ensure_ascii=False),
-    }
+    index = environment(_HERE).get_template("site.html.j2").render(boards=boards, runs=runs, rule=RULE, style=style)
+    board = json.dumps([asdict(board) for board in boards], indent=1, ensure_ascii=False)
+    folders = {out: {"index.html": NOT_IN_XML.sub("\ufffd", index), "leaderboard.json": board}}
     for page, (file, results) in pages.items():
-        contents |= {
-            f"{page}/report.html": html.render(results, gallery.beside(file) if file.suffix == ".json" else None),
-            f"{page}/results.json": results.to_json(),
-            f"{page}/cells.csv": csv.render(results.cells),
+        folders[out / page] = {
+            "report.html": html.render(results, gallery.beside(file) if file.suffix == ".json" else None),
+            "results.json": results.to_json(),
+            "cells.csv": csv.render(results.cells),
         }
-    for name, text in contents.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+    for folder, contents in folders.items():
+        write_files(folder, contents)
     return out / "index.html"
 
 

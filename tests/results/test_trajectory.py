@@ -112,12 +112,12 @@ def test_several_candidates_a_run_are_a_series_each():
 def test_the_page_shows_where_it_fell_and_is_inert():
     good = right(0.9)
     named = [replace(a_run(at, r=flipped(good, 40 * at), v2=good), name=f"{EVIL}{at}") for at in range(2)]
-    text = view.page(named, "")
+    text = view.page(series_of(named), "")
     assert "✕ 1 of 2 conditions fell" in text
     assert text.count('class="cross"') == 1
     assert text.index("natural</span></th>") < text.index("v2 <span")
     assert "<script" not in text
-    assert "fell first: r in '" in "\n".join(view.lines(named, ""))
+    assert "fell first: r in '" in "\n".join(view.lines(series_of(named)))
 
 
 def test_the_command_takes_files_and_folders_and_writes_a_page(tmp_path, capsys):

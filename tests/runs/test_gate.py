@@ -16,6 +16,7 @@ from clip_robustness.reports.command import main
 from clip_robustness.reports.history import lines
 from clip_robustness.results import gallery, history, results
 from clip_robustness.results.result import Result
+from clip_robustness.results.trajectory import series_of
 from clip_robustness.verdicts.merge import exit_code
 
 SUITE = """
@@ -258,7 +259,7 @@ def test_the_latest_run_is_the_last_one_that_held(tmp_path):
     by_name = history.find(tmp_path, "bad", "mini")
     assert (by_name.file, by_name.held) == (bad, False)
     recorded = [history.read(file) for file in history.files(tmp_path)]
-    told = [line for line in lines(recorded, "") if line.startswith("2")]
+    told = [line for line in lines(series_of(recorded)) if line.startswith("2")]
     assert [line.endswith("did not hold") for line in told] == [True, False, True, True]
 
 

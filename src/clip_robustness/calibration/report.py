@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import TypeAdapter
 
 from clip_robustness import reports
@@ -14,6 +13,7 @@ from clip_robustness.calibration.compare import AGREES, DIFFERS
 from clip_robustness.calibration.diagnosis import Finding, Tried
 from clip_robustness.files import whole
 from clip_robustness.reports.table import beside, interval, share
+from clip_robustness.reports.templates import environment
 from clip_robustness.results.results import Comparison, encodable
 
 SCHEMA = 1
@@ -95,14 +95,14 @@ def sentence(finding: Finding, tried: list[Tried]) -> str:
 
 def write(found: Calibration, folder: Path) -> list[Path]:
     """calibration.json and calibration.html; returns where they are."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"share": share, "interval": interval}
-    page = environment.get_template("calibration.html.j2").render(
-        found=found,
-        style=(Path(reports.__file__).parent / "report.css").read_text(encoding="utf-8"),
-        diagnoses=[sentence(finding, found.tried) for finding in found.findings],
+    page = (
+        environment(_HERE)
+        .get_template("calibration.html.j2")
+        .render(
+            found=found,
+            style=(Path(reports.__file__).parent / "report.css").read_text(encoding="utf-8"),
+            diagnoses=[sentence(finding, found.tried) for finding in found.findings],
+        )
     )
     data = TypeAdapter(dict).dump_json({"schema": SCHEMA, **encodable(_PLAIN.dump_python(found))}, indent=1)
     folder.mkdir(parents=True, exist_ok=True)

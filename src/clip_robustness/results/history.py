@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import expanded, is_bomb, whole
@@ -58,6 +59,13 @@ class CorrectImages:
         """Image -> the class that it was taken for."""
         of = [id for id, right in zip(self.ids, self.correct, strict=True) if not right]
         return dict(zip(of, self.wrong, strict=True)) if self.wrong else {}
+
+    def of(self, ids: Sequence[str], sizes: Sequence[int]) -> tuple[NDArray[np.bool_], Correct]:
+        """Which of other images, bool (n,), are among these: files of the same id and size; and of those that are, in
+        their order, whether they are correct here."""
+        was = {(id, size): right for id, size, right in zip(self.ids, self.sizes, self.correct, strict=True)}
+        keys = list(zip(ids, sizes, strict=True))
+        return np.array([key in was for key in keys], bool), np.array([was[key] for key in keys if key in was], bool)
 
 
 @dataclass(frozen=True)

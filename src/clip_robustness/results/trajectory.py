@@ -81,7 +81,7 @@ class Series:
     @cached_property
     def falls(self) -> dict[Key, Fall]:
         """Condition -> where it fell first; none of those that did not fall."""
-        tested = [fall for key in self.keys for fall in self._tests(key)]
+        tested = [test for test in self._tests.values() if not isinstance(test, str)]
         found: dict[Key, Fall] = {}
         for fall, is_one in zip(tested, rejected([fall.p for fall in tested], ALPHA), strict=True):
             if is_one and (fall.key not in found or fall.at < found[fall.key].at):
@@ -92,11 +92,9 @@ class Series:
     def not_compared(self) -> dict[str, list[Key]]:
         """Why runs can't be compared -> the conditions."""
         found: dict[str, list[Key]] = {}
-        for key in self.keys:
-            for at in range(1, len(self.points)):
-                said = compared(self.points[at - 1], self.points[at], key)
-                if isinstance(said, str):
-                    found.setdefault(said, []).append(key)
+        for (key, at, against), said in self._tests.items():
+            if isinstance(said, str) and against == at - 1:
+                found.setdefault(said, []).append(key)
         return found
 
     def changes(self, at: int) -> list[str]:
@@ -105,16 +103,18 @@ class Series:
         names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
         return [f"{n.replace('_', ' ')}: {before.get(n, 'not told')} -> {now.get(n, 'not told')}" for n in names]
 
-    def _tests(self, key: Key) -> list[Fall]:
-        found = []
-        for at in range(1, len(self.points)):
-            for against in dict.fromkeys((at - 1, 0)):
-                pair = compared(self.points[against], self.points[at], key)
-                if not isinstance(pair, str):
-                    then, now = pair
-                    p = paired(now, then, 0.0).p_violation
-                    found.append(Fall(key, at, against, paired_difference(now, then), len(now), p))
-        return found
+    @cached_property
+    def _tests(self) -> dict[tuple[Key, int, int], Fall | str]:
+        """(condition, run, an earlier run) -> the test of one against the other, or why there is none."""
+        pairs = [(at, against) for at in range(1, len(self.points)) for against in dict.fromkeys((at - 1, 0))]
+        return {(key, at, against): self._test(key, at, against) for key in self.keys for at, against in pairs}
+
+    def _test(self, key: Key, at: int, against: int) -> Fall | str:
+        pair = compared(self.points[against], self.points[at], key)
+        if isinstance(pair, str):
+            return pair
+        then, now = pair
+        return Fall(key, at, against, paired_difference(now, then), len(now), paired(now, then, 0.0).p_violation)
 
 
 def compared(before: Point, now: Point, key: Key) -> tuple[np.ndarray, np.ndarray] | str:
@@ -137,12 +137,8 @@ def compared(before: Point, now: Point, key: Key) -> tuple[np.ndarray, np.ndarra
         return f"{pair} were computed by different versions of the code, or of a library"
     if first.made_with != second.made_with:
         return f"{pair} were made with different surrogates, or textures"
-    was = {(id, size): right for id, size, right in zip(first.ids, first.sizes, first.correct, strict=True)}
-    keys = list(zip(second.ids, second.sizes, strict=True))
-    both = np.array([image in was for image in keys], bool)
-    if not both.any():
-        return f"{pair} have no image in common"
-    return np.array([was[image] for image in keys if image in was], bool), second.correct[both]
+    both, then = first.of(second.ids, second.sizes)
+    return (then, second.correct[both]) if both.any() else f"{pair} have no image in common"
 
 
 def _path(cell: Result) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.evaluation.session import Session, sizes
 from clip_robustness.evaluation.settings import Cell
@@ -60,15 +58,12 @@ def compared(session: Session, cell: Cell, ours: Outcomes, images: Dataset) -> P
         )
     if then.made_with != session.made_with(cell):
         return f"in run '{run.name}' {cell.condition.path} was made with another surrogate, or other textures"
-    was_right = {(id, size): right for id, size, right in zip(then.ids, then.sizes, then.correct, strict=True)}
-    keys = list(zip(ours.ids, sizes(ours, images), strict=True))
-    same = np.array([key in was_right for key in keys])
+    same, before = then.of(ours.ids, sizes(ours, images))
     if not same.any():
         return f"run '{run.name}' has none of these images"
-    common = [key for key in keys if key in was_right]
-    before = np.array([was_right[key] for key in common])
     clusters = ours.clusters[same] if ours.clusters else None
-    return Pairs([id for id, _ in common], ours.correct[same], before, clusters)
+    ids = [id for id, kept in zip(ours.ids, same, strict=True) if kept]
+    return Pairs(ids, ours.correct[same], before, clusters)
 
 
 def regression(session: Session, ours: Outcomes, found: Pairs | str) -> Regression:

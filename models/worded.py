@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from clip_robustness.datasets.classes import ClassList, renamed
+from clip_robustness.datasets.classes import ClassList
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.precision import computing_in
@@ -64,8 +63,7 @@ def worded(inner: Classifier, spec: ModelSpec, classes: ClassList, asked: Asked,
         raise InputError(f"{spec}: only a CLIP of open_clip: or transformers: can be asked in other words")
     load = transformers_clip.load_clip if spec.kind == "transformers" else zero_shot.load_clip
     clip = load(spec, inner.mean.device)
-    given = spec.options.class_names
-    names = classes.names if given in (None, "open_clip") else renamed(classes, Path(given)).names
+    names = zero_shot.as_named(spec, classes).names
     own = Wording("its own", names, read_prompts(spec.options.prompts or classes.prompts))
 
     @torch.inference_mode()

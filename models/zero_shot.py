@@ -89,6 +89,12 @@ class Clip:
     """The parts of `net` that texts alone need."""
 
 
+def as_named(spec: ModelSpec, classes: ClassList) -> ClassList:
+    """The classes under the names that a spec asks for."""
+    given = spec.options.class_names
+    return classes if given in (None, "open_clip") else renamed(classes, Path(given))
+
+
 def load(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     """The classifier of an `open_clip:` spec. Raises `InputError` as `classifier_of` does."""
     return classifier_of(load_clip, spec, classes, device)
@@ -101,12 +107,10 @@ def classifier_of(
 
     Raises `InputError` for an unknown architecture or tag, a file that does not fit, or a hub that can't be reached.
     """
-    options = spec.options
-    names = classes.names
-    if options.class_names not in (None, "open_clip"):
-        names = renamed(classes, Path(options.class_names)).names
-    _warn_of_namesakes(spec, replace(classes, names=names))
-    prompts = read_prompts(options.prompts or classes.prompts)
+    named = as_named(spec, classes)
+    names = named.names
+    _warn_of_namesakes(spec, named)
+    prompts = read_prompts(spec.options.prompts or classes.prompts)
     clip = clip_of(spec, device)
     _check_scale(spec, clip.net)
     prepared = clip.preprocessing

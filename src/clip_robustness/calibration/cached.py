@@ -19,7 +19,7 @@ def cached(figures: Figures) -> list[str]:
     zero_shot, supervised = (
         [spec for _, spec in found if spec.startswith("open_clip:") == clip] for clip in (True, False)
     )
-    turns = [*zip(range(len(zero_shot)), zero_shot, strict=True), *zip(range(len(supervised)), supervised, strict=True)]
+    turns = [*enumerate(zero_shot), *enumerate(supervised)]
     return [spec for _, spec in sorted(turns, key=lambda turn: turn[0])]
 
 

@@ -39,9 +39,8 @@ def _pairs(
     for cell in cells:
         if cell.accuracy is None or not known.get(cell.model):
             continue
-        id = "-".join([cell.condition, *map(str, cell.params.values())])
         for metric in ("", *(("pm0",) if "pm0" in cell.metrics else ())):
-            if rows := figures.of(known[cell.model], id, on, metric):
+            if rows := figures.of(known[cell.model], cell.id, on, metric):
                 yield rows, cell, metric
 
 

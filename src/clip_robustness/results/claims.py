@@ -40,7 +40,7 @@ def _of_model(claim: Stated, model: str, cells: Sequence[Result]) -> Claim:
         for cell in cells
         if cell.role == "candidate"
         and cell.model == model
-        and any(fnmatchcase(f"{cell.family}/{_id(cell)}", pattern) for pattern in claim.match)
+        and any(fnmatchcase(f"{cell.family}/{cell.id}", pattern) for pattern in claim.match)
     ]
     found = {cell.label: _status(claim, cell) for cell in own}
     wrong = [label for label, status in found.items() if status == "fail"]
@@ -66,10 +66,6 @@ def _status(claim: Stated, cell: Result) -> str:
     if low is None or high is None:
         return ""
     return "pass" if low > 0 else "fail" if high < 0 else "inconclusive"
-
-
-def _id(cell: Result) -> str:
-    return "-".join([cell.condition, *map(str, cell.params.values())])
 
 
 def _named(labels: Sequence[str]) -> str:

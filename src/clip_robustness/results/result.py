@@ -215,6 +215,11 @@ class Result:
         return shown if self.verdict == "improved" else min(shown, max(0, self.gated - 1))
 
     @property
+    def id(self) -> str:
+        """As that of its condition: `bim-8/255`."""
+        return "-".join([self.condition, *map(str, self.params.values())])
+
+    @property
     def label(self) -> str:
         """The condition with its parameters: `bim 8/255`."""
         return " ".join([self.condition, *(str(v) for v in self.params.values())])

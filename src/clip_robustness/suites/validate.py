@@ -86,12 +86,7 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
             settings = _settings(file, table, found)
             if settings is None:
                 return None
-            alone = [*faults(settings.conditions)]
-            found.wrong += [f"{file}: {fault}" for fault in alone]
-            if not alone:  # what tables say of each other, as worst-of does
-                with found.of(file):
-                    list(settings.conditions.expand())
-            conditions = _made(settings.conditions)
+            conditions = _made(file, settings.conditions, found)
             suite = suite_of(file, settings.model_copy(update={"profile": None}), conditions)
             with found.of(file):
                 suite = suite_of(file, settings, conditions, profile)
@@ -133,10 +128,13 @@ def _left_out(raw: Any, place: Sequence[str | int]) -> bool:
     return False
 
 
-def _made(conditions: Conditions) -> list[Condition]:
+def _made(file: Path, conditions: Conditions, found: Findings) -> list[Condition]:
     """Those that can be made; where some can't, the rest of them."""
-    with suppress(InputError):
-        return list(conditions.expand())
+    alone = [*faults(conditions)]
+    found.wrong += [f"{file}: {fault}" for fault in alone]
+    if not alone:  # what tables say of each other, as worst-of does
+        with found.of(file):
+            return list(conditions.expand())
     made: list[Condition] = []
     for _, part in conditions.parts():
         with suppress(InputError):

@@ -132,7 +132,7 @@ def max_drop_vs_clean(look: Look, bound: float) -> Evidence:
     if pairs := _of_reference(look.condition, look.ours, clean):
         return _paired(what, pairs, bound)
     tail = evidence.unpaired(correct, clean.correct, -bound, look.clusters, clean.clusters)
-    estimate = gap(look.condition, look.ours, clean)
+    estimate = unpaired_difference(correct, clean.correct, look.clusters, clean.clusters)
     return Evidence(what, -bound, estimate, tail, len(correct), clusters=look.clusters)
 
 

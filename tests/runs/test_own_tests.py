@@ -140,6 +140,25 @@ def test_tests_of_ones_own_are_reported_under_ones_own_root(repository):
     assert repository.rows == rows
 
 
+def test_ids_like_those_of_cells_are_no_cells(repository):
+    """xdist tells the process that writes the reports nothing of a test but its id."""
+    repository.write(
+        "tests/test_named.py",
+        "import pytest\n@pytest.mark.parametrize('name', ['mini:clip-night'])\ndef test_unrelated(name): pass\n",
+    )
+    repository.write(
+        "tests/test_robust.py",
+        ROBUST + "\n@pytest.mark.parametrize('condition', ['night'])\n"
+        "def test_both(session, candidate, condition): session.evaluate(candidate, condition)\n",
+    )
+    code, said = repository.run("tests/test_named.py", "-n", "1")
+    assert code == 0, said
+    assert "robustness" not in said
+    code, said = repository.run("tests", "-n", "2", "-k", "unrelated or both")
+    assert code == 0, said
+    assert repository.verdicts() == {"night": "not gated"}
+
+
 @pytest.mark.parametrize("how", [("-k", "unrelated"), ("tests/test_other.py", "-n", "1"), ("--collect-only",)])
 def test_without_tests_of_ours_there_is_neither_a_header_nor_a_report(repository, how):
     """A suite of 500 tests of theirs is not slowed down by models that nobody asks for."""

@@ -101,8 +101,9 @@ def class_space(data: str, classes: ClassList, members: Mapping[str, Sequence[st
 
 
 def facts(data: str, classes: ClassList) -> dict[str, Any]:
-    """What is published of a data set: `images`, how many it has, `classes` if it has its own, the `source`, and
-    `numbers`: the list that its labels number. Of one that is registered as a shift, the options.
+    """What is published of a data set: `images`, how many it has, each an anchor with so many `frames` if these are
+    given, `classes` if it has its own, the `source`, and `numbers`: the list that its labels number. Of one that is
+    registered as a shift, the options.
 
     A class list of the user's own has ImageNet's facts, without the count, which is that of all its classes.
     """

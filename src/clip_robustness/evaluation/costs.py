@@ -18,8 +18,6 @@ from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import read
 
 _FACTS = Path(__file__).parent.parent / "datasets" / "data"
-_NEIGHBOURS = 20
-"""Frames of a video beside an anchor."""
 _GRADIENT = 3
 """Forward passes that one with its gradient takes as long as, about."""
 _TRIALS = 6
@@ -43,11 +41,11 @@ def passes(condition: Condition) -> float:
 
 
 def images(settings: Settings, condition: Condition) -> int:
-    """How many a condition has, with the frames beside its anchors; data sets are taken to be as large as published."""
+    """How many a condition has, each frame of a video one; data sets are taken to be as large as published."""
     published = _published(settings.suite.settings.classes).get(condition.data, {})
     sizes = (published.get("images", 50_000), settings.samples, condition.samples)
     count = min(size for size in sizes if size is not None)
-    return count * (1 + _NEIGHBOURS) if condition.data in ("imagenet-vid-robust", "ytbb-robust") else count
+    return count * published.get("frames", 1)
 
 
 @cache

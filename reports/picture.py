@@ -9,7 +9,7 @@ from pathlib import Path
 from clip_robustness.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_SIZE = (1240, 1500)
+_SIZE = (1240, 1056)
 QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--hide-scrollbars",

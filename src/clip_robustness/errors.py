@@ -27,7 +27,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(options)}" if 0 < len(options) <= 12 else f"{len(options)} names are known"
+    if not options:
+        return "no name is known"
+    return f"known: {', '.join(options)}" if len(options) <= 12 else f"{len(options)} names are known"
 
 
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -129,6 +129,57 @@ def test_an_installed_package_is_imported_when_it_is_used(toml, package):
     assert "shifts_of_others 1.2" in condition.registered.version
 
 
+KIND = """
+from clip_robustness import condition
+
+@condition("glare", params={"level": (1, 3)}, source="Doe 2025")
+def glare(source):
+    return 255 - (255 - source.clean()) // (1 + 40 * source.condition["level"])
+"""
+KIND_SUITE = """
+classes = "mini"
+candidate = ["mini:clip"]
+[data]
+imagenet = "mini:imagenet"
+[conditions]
+kinds = [{ name = "glare", samples = 24 }]
+[[rules]]
+match = "synthetic/glare-3"
+max_drop_vs_clean = 0.05
+"""
+
+
+def test_a_kind_of_condition_of_an_installed_package(run_here, toml, package):
+    """Known by its source until it runs; gated and reported like ours."""
+    package("kinds_of_others", KIND, ("glare", "glare"), kind="condition")
+    suite = suites.load(toml(KIND_SUITE))
+    assert [c.path for c in suite.conditions] == ["clean/clean", "synthetic/glare-1", "synthetic/glare-3"]
+    assert "kinds_of_others" not in sys.modules
+    found = suite.conditions[1].kind.registered
+    assert (str(found), found.options["source"]) == ("condition 'glare' of kinds_of_others 1.2", "Doe 2025")
+    run = run_here(f"--suite={toml(KIND_SUITE)}", "-k", "glare")
+    assert run.code == 1, run.output
+    row = run.cell("glare 3")
+    assert (row["verdict"], row["n"], run.cell("glare 1")["n"]) == ("fail", 24, 24)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("from clip_robustness import condition\n\n@", "import clip_robustness\n\n@clip_robustness."),
+        ("condition\n\n@condition", "condition as kind_of\n\n@kind_of"),
+    ],
+)
+def test_options_of_a_package_are_known_however_it_imports_the_decorator(toml, package, change):
+    package("kinds_of_others", KIND.replace(*change), ("glare", "glare"), kind="condition")
+    assert [c.path for c in suites.load(toml(KIND_SUITE)).conditions][1:] == ["synthetic/glare-1", "synthetic/glare-3"]
+
+
+def test_a_kind_of_condition_that_nobody_registered(toml):
+    with pytest.raises(InputError, match="condition 'glare' is unknown; no name is known"):
+        suites.load(toml(KIND_SUITE))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

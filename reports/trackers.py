@@ -92,7 +92,7 @@ def _wandb(results: Results, folder: Path) -> str:
         project=project, name=_called(results), config=_about(results), dir=str(folder.parent), settings=quiet
     ) as run:
         run.summary.update(figures(results))
-        columns = ["condition", "model", "verdict", "accuracy", "reason"]
+        columns: list[str | int] = ["condition", "model", "verdict", "accuracy", "reason"]
         rows = [[c.label, c.model, c.verdict, c.accuracy, c.reason] for c in candidates(results.cells)]
         run.log({"cells": wandb.Table(columns=columns, data=rows)})
         artifact = wandb.Artifact("robustness-report", type="report", metadata=_about(results))

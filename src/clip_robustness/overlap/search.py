@@ -145,10 +145,11 @@ def _index(faiss: Any, shards: Sequence[Embedded], width: int, folder: Path, dev
 
 
 def _recipe(width: int, cells: int) -> str:
-    """Codes of 64 bytes; where the width is no multiple of 64 the vectors are turned to one that is."""
+    """Codes of 64 bytes; where the width is no multiple of 64 the vectors are turned to one that is. `np`: codes are
+    not sorted for searches by Hamming distance, which nothing here does: a second and more a byte."""
     code = min(_CODE_BYTES, width)
     turned = f"OPQ{code}_{code * max(1, width // code)}," if width % code else ""
-    return f"{turned}IVF{cells},PQ{code}x8"
+    return f"{turned}IVF{cells},PQ{code}x8np"
 
 
 def _some(shards: Sequence[Embedded], width: int, count: int) -> Vectors:

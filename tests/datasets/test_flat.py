@@ -56,8 +56,19 @@ TABLES = {
     "numbers.txt": lines(LABELS),
     "list.json": json.dumps(LABELS),
     "files.json": json.dumps(dict(zip(FILES, WNIDS, strict=True))),
+    "bars.csv": lines(FILES, WNIDS, between="|"),
+    "any header.csv": lines(FILES, [4, 4, 4, 4], WNIDS, between=",", head="img,fold,label\n"),
+    "class id.csv": lines([f"val/{f}" for f in FILES], [4] * 4, WNIDS, between=",", head="shown,fold,class_id\n"),
+    "class first.csv": lines(WNIDS, FILES, between=","),
+    "named.csv": lines(NAMES, WNIDS, between=",", head="id,name\n"),
+    "comments.csv": lines(FILES, WNIDS, between=",", head="# mine\nfile,label\n"),
+    "metadata.jsonl": lines([json.dumps({"file_name": f, "label": w}) for f, w in zip(FILES, WNIDS, strict=True)]),
+    "records.json": "\ufeff" + json.dumps([{"file": f, "label": w} for f, w in zip(FILES, WNIDS, strict=True)]),
+    "floats.json": json.dumps(dict(zip(FILES, map(float, LABELS), strict=True))),
+    "pandas.csv": lines(range(4), FILES, map(float, LABELS), between=",", head=",file,target\n"),
     "names.csv": lines(FILES, [3, 2, 1, 0], WNIDS, between=",", head="file,label,class_name\n"),
 }  # fmt: skip
+NUMBERED = ("val.txt", "numbers.txt", "list.json", "floats.json", "pandas.csv")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -68,7 +79,24 @@ def test_tables(val, name):
     assert [(sample.id, sample.label) for sample in found.samples] == wanted
     assert all(sample.image().size == (8, 8) for sample in found.samples)
     numbered = "numbers, which are taken for places in the list of classes from 0, in ImageNet's of its sorted wnids"
-    assert (numbered in found.warnings[0]) == (name in ("val.txt", "numbers.txt", "list.json"))
+    assert (numbered in found.warnings[0]) == (name in NUMBERED)
+
+
+def test_names_of_files_with_spaces(val):
+    for n, name in enumerate(FILES):
+        (val / name).rename(val / f"my photo {n}.JPEG")
+    (val.parent / "labels.txt").write_text(lines([f"my photo {n}.JPEG" for n in range(4)], WNIDS))
+    assert [sample.label for sample in load(val, "labels.txt").samples] == sorted(LABELS)
+
+
+def test_what_has_a_sign_is_no_class(val):
+    """-1, of images without a label, is not the class whose key is 1."""
+    for n in range(100):
+        Image.new("RGB", (8, 8)).save(val / f"{n}.png")
+    (val.parent / "labels.csv").write_text(lines([f"{n}.png" for n in range(100)], [-1, *[3] * 99], between=","))
+    found = load(val, "labels.csv", ClassList("digits", tuple("0123"), tuple("abcd")))
+    assert {sample.label for sample in found.samples} == {3}
+    assert "1 images with labels outside its 4 classes are left out (first: '-1' of 0.png)" in "\n".join(found.warnings)
 
 
 REAL = {
@@ -196,6 +224,11 @@ def test_images_that_the_table_does_not_name_are_counted(val):
         ),
         (lines(FILES, ["[1, 0, 0]"] * 4), "has repeated values, [1, 0, 0]; the classes that are right are expected"),
         (lines(FILES, ["[1, 2000]"] * 4), "4 of 4 labels in"),
+        (lines(FILES, "0123", "4567", between=","), "its first line must name its 3 columns, as file,label,..."),
+        (
+            lines(FILES, "0123", "4567", between=",", head="img,fold,y\n"),
+            "of the columns img, fold, y none is called wnid",
+        ),
         ("ImageId,a,b\nx,y,z\n", "of the columns ImageId, a, b none is called wnid"),
         (f"{FILES[0]} {WNIDS[0]}\n{FILES[1]}\n", "a file and its class are expected in each line, not"),
         ("\n", "the table is empty"),

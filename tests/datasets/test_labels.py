@@ -67,6 +67,8 @@ def means(*args, **options):
         ([657, 744], {"classes": IMAGENET, "names": IMAGENET.names}, {657: 657, 744: 744}),
         (["tench", "great_white_shark", "Tinca tinca"], {"classes": IMAGENET},
          {"tench": 0, "great_white_shark": 2, "Tinca tinca": 0}),
+        (["n01440764-Tench", "n01443537_gold_fish"], {"classes": SOME},
+         {"n01440764-Tench": 1, "n01443537_gold_fish": 2}),
         (["tench, Tinca tinca"], {"classes": SOME}, {"tench, Tinca tinca": 1}),
         # all 1000 names where the suite has three classes: the bird is not the machine, though both are cranes
         ([0, 1, 134, 517], {"classes": SOME, "names": WORDS}, {0: 1, 1: 2, 517: 0}),
@@ -107,6 +109,7 @@ def test_labels_that_have_a_meaning(labels, options, expected):
         ([0, 4], {"names": ("zebra", "dog", "cat", "cow", "wolf")}, {4}),
         ([0, 5], {"names": OWN.names}, {5}),
         ([None, -1, 0], {}, {None, -1}),
+        (["-1", "1"], {"classes": NUMBERED}, {"-1"}),
         (["wolf", "dog"], {}, {"wolf"}),
         (["crane"], {"classes": IMAGENET}, {"crane"}),
         (["7", "1"], {"classes": NUMBERED}, {"7"}),

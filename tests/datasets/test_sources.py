@@ -136,8 +136,11 @@ def test_samples_without_a_label_are_counted_and_named(shards):
         {"json": b'{"label": 9, "class_name": "banana"}'},
         {"json": b'{"label": [3]}', "txt": b"a photo of an apple"},
         {"json": b'"banana"'},
+        {"json": b'{"target": 3.0}'},
+        {"json": b'{"width": 8, "class_id": 3}'},
+        {"cls": b"3.0"},
         {"json": b'{"width": 8}', "txt": b"3"},
-        {"cls": b"3", "json": b'{"label": "apple"}', "txt": b"a photo of an apple"},
+        {"cls": b"3", "json": b'{"label": 9}', "txt": b"a photo of an apple"},
     ],
 )
 def test_labels_of_a_sample_are_read_wherever_they_stand(shards, members):
@@ -153,6 +156,30 @@ def test_texts_that_are_no_class_are_named(shards, members):
     shard(shards / "0.tar", {"s0": {"png": png(0), **members}})
     with pytest.raises(InputError, match=r"\(first: ('a photo of an apple' of 0/)?s0\)"):
         load(f"wds:{shards}/0.tar", "imagenet")
+
+
+def test_a_sample_with_several_images_needs_a_choice(shards):
+    mask = {"s0": {"jpg": png(5), "png": png(0), "cls": b"0"}, "s1": {"png": png(1), "cls": b"1"}}
+    shard(shards / "0.tar", mask)
+    with pytest.raises(InputError, match=r"several images in a sample \(s0: jpg, png\); .* wds:.*0\.tar\?image=jpg"):
+        load(f"wds:{shards}/0.tar")
+    found = load(f"wds:{shards}/0.tar?image=png").samples
+    assert [np.asarray(sample.image()).max() for sample in found] == [0, 20]
+    (jpg,) = load(f"wds:{shards}/0.tar?image=jpg").samples
+    assert np.asarray(jpg.image()).max() == 100
+
+
+@pytest.mark.parametrize("members", [{"json": b'{"class_name": "apple"}'}, {"txt": b"apple"}])
+def test_names_beside_the_numbers_of_samples_must_agree(shards, members):
+    banana = MINI.names.index("banana")
+    samples = {"s0": {"png": png(0), "cls": str(banana).encode(), **members}}
+    shard(shards / "0.tar", samples)
+    (shards.parent / "classnames.txt").rename(shards / "unread.txt")
+    with pytest.raises(InputError, match=rf"{banana} is called 'apple' beside it, .*write classnames\.txt beside"):
+        load(f"wds:{shards}/0.tar", "imagenet")
+    captions = {f"s{n}": {**samples["s0"], "json": b"{}", "txt": f"a photo {n}".encode()} for n in range(2)}
+    shard(shards / "0.tar", captions)
+    assert {sample.label for sample in load(f"wds:{shards}/0.tar", "imagenet").samples} == {banana}
 
 
 def test_several_labels_of_a_sample_are_all_right(shards):
@@ -283,6 +310,9 @@ WHITE = [{"bytes": png(12), "path": None}] * 2
         ({"label": ("string", ["banana ", "m00000005"])}, "", [3, 5]),
         ({"label": ("lists", [[3], [5]])}, "", [3, 5]),
         ({"label": ("float64", [3.0, 5.0])}, "", [3, 5]),
+        ({"label": ("string", ["3.0", "5.0"])}, "", [3, 5]),
+        ({"target": ("int64", [3, 5]), "other": ("int64", [0, 1])}, "", [3, 5]),
+        ({"wnid": ("string", ["banana", "m00000005"])}, "", [3, 5]),
         ({"label": ("named lists", [[3], [5]])}, "", [20, 18]),
         ({"label": ("int64", [3, 5]), "class_name": ("string", ["banana", "m00000005"])}, "", [3, 5]),
         ({"label": ("int64", [3, 5]), "class_name": ("string", ["fruit", "tool"])}, "", [3, 5]),
@@ -331,7 +361,8 @@ def test_images_of_one_file_never_share_an_id(table, tmp_path):
          r"several image columns, a, img; choose one: \?image=a"),
         ({"label": ("int64", [3, 5])}, "&image=label", "the column 'label' holds no images"),
         ({"label": ("int64", [3, 5])}, "&label=lable", "has no column 'lable'; did you mean 'label'"),
-        ({"target": ("int64", [3, 5])}, "", r"has the columns image, target; .*name them: \?image=...&label=..."),
+        ({"y": ("int64", [3, 5])}, "", r"has the columns image, y; .*name them: \?image=...&label=..."),
+        ({"label": ("int64", [3, 5]), "text": ("string", ["apple", "pear"])}, "", r"choose that column: \?label=text"),
         ({"label": ("lists", [[0, 1, 0], [1, 0, 0]])}, "", r"the list of 000000 has repeated values, \[0, 1, 0\]"),
         ({"label": ("lists", [[*range(24)], [3]])}, "", r"the list of 000000 has all classes, \[0, 1, 2"),
         ({"label": ("lists", [[0, 30], [5]])}, "", r"1 of 2 labels .* \(first: 30 of 000000\)"),
@@ -339,7 +370,7 @@ def test_images_of_one_file_never_share_an_id(table, tmp_path):
         ({"label": ("bool", [True, False])}, "", "the column 'label' has True in row 0; numbers of classes, or texts"),
         ({"label": ("float64", [0.5, 1.0])}, "", "the column 'label' has 0.5 in row 0"),
         ({"label": ("int64", [3, 5]), "class_name": ("string", ["apple", "pear"])}, "",
-         "numbers without names, and 3 is called 'apple' in another column, which is another class"),
+         "numbers without names, and 3 is called 'apple' beside it, which is another class"),
         ({"label": ("lists", [[3], [5]]), "class_name": ("texts", [["apple"], ["pear"]])}, "", "3 is called 'apple'"),
         ({"label": ("int64", [3, None])}, "", r"1 of 2 labels .* \(first: no label of 000001\)"),
         ({"label": ("float64", [3, float("nan")])}, "", r"1 of 2 labels .* \(first: no label of 000001\)"),
@@ -390,6 +421,14 @@ def test_tables_that_do_not_fit_are_named(tmp_path):
     source = write_parquet(tmp_path / "unlabelled", ["image"])
     with pytest.raises(InputError, match="has the columns image; an image column and a column of labels"):
         load(source)
+
+
+def test_a_file_of_a_table_is_named_by_its_folder(tmp_path):
+    pytest.importorskip("datasets")
+    write_parquet(tmp_path / "parquet")
+    (file,) = (tmp_path / "parquet").rglob("*.parquet")
+    with pytest.raises(InputError, match=r"it is a file; name the folder that holds it, hf:/.*/data"):
+        load(f"hf:{file}?split=test")
 
 
 @pytest.mark.parametrize(("source", "library"), [("wds:/0.tar", "webdataset"), ("hf:org/name", "datasets")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 from clip_robustness.datasets.clusters import existing
 from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.labels import Label
-from clip_robustness.datasets.records import UNKNOWN, Records, optional
+from clip_robustness.datasets.records import UNKNOWN, Records, optional, said_of
+from clip_robustness.datasets.vocabulary import NAMED, NUMBERED, OTHERWISE, whole
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.query import split_options
 
 _OPTIONS = ("split", "config", "image", "label")
 _IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp")
-_LABELS = ("label", "labels", "cls", "fine_label")
-_NAMES = ("wnid", "synset", "class_name", "classname", "label_name", "label_text", "english_label", "class")
+_NAMES = (*NAMED, "english_label", "category", "text", "name", "label_str")
 """Columns that say what the numbers of another one mean."""
 
 
@@ -39,7 +38,7 @@ def read(data: str, source: str, cluster: str = "") -> Records:
     cells = found.cells(label)
     labels = tuple(_labels(cell, row, f"{place}: the column '{label}'") for row, cell in enumerate(cells))
     other = next((name for name in _NAMES if name in table.features and name != label), None)
-    said = {} if names or not other else _said(labels, found.cells(other))
+    said = {} if names or not other else said_of(labels, found.cells(other))
     clusters = [(str(cell),) for cell in found.cells(cluster)] if cluster else [()] * len(table)
     images = found.images(image)
     file = Path(table.cache_files[0]["filename"])
@@ -51,7 +50,7 @@ def read(data: str, source: str, cluster: str = "") -> Records:
         Sample(f"{before}{row:06d}", file, UNKNOWN, clusters=of, content=partial(content, images, row, image))
         for row, of in enumerate(clusters)
     )
-    return Records(f"hf:{source}", samples, labels, tuple(names), said=said)
+    return Records(f"hf:{source}", samples, labels, tuple(names), said=said, mend=f"choose that column: ?label={other}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,8 @@ def opened(data: str, source: str) -> Table:
 def _load(datasets: Any, name: str, split: str, config: str | None) -> Any:
     """The table of a split; a local folder may be one that `save_to_disk` wrote."""
     folder = Path(name)
+    if folder.is_file():
+        raise ValueError(f"it is a file; name the folder that holds it, hf:{folder.parent}")
     if (folder / "dataset_dict.json").is_file():
         table = datasets.load_from_disk(name)
         if split not in table:
@@ -119,7 +120,8 @@ def _columns(datasets: Any, table: Any, place: str, options: dict[str, str]) -> 
         k for k, f in features.items() if (isinstance(f, dict) and "bytes" in f) or "binary" in getattr(f, "dtype", "")
     ]
     images += [key for key in encoded if key in _IMAGES]
-    labels = [k for k, feature in features.items() if isinstance(feature, datasets.ClassLabel) or k in _LABELS]
+    labels = [k for k, feature in features.items() if isinstance(feature, datasets.ClassLabel) or k in NUMBERED]
+    labels = labels or [k for k in features if k in OTHERWISE] or [k for k in features if k in NAMED]
     if (asked := options.get("image", images[0] if images else "")) in features and asked not in (*images, *encoded):
         raise InputError(f"{place}: the column '{asked}' holds no images")
     candidates = {"image": images, "label": labels}
@@ -131,7 +133,7 @@ def _columns(datasets: Any, table: Any, place: str, options: dict[str, str]) -> 
         if asked is None and not found:
             raise InputError(
                 f"{place} has the columns {', '.join(features)}; an image column and a column of labels "
-                f"({' or '.join(_LABELS)}) are expected, name them: ?image=...&label=..."
+                f"({', '.join((*NUMBERED, *OTHERWISE, *NAMED))}) are expected, name them: ?image=...&label=..."
             )
         if asked is None and len(found) > 1 and what not in found:
             raise InputError(f"{place} has several {what} columns, {', '.join(found)}; choose one: ?{what}={found[0]}")
@@ -149,22 +151,11 @@ def _labels(cell: Any, row: int, where: str) -> tuple[Label, ...]:
         if isinstance(label, float):
             label = int(label) if label.is_integer() else None if label != label else label
         if isinstance(label, str):
-            label = label.strip() or None
+            label = whole(label.strip()) or None
         if label is not None and (isinstance(label, bool) or not isinstance(label, int | str)):
             raise InputError(f"{where} has {label!r:.40} in row {row}; numbers of classes, or texts, are expected")
         labels.append(label)
     return tuple(labels)
-
-
-def _said(labels: Sequence[tuple[Label, ...]], cells: Sequence[Any]) -> dict[int, str]:
-    """What the cells of another column call each number; nothing of those that have two names."""
-    names: dict[int, set[str]] = {}
-    for row, cell in zip(labels, cells, strict=True):
-        texts = cell if isinstance(cell, list) else [cell]
-        for label, text in zip(row, texts, strict=False):
-            if isinstance(label, int) and isinstance(text, str) and len(row) == len(texts):
-                names.setdefault(label, set()).add(text)
-    return {number: found.pop() for number, found in names.items() if len(found) == 1}
 
 
 def content(table: Any, row: int, column: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ class Records:
     which is right; none, where the source says that no class is.
 
     `classnames` are what the source calls its numbers, if it does; `place` is what to name in messages. `said`: what
-    another column calls numbers that have no names.
+    stands beside numbers that have no names, and `mend` what to do where it says otherwise.
     """
 
     place: str
@@ -36,6 +36,7 @@ class Records:
     classnames: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     said: Mapping[int, str] = field(default_factory=dict)
+    mend: str = ""
 
 
 def labelled(data: str, records: Records, space: ClassSpace, classes: ClassList) -> Dataset:
@@ -103,8 +104,19 @@ def _check_list(place: str, sample: Sample, labels: tuple[Label, ...], is_all: b
         )
 
 
+def said_of(labels: Sequence[tuple[Label, ...]], cells: Sequence[object]) -> dict[int, str]:
+    """What the cells of another column call each number; nothing of those that have two names."""
+    names: dict[int, set[str]] = {}
+    for row, cell in zip(labels, cells, strict=True):
+        texts = cell if isinstance(cell, list) else [cell]
+        for label, text in zip(row, texts, strict=False):
+            if isinstance(label, int) and isinstance(text, str) and len(row) == len(texts):
+                names.setdefault(label, set()).add(text)
+    return {number: found.pop() for number, found in names.items() if len(found) == 1}
+
+
 def _check_said(place: str, records: Records, meaning: Meaning, called: Naming) -> None:
-    """Raises `InputError` where names of another column mean other classes than the numbers do."""
+    """Raises `InputError` where names beside the numbers mean other classes than the numbers do."""
     numbers, names = list(records.said), list(records.said.values())
     found = called.vocabulary.find(names)
     sure = [(n, name, min(f)) for n, name, f in zip(numbers, names, found, strict=True) if len(f) == 1]
@@ -112,8 +124,8 @@ def _check_said(place: str, records: Records, meaning: Meaning, called: Naming) 
     if 2 * len(other) > len(sure):
         number, name = other[0]
         raise InputError(
-            f"{place}: the labels are numbers without names, and {number} is called '{name}' in another column, which "
-            f"is another class than number {number} of the list; choose that column: ?label=..."
+            f"{place}: the labels are numbers without names, and {number} is called '{name}' beside it, which is "
+            f"another class than number {number} of the list; {records.mend}"
         )
 
 
@@ -127,7 +139,7 @@ def _shown(label: Label, names: tuple[str, ...]) -> str:
 def read_json(file: Path) -> Any:
     """Raises `InputError` naming the file where it is missing or no JSON."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not a JSON file that can be read: {error}") from None
 

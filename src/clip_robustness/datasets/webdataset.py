@@ -19,30 +19,32 @@ from typing import Any
 from clip_robustness.cache import cache_folder, kept
 from clip_robustness.datasets.dataset import Sample
 from clip_robustness.datasets.listing import IMAGES, is_hidden
-from clip_robustness.datasets.records import UNKNOWN, Records, optional, read_json
-from clip_robustness.datasets.vocabulary import is_number
+from clip_robustness.datasets.records import UNKNOWN, Records, optional, read_json, said_of
+from clip_robustness.datasets.vocabulary import NAMED, NUMBERED, OTHERWISE, is_number, whole
 from clip_robustness.errors import InputError
 
 _IMAGES = tuple(ending[1:] for ending in IMAGES)
 _LARGEST = 1 << 28
 """Bytes of a file that is unpacked: no image comes near."""
 _LABELS = ("cls", "json", "txt")
-_FIELDS = ("wnid", "synset", "class_name", "classname", "label_name", "class", "label", "cls")
+_FIELDS = (*NAMED, *NUMBERED, *OTHERWISE)
 """Where a `.json` may have the label; names before numbers, which names explain."""
-_FORM = "several labels"
+_FORM = "names beside numbers"
 """Of what is unpacked: another one is unpacked anew."""
 _Label = int | str | list[int | str]
 _LONGEST = 1000
 """Characters of a label: what is longer is no class."""
 
 
-def read(data: str, urls: str) -> Records:
-    """All samples of `urls`, files or addresses with braces: `/path/{0..9}.tar`.
+def read(data: str, place: str) -> Records:
+    """All samples of `place`, files or addresses with braces, `/path/{0..9}.tar`; of several images a sample those with
+    the ending that `?image=jpg` behind it names.
 
     A shard that ends early gives what comes before the end, and a warning. Raises `InputError` for one that is missing
     or holds no sample.
     """
-    wds = optional("webdataset", data, f"wds:{urls}")
+    wds = optional("webdataset", data, f"wds:{place}")
+    urls, _, ending = place.partition("?image=")
     if urls.startswith("pipe:"):
         raise InputError(f"data set '{data}': wds:{urls} would run a command; copy the shards and name the files")
     shards = wds.shardlists.expand_urls(urls)
@@ -52,11 +54,17 @@ def read(data: str, urls: str) -> Records:
         )
     if repeated := [shard for shard, times in Counter(shards).items() if times > 1]:
         raise InputError(f"data set '{data}': wds:{urls} names the shard {repeated[0]} more than once")
-    samples, labels, warnings = [], [], []
+    samples, labels, said, warnings = [], [], [], []
     for shard, name in zip(shards, _names(shards), strict=True):
-        folder, index = _unpacked(wds, shard)
-        samples += [Sample(f"{name}/{key}", folder / file, UNKNOWN) for key, file, _ in index["samples"]]
-        labels += [tuple(label) if isinstance(label, list) else (label,) for _, _, label in index["samples"]]
+        folder, index = _unpacked(wds, shard, ending)
+        if several := index["several"]:
+            raise InputError(
+                f"data set '{data}': shard {shard} has several images in a sample ({several[0]}: "
+                f"{', '.join(several[1:])}); choose one: wds:{urls}?image={several[1]}"
+            )
+        samples += [Sample(f"{name}/{key}", folder / file, UNKNOWN) for key, file, *_ in index["samples"]]
+        labels += [tuple(label) if isinstance(label, list) else (label,) for _, _, label, _ in index["samples"]]
+        said += [text for *_, text in index["samples"]]
         warnings += [f"data set '{data}': shard {shard} {fault}" for fault in index["faults"]]
     if not samples:
         raise InputError("; ".join([*warnings, f"data set '{data}': {urls} holds no image with a .cls file"]))
@@ -65,7 +73,10 @@ def read(data: str, urls: str) -> Records:
         raise InputError(
             f"data set '{data}': {' and '.join(map(str, sorted(files)))} differ; read them as two data sets"
         )
-    return Records(urls, tuple(samples), tuple(labels), next(iter(names), ()), tuple(warnings))
+    classnames = next(iter(names), ())
+    explained = {} if classnames else said_of(labels, said)
+    mend = "write classnames.txt beside the shards, the name of class 0, of class 1, ..."
+    return Records(urls, tuple(samples), tuple(labels), classnames, tuple(warnings), explained, mend)
 
 
 def _names(shards: Sequence[str]) -> list[str]:
@@ -85,23 +96,25 @@ def _is_local(shard: str) -> bool:
     return "://" not in shard
 
 
-def _unpacked(wds: Any, shard: str) -> tuple[Path, dict[str, Any]]:
-    """The folder of a shard's images, and what is in it: (key, file, label) a sample, and what is wrong with it."""
+def _unpacked(wds: Any, shard: str, ending: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of a shard's images, and what is in it: (key, file, label, what is written beside a number) a sample,
+    and what is wrong with it."""
     parts = [shard]
     if _is_local(shard):
         status = Path(shard).stat()
         parts = [str(Path(shard).resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    identity = "\n".join([*parts, *_IMAGES, _FORM])
+    identity = "\n".join([*parts, *_IMAGES, ending, _FORM])
     folder = cache_folder() / "unpacked" / hashlib.sha256(identity.encode()).hexdigest()[:24]
-    kept(folder, lambda partial: _unpack(wds, shard, partial))
+    kept(folder, lambda partial: _unpack(wds, shard, ending, partial))
     return folder, read_json(folder / "index.json")
 
 
-def _unpack(wds: Any, shard: str, folder: Path) -> None:
+def _unpack(wds: Any, shard: str, ending: str, folder: Path) -> None:
     folder.mkdir()
     faults: list[str] = []
-    samples: list[tuple[str, str, _Label]] = []
+    samples: list[tuple[str, str, _Label, str | None]] = []
     incomplete: list[str] = []
+    several: list[str] = []
     times = Counter[str]()
 
     def found() -> Iterator[dict[str, Any]]:
@@ -111,7 +124,10 @@ def _unpack(wds: Any, shard: str, folder: Path) -> None:
             faults.append(f"can't be read to its end after {len(samples)} images ({error})")
 
     for sample in found():
-        extension = next((e for e in _IMAGES if e in sample), None)
+        images = [e for e in ((ending,) if ending else _IMAGES) if e in sample]
+        if len(images) > 1 and not several:
+            several = [sample["__key__"], *images]
+        extension = next(iter(images), None)
         label = next((label for kind in _LABELS if (label := _label(kind, sample.get(kind, b""))) is not None), None)
         if extension is None or label is None:
             incomplete.append(sample["__key__"])
@@ -123,13 +139,15 @@ def _unpack(wds: Any, shard: str, folder: Path) -> None:
             os.utime(file, ns=(time, time))
         key = sample["__key__"]
         times[key] += 1
-        samples.append((f"{key}#{times[key]}" if times[key] > 1 else key, file.name, label))
+        beside = _said(sample) if isinstance(label, int) else None
+        samples.append((f"{key}#{times[key]}" if times[key] > 1 else key, file.name, label, beside))
     if incomplete:
         faults.append(f"has {len(incomplete)} samples without an image or a label (first: {incomplete[0]})")
     if repeated := [key for key, count in times.items() if count > 1]:
         count = sum(times[key] - 1 for key in repeated)
         faults.append(f"has {count} samples under names of others (first: {repeated[0]})")
-    (folder / "index.json").write_text(json.dumps({"samples": samples, "faults": faults}), encoding="utf-8")
+    index = {"samples": samples, "faults": faults, "several": several}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
 def _label(kind: str, content: bytes) -> _Label | None:
@@ -148,10 +166,19 @@ def _label(kind: str, content: bytes) -> _Label | None:
     return _one(value)
 
 
+def _said(sample: dict[str, Any]) -> str | None:
+    """What else in a sample may be a name of the class whose number it has."""
+    found = [_label(kind, sample.get(kind, b"")) for kind in ("json", "txt")]
+    return next((text for text in found if isinstance(text, str)), None)
+
+
 def _one(value: Any) -> int | str | None:
     if isinstance(value, str):
-        value = int(value) if is_number(value) else value.strip() or None
+        value = whole(value.strip())
+        value = int(value) if is_number(value) else value or None
         return value if not isinstance(value, str) or len(value) <= _LONGEST else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from clip_robustness.models.classifier import Classifier
     from clip_robustness.models.code import Code
 
+_IMPORTABLE = "write python:MODULE:FACTORY for an importable function"
+
 
 def load(spec: ModelSpec | str, classes: ClassList, device: torch.device | str = "cpu") -> Classifier:
     """Load a model as a classifier over `classes`, make it fast, and run probe images through it.
@@ -148,8 +150,7 @@ def load_mini(spec: ModelSpec, classes: ClassList, device: torch.device) -> Clas
 @model("python", form="MODULE:FACTORY", about="what a function of yours returns")
 def load_python(spec: ModelSpec, classes: ClassList, device: torch.device) -> Classifier:
     module, _, factory = spec.name.partition(":")
-    hint = "write python:MODULE:FACTORY for an importable function"
-    return _made(lambda: getattr(_imported(spec, module), factory), spec, classes, device, hint)
+    return _made(lambda: getattr(_imported(spec, module), factory), spec, classes, device, _IMPORTABLE)
 
 
 def _imported(spec: ModelSpec, module: str) -> ModuleType:
@@ -158,8 +159,8 @@ def _imported(spec: ModelSpec, module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if f"{module}.".startswith(f"{error.name}."):  # else it is there, and what it imports is not
             places = ", ".join(dict.fromkeys(str(Path(place or ".").absolute()) for place in sys.path))
-            hint = "write python:MODULE:FACTORY for an importable function"
-            raise InputError(f"model spec '{spec}': there is no module {error.name} in {places}; {hint}") from error
+            said = f"there is no module {error.name} in {places}"
+            raise InputError(f"model spec '{spec}': {said}; {_IMPORTABLE}") from error
         raise
 
 

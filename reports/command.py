@@ -54,7 +54,7 @@ def render(files: list[Path], out: Path | None) -> tuple[list[Path], list[str]]:
     """Write the views of one results.json or recorded run, or of several together; returns the files written, and a
     sentence for each view that could not be made.
 
-    Raises `InputError` where several have no folder to go to, `ValueError` for a file that is neither.
+    Raises `InputError` where several have no folder to go to, and for a file that is neither.
     """
     if out is None and len(files) > 1:
         raise InputError("several runs side by side need a folder of their own: give --out DIR")
@@ -127,14 +127,6 @@ def main(name: str, arguments: Sequence[str]) -> int:
     pictured.add_argument("report", type=argument, help="a report.html")
     pictured.add_argument("png", type=argument, help="the picture to write")
     args = parser.parse_args([name, *arguments])
-    try:
-        return _run(args)
-    except (OSError, ValueError) as error:
-        parser.exit(2, f"error: {sentence(error)}\n")
-
-
-def _run(args: argparse.Namespace) -> int:
-    """The exit code. Raises `OSError` and `ValueError` for files that can't be read or written, or are none of ours."""
     crashed: list[str] = []
     if args.command == "merge":
         if args.suite:

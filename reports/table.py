@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clip_robustness.conditions.catalogue import MEANS
+from clip_robustness.conditions.catalogue import kind_of
 from clip_robustness.results.headline import candidates
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Claim, Comparison, Guard, Results, Summary
@@ -99,10 +99,9 @@ def spared(cells: Sequence[Result]) -> list[str]:
     if not early:
         return []
     shown = candidates(cells)
-    images, planned = (
-        sum(c.n_skipped for c in early),
-        sum(c.n + c.n_skipped for c in shown if c.condition not in MEANS),
-    )
+    means = {name for name in {c.condition for c in shown} if kind_of("synthetic", name).averages}
+    images = sum(c.n_skipped for c in early)
+    planned = sum(c.n + c.n_skipped for c in shown if c.condition not in means)
     return [
         f"{len(early)} of {len(shown)} cells were settled early: {images} of {planned} images were spared; their 95% "
         "intervals are those of as many images looked at once"

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from clip_robustness.errors import InputError, sentence
+
 COMMANDS = {
     "run": ("fixtures.run", "run the tests of a suite; the options are pytest's, and those of its group robustness"),
     "ls": ("suites.listing", "list what can be named: conditions, attacks, data, models, limits, suites"),
@@ -25,16 +27,27 @@ COMMANDS = {
     "store": ("evaluation.store.command", "list, export, merge or thin out stored outcomes"),
 }
 """Name -> the module whose `main(name, arguments)` does it, imported when it is asked for, and what it does."""
+_WRONG, _ARGPARSE = 4, 2
+"""Exit codes of wrong usage: pytest's, and that of the standard library, which `run` has for an interrupted run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: pytest's for `run`; for the others 0, 2 for wrong usage, or one of their own."""
+    """Returns the exit code: pytest's for `run`, whose 4 is wrong usage and bad input of all; else 0, or one of their
+    own."""
     name, *rest = sys.argv[1:] if arguments is None else arguments or [""]
     if name not in COMMANDS:
         print(_usage(), file=sys.stdout if name in ("-h", "--help") else sys.stderr)
-        return 0 if name in ("-h", "--help") else 2
+        return 0 if name in ("-h", "--help") else _WRONG
     sys.path.insert(0, str(Path.cwd()))  # for the modules of `python:` specs, as `python -m` does
-    code: int = importlib.import_module(f"clip_robustness.{COMMANDS[name][0]}").main(name, rest)
+    try:
+        code: int = importlib.import_module(f"clip_robustness.{COMMANDS[name][0]}").main(name, rest)
+    except (InputError, OSError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return _WRONG
+    except SystemExit as end:
+        if end.code != _ARGPARSE:
+            raise
+        return _WRONG
     return code
 
 

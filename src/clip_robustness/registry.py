@@ -200,6 +200,12 @@ def shift(name: str, **options: Any) -> Callable[[Function], Function]:
     are those of `conditions.shifts`: which conditions it brings, its source, licence and counts. Raises `InputError`
     for a name that is taken or can't be part of a test id.
     """
+    conditions = options.get("conditions", (name,))
+    for option in ("compared_with", "family"):
+        told = options.get(option)
+        for of in told if isinstance(told, Mapping) else ():
+            if of not in conditions:
+                raise InputError(f"shift '{name}': {option} of '{of}': no such condition; {nearest(of, conditions)}")
     return lambda function: _register("shift", name, function, options)
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from clip_robustness import registry, suites
+from clip_robustness.conditions import context
 from clip_robustness.conditions.benchmark import CORRUPTIONS, NATURAL, STYLIZED
 from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.conditions.ids import condition_of
+from clip_robustness.datasets.dataset import image_rng
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Settings
@@ -95,6 +97,27 @@ def test_attacks_help_no_model(condition, question, session):
     assert clean.correct.any()
     assert not (found.correct & ~clean.correct).any()
     assert np.array_equal(found.predictions[~clean.correct], clean.predictions[~clean.correct])
+
+
+@every
+def test_attacks_that_draw_nothing_say_so(condition, question, another, monkeypatch):
+    """They are the same under all seeds, and computed once."""
+    if not condition.kind.attack or condition.kind.craft_set:
+        return
+    drawn = []
+
+    class Watched:
+        def __init__(self, *given):
+            self._rng = image_rng(*given)
+
+        def __getattr__(self, name):
+            drawn.append(name)
+            return getattr(self._rng, name)
+
+    monkeypatch.setattr(context, "image_rng", Watched)
+    model, images, surrogate = question
+    assert another(model, condition, images, surrogate).seconds > 0
+    assert bool(drawn) == condition.kind.draws
 
 
 @every

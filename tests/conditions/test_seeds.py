@@ -37,6 +37,11 @@ def test_what_has_no_seeds_of_images(condition, says):
         over_seeds(condition, 2)
 
 
+@pytest.mark.parametrize(("condition", "computations"), [(FOG, 3), (NES, 3), (attack("bim", "8/255"), 1)])
+def test_what_draws_nothing_is_computed_once(condition, computations):
+    assert len({member.computation for member in over_seeds(condition, 3).members}) == computations
+
+
 def test_a_mean_over_cells_is_that_of_the_first_seed_and_a_worst_case_that_of_all():
     assert averaged_by(mean_corruption(), [over_seeds(FOG, 3)]) == [FOG]
     (worst,) = worst_cases(["nes-*", "bim-*"], [over_seeds(NES, 2), attack("bim", "8/255")])

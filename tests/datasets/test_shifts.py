@@ -1,5 +1,6 @@
 """Test sets beyond the benchmark, on tiny folders in the layouts in which they are published."""
 
+import re
 from types import SimpleNamespace
 
 import datasets
@@ -241,3 +242,22 @@ def test_a_set_of_ones_own_is_one_registration(write, tmp_path, toml):
     images = load("weather", f"{folder}/weather", MINI, rain.part)
     assert [sample.id for sample in images.samples] == [f"{MINI.keys[0]}/rain.png"]
     assert images.reader
+
+
+@pytest.mark.usefixtures("nothing_registered")
+@pytest.mark.parametrize(
+    ("was", "written", "says"),
+    [
+        ('": "weather-dry"}', '": "weather-dri"}', "compared_with: 'weather-dri' is no natural shift; did you mean"),
+        ('{"weather-rain": "w', '{"weather-rian": "w', "compared_with of 'weather-rian': no such condition; did you"),
+    ],
+)
+def test_a_reference_that_is_none_is_told_when_the_suite_is_read(tmp_path, toml, was, written, says):
+    assert was in PLUGIN
+    (tmp_path / "weather.py").write_text(PLUGIN.replace(was, written))
+    suite = toml(
+        'classes = "mini"\nplugins = ["weather.py"]\n[data]\nimagenet = "mini:imagenet"\nweather = "weather"\n'
+        '[conditions]\nnatural = ["weather-rain"]\n'
+    )
+    with pytest.raises(InputError, match=re.escape(says)):
+        suites.load(suite)

@@ -231,7 +231,7 @@ def test_the_commands(store, tmp_path):
     assert called("export", str(tmp_path / "all.jsonl")).returncode == 0
     assert json.loads((tmp_path / "all.jsonl").read_text())["image"] == "a"
     assert "1 blocks were removed" in called("gc", "--days", "30").stdout
-    assert called("merge", str(tmp_path / "nowhere")).returncode == 2
+    assert called("merge", str(tmp_path / "nowhere")).returncode == 4
 
 
 def test_a_list_may_be_cut_off_by_who_reads_it(tmp_path, monkeypatch):

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clip_robustness.__main__ import main
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.models.spec import parse
 from clip_robustness.models.templates import TokenTemplate
 from clip_robustness.models.zero_shot import load_clip
-from clip_robustness.prompts.command import main
 from clip_robustness.prompts.search import Budget, Found, Task, gradient_at, promising_tokens, search, weights_of
 
 MINI = class_list("mini")
@@ -72,7 +72,7 @@ def test_prompts_found_often_weigh_more():
 
 def test_the_command_learns_prompts_that_beat_a_plain_template(tmp_path, capsys):
     out = tmp_path / "learned.json"
-    assert main("prompts", ["search", *DATA, f"--out={out}", "--restarts=2"]) == 0
+    assert main(["prompts", "search", *DATA, f"--out={out}", "--restarts=2"]) == 0
     printed = capsys.readouterr().out
     assert f"use them as mini:clip?prompts={out}" in printed
     (line,) = [line for line in printed.splitlines() if "difference" in line]
@@ -83,13 +83,13 @@ def test_the_command_learns_prompts_that_beat_a_plain_template(tmp_path, capsys)
 def test_a_search_goes_on_where_it_was(tmp_path, capsys):
     short = ["--before=2", "--after=0", "--sweeps=1", "--candidates=4"]
     files = tmp_path / "whole.json", tmp_path / "in-parts.json"
-    assert main("prompts", ["search", *DATA, *short, f"--out={files[0]}", "--restarts=3"]) == 0
+    assert main(["prompts", "search", *DATA, *short, f"--out={files[0]}", "--restarts=3"]) == 0
     for restarts in (1, 3):
-        assert main("prompts", ["search", *DATA, *short, f"--out={files[1]}", f"--restarts={restarts}"]) == 0
+        assert main(["prompts", "search", *DATA, *short, f"--out={files[1]}", f"--restarts={restarts}"]) == 0
     whole, parts = (json.loads(file.read_text()) for file in files)
     assert whole == parts
     assert len(whole["restarts"]) == 3
-    assert main("prompts", ["search", *DATA, *short, f"--out={files[1]}", "--seed=1"]) == 2
+    assert main(["prompts", "search", *DATA, *short, f"--out={files[1]}", "--seed=1"]) == 4
     assert "made with other settings" in capsys.readouterr().err
 
 
@@ -103,12 +103,12 @@ def test_a_search_goes_on_where_it_was(tmp_path, capsys):
     ],
 )
 def test_bad_options_are_named(tmp_path, capsys, arguments, says):
-    assert main("prompts", ["search", *DATA, *arguments, f"--out={tmp_path / 'x.json'}"]) == 2
+    assert main(["prompts", "search", *DATA, *arguments, f"--out={tmp_path / 'x.json'}"]) == 4
     assert says in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_search_is_not_overwritten(tmp_path, capsys):
     (tmp_path / "x.json").write_text("{}")
-    assert main("prompts", ["search", *DATA, f"--out={tmp_path / 'x.json'}"]) == 2
+    assert main(["prompts", "search", *DATA, f"--out={tmp_path / 'x.json'}"]) == 4
     assert "is no file of an earlier search" in capsys.readouterr().err
     assert (tmp_path / "x.json").read_text() == "{}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from clip_robustness.errors import InputError
 from clip_robustness.reports import site
 from clip_robustness.reports.command import main
 from clip_robustness.results.result import Result
@@ -75,5 +76,5 @@ def test_the_command_writes_a_site_whose_links_lead_somewhere(tmp_path, capsys):
     assert len(links) == 2 * 4 + 1
     assert all((out / link).is_file() for link in links)
     assert json.loads((out / "leaderboard.json").read_text())[0]["entries"][0]["rank"] == 1
-    with pytest.raises(SystemExit):
+    with pytest.raises(InputError, match="is given twice"):
         main("site", [str(tmp_path / "one"), str(tmp_path / "one"), "-o", str(out)])

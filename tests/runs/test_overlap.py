@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from clip_robustness.__main__ import main
 from clip_robustness.conditions.condition import CLEAN, natural, overlap
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import InputError
@@ -19,7 +20,6 @@ from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.mini.sets import OVERLAPPING, near_duplicate, overlapping_indices, picture, pretraining_pair
 from clip_robustness.models.features import load_encoder
 from clip_robustness.models.spec import parse
-from clip_robustness.overlap.command import main
 from clip_robustness.overlap.found import read
 from clip_robustness.results.result import Check, Result
 from clip_robustness.suites import load
@@ -197,12 +197,12 @@ def test_wrong_usage_is_one_sentence(tmp_path, capsys, toml, image_folder):
         (["--pretraining", str(tmp_path / "none"), *base], "there is no such file or folder"),
         (["--pretraining", "mini:pretraining", "--data", "imagenet-v3", *base], "did you mean 'imagenet-v2'?"),
     ):
-        assert main("overlap", arguments) == 2
+        assert main(["overlap", *arguments]) == 4
         assert says in capsys.readouterr().err
     place = image_folder({"m00000000": 1})
     (place / "m00000000" / "1.heic").touch()
     suite = toml(f'classes = "mini"\ncandidate = ["mini:clip"]\n[data]\nimagenet = "{place}"\n[conditions]\n')
-    assert main("overlap", ["--suite", suite, "--pretraining", str(tmp_path / "none"), *base]) == 2
+    assert main(["overlap", "--suite", suite, "--pretraining", str(tmp_path / "none"), *base]) == 4
     assert "warning: data set 'imagenet': 1 file is not read (.heic 1)" in capsys.readouterr().err
     missing = run_pytest(tmp_path / "reports" / "run", "-k", "clean", f"--exclude-overlap={tmp_path / 'none.json'}")
     assert missing.code == 4, missing.output

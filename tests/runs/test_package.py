@@ -76,8 +76,26 @@ def test_the_command_lists_what_it_does(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in COMMANDS)
-    assert main(["rnu"]) == 2
+    assert main(["rnu"]) == 4
     assert "usage: clip-robustness COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["ls", "calibrate", "prefetch --to there", "overlap --pretraining there --encoder mini:filter", "validate",
+     "store --store . gc", "merge there -o there"],
+)  # fmt: skip
+def test_every_command_refuses_an_unknown_suite_as_run_does(tmp_path, monkeypatch, capfd, command):
+    monkeypatch.chdir(tmp_path)
+    suite = ["nope"] if command == "validate" else ["--suite", "nope"]
+    assert main([*command.split(), *suite]) == 4
+    assert "--suite nope: neither a file nor a shipped suite; known: extended, mini, photos" in capfd.readouterr().err
+    assert not (tmp_path / "there").exists()
+
+
+def test_wrong_options_are_4_as_pytest_has_it(capsys):
+    assert main(["calibrate", "--samples", "none"]) == 4
+    assert "a positive number is expected, not none" in capsys.readouterr().err
 
 
 def test_a_run_in_any_folder_leaves_its_reports_there_and_can_be_repeated(tmp_path):

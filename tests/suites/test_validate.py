@@ -140,6 +140,14 @@ def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
             GOOD.replace("attacks = [{", 'attacks = [{ names = "patch", file = "gone.png", eps = [] }, {'),
             "file': there is no file",
         ),
+        (
+            GOOD + '[[conditions.text]]\nnames = "names"',
+            "'conditions.text': 'names' needs a file: { names = ['names'], file",
+        ),
+        (
+            GOOD.replace("attacks = [{", 'attacks = [{ names = "patch" }, {'),
+            "table 1: 'patch' needs a file: { names = ['pa",
+        ),
         (GOOD.replace('match = "natural/*"\n', ""), "the key 'rules.match' is missing"),
     ],
 )

@@ -11,6 +11,8 @@ from torch.autograd import grad as slope
 from clip_robustness import models
 from clip_robustness.conditions.condition import attack
 from clip_robustness.evaluation.settings import Cell
+from clip_robustness.metrics import evidence
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.results.guards import doubts, of_cells
 from clip_robustness.results.result import Check, PerImage, Result
 from clip_robustness.verdicts.judge import Verdict, doubted
@@ -79,9 +81,9 @@ def test_eps_in_other_units_is_another_eps():
     assert broken(row("bim", "8/255", 0.6), row("nes", "8/255", 0.3, pairs="20pairs")) != []
 
 
-def on_images(name, correct, images="abc"):
+def on_images(name, correct, images="abc", clusters=None):
     correct = np.array(correct)
-    of = PerImage.of(list(images), correct)
+    of = PerImage.of(list(images), correct, clusters)
     return replace(row(name, "8/255", float(correct.mean()), n=len(correct)), per_image=of)
 
 
@@ -102,6 +104,23 @@ def test_what_does_not_tell_of_the_images_is_not_compared_image_by_image(right):
     sound = on_images("fgsm", np.arange(400) < 120)
     other = replace(on_images("bim", np.arange(400) < 127), per_image=PerImage(sound.per_image.images, right))
     assert broken(sound, other) == []
+    if right:
+        unlike = replace(sound, per_image=replace(sound.per_image, clusters=right))
+        assert broken(unlike, on_images("bim", np.arange(400) < 127)) == []
+
+
+def test_images_that_belong_together_are_weighed_as_verdicts_weigh_them():
+    """7 images more, which are frames of one video, show little; each of another video, as much as 7 images."""
+    fgsm, bim = np.arange(400) < 120, np.arange(400) < 127
+    of_one = Clusters.of([(str(i // 10),) for i in range(400)])
+    assert broken(on_images("fgsm", fgsm, clusters=of_one), on_images("bim", bim, clusters=of_one)) == []
+    apart = Clusters.of([(str(i % 200),) for i in range(400)])
+    shown = broken(on_images("fgsm", fgsm, clusters=apart), on_images("bim", bim, clusters=apart))
+    assert bool(shown) == (evidence.paired(fgsm, bim, 0.0, apart).p_violation <= 0.02275)
+    few = Clusters.of([(str(i % 20),) for i in range(400)])
+    assert broken(on_images("fgsm", fgsm, clusters=few), on_images("bim", ~fgsm, clusters=few)) == []
+    kept = on_images("fgsm", fgsm, clusters=few).per_image
+    assert np.array_equal(kept.ways(400), few.ways)
 
 
 def test_gradients_that_vanish():

@@ -33,21 +33,17 @@ _CHEAPEST = 2
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
-    """0 where figures agree, 1 where one differs, 5 where there is nothing that could tell, 2 for wrong usage."""
+    """0 where figures agree, 1 where one differs, 5 where there is nothing that could tell."""
     options = _parser().parse_args(arguments)
-    try:
-        suite = suites.load(options.suite)
-        figures = figures_of(suite)
-        if options.list:
-            print("\n".join(listed(figures)))
-            return 0
-        specs = chosen(suite, figures, options.model)
-        session = Session(settings_for(suite, specs, options))
-        found = calibrate(session, figures, diagnose=not options.no_diagnosis)
-        files = write(found, options.out)
-    except (InputError, OSError) as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return 2
+    suite = suites.load(options.suite)
+    figures = figures_of(suite)
+    if options.list:
+        print("\n".join(listed(figures)))
+        return 0
+    specs = chosen(suite, figures, options.model)
+    session = Session(settings_for(suite, specs, options))
+    found = calibrate(session, figures, diagnose=not options.no_diagnosis)
+    files = write(found, options.out)
     print("\n".join(map(one_line, [*lines(found), *map(str, files)])))
     return exit_code(found)
 

@@ -106,7 +106,7 @@ _ALL = (
     ),
     Kind("cue-conflict", "synthetic", _GEIRHOS, data="cue-conflict"),
     *(
-        Kind(name, "text", source, about, runner=f"{_HERE}.text.run", pictured=False)
+        Kind(name, "text", source, about, runner=f"{_HERE}.text.run", pictured=False, takes_file=name == "names")
         for name, source, about in (
             ("templates", "Radford et al. 2021, section 3.1.4", "the worst of the model's templates, each by itself"),
             (
@@ -135,9 +135,6 @@ NAMES = {
     family: tuple(kind.name for kind in _ALL if kind.family == family and kind.name != WORST_OF)
     for family in ("clean", "natural", "adversarial", "text")
 }
-
-
-MEANS = frozenset(kind.name for kind in _ALL if kind.averages)
 
 
 def all_code() -> list[str]:

@@ -88,7 +88,8 @@ class Condition:
         """What is computed for it; some differ only in where that is read."""
         own, kind = self.compared, self.compared.kind
         anew = any(value in kind.but_for for _, value in own.params)
-        params = tuple((k, v) for k, v in own.params if anew or k not in kind.read_at)
+        ignored = () if kind.draws else ("seed",)
+        params = tuple((k, v) for k, v in own.params if (anew or k not in kind.read_at) and k not in ignored)
         return replace(own, params=params).path
 
     @property

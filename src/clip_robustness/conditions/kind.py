@@ -22,7 +22,7 @@ CLEAN_SET = "imagenet"
 
 _NO_FIGURES = (
     *("source", "about", "compared_with", "pair_by", "data", "part", "averages", "over", "passes", "drawing"),
-    *("attack", "registered", "levels", "access", "eps", "options", "example", "pictured", "stronger_than"),
+    *("attack", "registered", "levels", "access", "eps", "options", "example", "pictured", "stronger_than", "draws"),
 )
 """Fields that no outcome depends on; the data set and what is registered count by themselves."""
 
@@ -92,7 +92,7 @@ class Kind:
     rejects: bool = False
     """Whether its images are of no class, and are to be told from those that are."""
     takes_file: bool = False
-    """Whether the suite names a file for it."""
+    """Whether it needs a file, which the suite names."""
     crafted_on: Literal["", "surrogate", "text", "wordings"] = ""
     """A surrogate, or the model itself over the text that follows the name."""
     example: str = ""
@@ -103,6 +103,8 @@ class Kind:
     """Whether it depends on what classes are called."""
     pictured: bool = True
     """Whether the gallery shows it: what takes hundreds of passes an image, or runs elsewhere, is not done again."""
+    draws: bool = True
+    """Whether it draws random numbers; without it is the same under all seeds, and computed once."""
     stronger_than: tuple[str, ...] = ()
     """Attacks that it should be at least as strong as."""
 

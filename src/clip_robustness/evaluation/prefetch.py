@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clip_robustness import suites
-from clip_robustness.errors import InputError, one_line
+from clip_robustness.errors import one_line
 from clip_robustness.files import argument, whole
 from clip_robustness.models.spec import ModelSpec, parse_all
 from clip_robustness.suites import Suite
@@ -43,7 +43,7 @@ class Item:
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
-    """0 where all is there, 1 where something can't be fetched, 2 for wrong usage."""
+    """0 where all is there, 1 where something can't be fetched."""
     options = _parser().parse_args(arguments)
     folder: Path = options.to.resolve()
     if os.environ.get(_CHILD) != str(folder):
@@ -51,16 +51,12 @@ def main(name: str, arguments: Sequence[str]) -> int:
         return subprocess.run(
             command, env={**os.environ, **variables(folder), _CHILD: str(folder)}, check=False
         ).returncode
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        suite = suites.load(options.suite)
-        specs = [spec for text in options.model for spec in parse_all(text)] or list(models_of(suite))
-        missing = fetched([*of_models(specs, suite, folder, heads=options.heads), *of_data(suite)])
-        with whole(folder / "env.sh") as partial:
-            partial.write_text(environment(), encoding="utf-8")
-    except (InputError, OSError) as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return 2
+    suite = suites.load(options.suite)
+    specs = [spec for text in options.model for spec in parse_all(text)] or list(models_of(suite))
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = fetched([*of_models(specs, suite, folder, heads=options.heads), *of_data(suite)])
+    with whole(folder / "env.sh") as partial:
+        partial.write_text(environment(), encoding="utf-8")
     print(f"on the other machine: source {shlex.quote(str(folder / 'env.sh'))}, wherever the folder lies there")
     return 1 if missing else 0
 

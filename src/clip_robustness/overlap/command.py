@@ -26,11 +26,7 @@ from clip_robustness.overlap.sources import find_all
 def main(name: str, arguments: Sequence[str]) -> int:
     """Shard by shard; each is kept as soon as it is embedded, so that a later call goes on where an earlier one was."""
     options = _parser().parse_args(arguments)
-    try:
-        found = _run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = _run(options)
     for line in lines(found):
         print(line)
     print(options.out / RESULT)

@@ -33,12 +33,7 @@ _IMAGES_AT_ONCE = 64
 
 def main(name: str, arguments: Sequence[str]) -> int:
     """Search restart by restart. Each is saved as soon as it is done; a later call goes on after the last one saved."""
-    options = _parser().parse_args(arguments)
-    try:
-        _search(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    _search(_parser().parse_args(arguments))
     return 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
+from clip_robustness.errors import InputError
 from clip_robustness.files import whole
 from clip_robustness.results.result import Result
 
@@ -87,7 +88,7 @@ def to_json(gallery: Gallery) -> str:
 
 
 def beside(results: Path) -> dict[str, list[Example]]:
-    """The gallery of a results.json; empty where it has none. Raises `ValueError` for a damaged one."""
+    """The gallery of a results.json; empty where it has none. Raises `InputError` for a damaged one."""
     file = results.with_name(NAME)
     if not file.exists():
         return {}
@@ -95,7 +96,7 @@ def beside(results: Path) -> dict[str, list[Example]]:
         raw = json.loads(file.read_text(encoding="utf-8"))
         return {str(key): [_example(e) for e in examples] for key, examples in raw.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(
+        raise InputError(
             f"{file}: not a gallery of this suite: {error}; delete it to render without pictures"
         ) from None
 

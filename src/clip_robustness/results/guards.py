@@ -1,7 +1,8 @@
 """Checks on a run's own figures: what would show that a robust accuracy is wrong (Carlini et al. 2019).
 
 Each guard compares cells of one model, and is broken only by what chance alone would do in 2.3% of the cases: by
-McNemar's exact test where both are on the same images, else by two standard errors.
+McNemar's exact test where both are on the same images, of images that belong together by that of effective counts, as
+verdicts are, else by two standard errors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from clip_robustness.conditions.catalogue import NAMES, WORST_OF, kind_of
 from clip_robustness.conditions.condition import SEARCH
 from clip_robustness.conditions.eps import parse_eps
 from clip_robustness.conditions.kind import Kind
-from clip_robustness.metrics.binomial import at_most
+from clip_robustness.metrics import evidence
+from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.intervals import Correct
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Guard
@@ -149,16 +151,20 @@ def _at_most(first: Result, second: Result) -> bool:
     assert first.accuracy is not None
     assert second.accuracy is not None
     if paired := _on_the_same_images(first, second):
-        one, other = paired
-        won, lost = int((one & ~other).sum()), int((other & ~one).sum())
-        return bool(at_most(lost, won + lost, 0.5) > _BY_CHANCE)
+        one, other, clusters = paired
+        return evidence.paired(other, one, 0.0, clusters).p_violation > _BY_CHANCE
     middle = (first.accuracy + second.accuracy) / 2
     error = sqrt(middle * (1 - middle) * sum(1 / (cell.n_effective or cell.n) for cell in (first, second)))
     return first.accuracy <= second.accuracy + 2 * error
 
 
-def _on_the_same_images(first: Result, second: Result) -> tuple[Correct, Correct] | None:
-    if first.per_image is None or second.per_image is None or first.per_image.images != second.per_image.images:
+def _on_the_same_images(first: Result, second: Result) -> tuple[Correct, Correct, Clusters | None] | None:
+    if first.per_image is None or second.per_image is None:
+        return None
+    if (first.per_image.images, first.per_image.clusters) != (second.per_image.images, second.per_image.clusters):
         return None
     one, other = first.per_image.correct(first.n), second.per_image.correct(second.n)
-    return (one, other) if one is not None and other is not None and len(one) == len(other) else None
+    ways = first.per_image.ways(first.n)
+    if one is None or other is None or ways is None or len(one) != len(other):
+        return None
+    return one, other, Clusters.of([[str(number) for number in of] for of in ways.T.tolist()])

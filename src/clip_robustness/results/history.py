@@ -163,6 +163,8 @@ def read(file: Path) -> Run:
         right = {(cell.model, cell.condition): cell for cell in cells}
         results = from_json(raw["results"])
         return Run(raw["name"], raw["recorded"], file, results, right, bool(raw.get("held", held(results))))
+    except gzip.BadGzipFile:
+        raise InputError(f"{file}: damaged, or not a recorded run, as `run --record NAME` writes them") from None
     except EOFError:
         raise InputError(f"{file}: truncated; take it from a backup, or record that run again") from None
     except InputError:

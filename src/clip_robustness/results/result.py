@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,14 @@ import numpy as np
 from pydantic import TypeAdapter
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clip_robustness.metrics.clusters import Clusters
     from clip_robustness.metrics.intervals import Correct
 
 
+_WAYS = 8
+"""Of belonging together, as many as are read of a file."""
 FAMILIES = ("clean", "natural", "synthetic", "adversarial", "text", "overlap")
 
 
@@ -114,15 +120,20 @@ class GroupAccuracy:
 
 @dataclass(frozen=True)
 class PerImage:
-    """Which images of a cell are correct: `images` stands for their ids in their order, `bits` is one each, base64."""
+    """Which images of a cell are correct: `images` stands for their ids in their order, `bits` is one each, base64.
+    `clusters`: the numbers of the clusters that each is in, for each way of belonging together one after the other,
+    little-endian int32, by zlib and base64; '' where no two belong together."""
 
     images: str
     bits: str
+    clusters: str = ""
 
     @staticmethod
-    def of(ids: Sequence[str], correct: Correct) -> PerImage:
+    def of(ids: Sequence[str], correct: Correct, clusters: Clusters | None = None) -> PerImage:
         digest = hashlib.blake2b("\n".join(ids).encode(errors="surrogatepass"), digest_size=8).hexdigest()
-        return PerImage(digest, base64.b64encode(np.packbits(correct).tobytes()).decode())
+        together = zlib.compress(clusters.ways.astype("<i4").tobytes()) if clusters else b""
+        bits = np.packbits(correct).tobytes()
+        return PerImage(digest, base64.b64encode(bits).decode(), base64.b64encode(together).decode())
 
     def correct(self, n: int) -> Correct | None:
         """bool (n,); None where it does not tell of so many images."""
@@ -131,6 +142,16 @@ class PerImage:
         except ValueError:
             return None
         return np.unpackbits(bits, count=n).astype(bool) if len(bits) == (n + 7) // 8 else None
+
+    def ways(self, n: int) -> NDArray[np.int64] | None:
+        """The numbers of `clusters`, int64 (ways, n), without any (0, n); None where they do not tell of so many."""
+        try:
+            packed = base64.b64decode(self.clusters, validate=True)
+            numbers = zlib.decompressobj().decompress(packed, _WAYS * 4 * n) if packed else b""
+        except (ValueError, zlib.error):
+            return None
+        whole = len(numbers) % (4 * n) == 0
+        return np.frombuffer(numbers, "<i4").reshape(-1, n).astype(np.int64) if whole else None
 
 
 @dataclass(frozen=True, repr=False)

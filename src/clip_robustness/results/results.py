@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
+from clip_robustness.errors import InputError
 from clip_robustness.results.result import Result
 
 SCHEMA = 4
@@ -175,11 +176,11 @@ def from_json(raw: dict[str, Any]) -> Results:
 
 
 def read(file: Path) -> Results:
-    """Read a results.json. Raises `ValueError` naming the file where it is not one, or of another schema."""
+    """Read a results.json. Raises `InputError` naming the file where it is not one, or of another schema."""
     try:
         return from_json(json.loads(file.read_text(encoding="utf-8")))
     except IsADirectoryError as error:
-        raise ValueError(f"{file}: a folder; give the results.json in it") from error
+        raise InputError(f"{file}: a folder; give the results.json in it") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         said = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{file}: not a results.json of this suite: {said}") from error
+        raise InputError(f"{file}: not a results.json of this suite: {said}") from error

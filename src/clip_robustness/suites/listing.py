@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ from clip_robustness.conditions.condition import (
     wording,
 )
 from clip_robustness.conditions.kinds import of_kind
-from clip_robustness.errors import InputError, one_line, sentence
+from clip_robustness.errors import one_line
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.models.spec import PRESETS
 from clip_robustness.suites.read import PROFILES, SHIPPED, load
@@ -59,7 +58,6 @@ class Entry:
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
-    """0, or 4 for a suite that can't be read."""
     parser = argparse.ArgumentParser(prog=f"clip-robustness {name}", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)} (default: all)")
     parser.add_argument("--suite", help="a TOML file or a shipped suite, whose own names are listed, too")
@@ -67,11 +65,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.groups) - set(GROUPS):
         parser.error(f"there is no group '{min(unknown)}'; known: {', '.join(GROUPS)}")
-    try:
-        entries = list(listed(options.groups or GROUPS, load(options.suite) if options.suite else None))
-    except (InputError, OSError) as error:
-        print(sentence(error), file=sys.stderr)
-        return 4
+    entries = list(listed(options.groups or GROUPS, load(options.suite) if options.suite else None))
     if options.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from clip_robustness import registry
+from clip_robustness.conditions.catalogue import known_shifts
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.errors import InputError, nearest
@@ -98,6 +99,12 @@ def mistakes(suite: Suite) -> Iterator[str]:
     for key, place in files:
         if place and not (file := expanded(place, suite.file.parent)).is_file():
             yield f"'{key}': there is no file {file}"
+    for condition in suite.conditions:
+        if (pair := condition.kind.compared_with) and pair not in (*known_shifts(), *settings.data):
+            yield (
+                f"{registry.find('shift', condition.kind.data)}: compared_with: '{pair}' is no natural shift; "
+                f"{nearest(pair, known_shifts())}"
+            )
     for rule in settings.rules:
         if not any(rule.matches(condition) for condition in suite.conditions):
             paths = (condition.path for condition in suite.conditions)

@@ -31,6 +31,7 @@ from clip_robustness.conditions.condition import (
 from clip_robustness.conditions.kinds import of_kind
 from clip_robustness.conditions.seeds import over_seeds
 from clip_robustness.conditions.worst import worst_cases
+from clip_robustness.errors import InputError
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 
 Samples = Annotated[int, Field(ge=1)]
@@ -153,7 +154,14 @@ class Attacks(Strict):
         for name in self.names:
             for eps in self.eps if attack_kind(name).eps else ("",):
                 made = attack(name, eps, pairs=self.pairs, samples=self.samples, file=self.file, **options)
-                yield over_seeds(made, self.seeds)
+                yield over_seeds(_with_file(made, self.file), self.seeds)
+
+
+def _with_file(condition: Condition, file: str | None) -> Condition:
+    """Raises `InputError` where it needs one."""
+    if condition.kind.takes_file and not file:
+        raise InputError(f"'{condition.name}' needs a file: {{ names = ['{condition.name}'], file = ... }}")
+    return condition
 
 
 class Texts(Strict):
@@ -167,7 +175,7 @@ class Texts(Strict):
 
     def expand(self) -> Iterator[Condition]:
         for name in self.names:
-            yield wording(name, self.file, self.samples)
+            yield _with_file(wording(name, self.file, self.samples), self.file)
 
 
 class Conditions(Strict):

@@ -41,7 +41,7 @@ def row_of(spec: ModelSpec, role: str, condition: Condition, outcomes: Outcomes,
         confusions=confusions(outcomes, names),
         groups=in_groups(outcomes),
         smallest_eps=eps_quantiles(outcomes),
-        per_image=PerImage.of(outcomes.ids, outcomes.correct) if one_each else None,
+        per_image=PerImage.of(outcomes.ids, outcomes.correct, outcomes.clusters) if one_each else None,
         seconds=round(outcomes.seconds, 3),
     )
 

@@ -19,7 +19,7 @@ TOWARDS_FIRST = SignSteps(20, momentum=1.0, loss=lambda logits, _: logits[:, 0])
 
 @attack(
     "caption:", access="white-box", runner="itself", crafted_on="text", passes=(2, 20), example="a photo of a dog",
-    about="towards a text", source="momentum steps of Dong et al. 2018 towards a text",
+    draws=False, about="towards a text", source="momentum steps of Dong et al. 2018 towards a text",
 )  # fmt: skip
 def towards_caption(context: Context, batches: Batches) -> Iterator[Answers]:
     """Measured is whether the caption fits better than any class, before and after. The surrogate is the victim over

@@ -77,7 +77,7 @@ class DeepFool:
 
 @attack(
     "deepfool", access="white-box", runner="in_loop", read_at=("eps",), passes=(1, 22),
-    source="Moosavi-Dezfooli et al. 2016",
+    draws=False, source="Moosavi-Dezfooli et al. 2016",
 )  # fmt: skip
 def deepfool(_: Context) -> Methods:
     """Of its passes each has gradients of several classes."""

@@ -60,7 +60,8 @@ def on_embedding(context: Context, batches: Batches) -> Iterator[Answers]:
 
 @attack(
     "template-heads", access="white-box", runner="itself", crafted_on="wordings", passes=(7, 100),
-    about="the strongest of five templates' heads", source="in the manner of Tramer et al. 2020, adaptive attacks",
+    draws=False, about="the strongest of five templates' heads",
+    source="in the manner of Tramer et al. 2020, adaptive attacks",
 )  # fmt: skip
 def on_heads(context: Context, batches: Batches) -> Iterator[Answers]:
     """Gradient steps against the head of each template; an image is fooled where any of them fools the whole model."""

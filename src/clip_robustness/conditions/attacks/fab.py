@@ -116,6 +116,14 @@ def to_plane(points: Tensor, slopes: Tensor, gaps: Tensor) -> Tensor:
 FAB_T = FAB()
 
 
-@attack("fab", access="white-box", runner="in_loop", passes=(1, 600), pictured=False, source="Croce & Hein 2020b")
+@attack(
+    "fab",
+    access="white-box",
+    runner="in_loop",
+    passes=(1, 600),
+    pictured=False,
+    draws=False,
+    source="Croce & Hein 2020b",
+)
 def fab(_: Context) -> Methods:
     return (FAB_T,)

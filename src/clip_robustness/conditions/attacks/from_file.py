@@ -82,7 +82,8 @@ def read_patch(file: Path) -> Image.Image:
 
 @attack(
     "universal-file", access="black-box", runner="itself", takes_file=True, passes=(2, 0), pictured=False,
-    about="a perturbation of a file", source="Moosavi-Dezfooli et al. 2017; zoos such as Huang et al. 2025",
+    draws=False, about="a perturbation of a file",
+    source="Moosavi-Dezfooli et al. 2017; zoos such as Huang et al. 2025",
 )  # fmt: skip
 def moved(context: Context, batches: Batches) -> Iterator[Answers]:
     """All images by one perturbation, clamped to eps."""

@@ -148,7 +148,7 @@ PGD = SignSteps(40, size=1 / 4, starts=5)
 
 @attack(
     "fgsm", access="white-box", runner="in_loop", search=True, options=("normalized", "rounded"), passes=(1, 1),
-    source="Goodfellow et al. 2015",
+    draws=False, source="Goodfellow et al. 2015",
 )  # fmt: skip
 def fgsm(_: Context) -> Methods:
     return (FGSM,)
@@ -157,7 +157,7 @@ def fgsm(_: Context) -> Methods:
 @attack(
     "bim", access="white-box", runner="in_loop", search=True, options=("normalized", "rounded"), passes=(1, 5),
     stronger_than=("fgsm", "nes", "spsa", "transfer-bim", "transfer-dim", "transfer-fgsm", "transfer-mim"),
-    source="Kurakin et al. 2017",
+    draws=False, source="Kurakin et al. 2017",
 )  # fmt: skip
 def bim(_: Context) -> Methods:
     return (BIM,)
@@ -165,7 +165,7 @@ def bim(_: Context) -> Methods:
 
 @attack(
     "mim", access="white-box", runner="in_loop", search=True, options=("normalized", "rounded"), passes=(1, 12),
-    stronger_than=("fgsm",), source="Dong et al. 2018",
+    stronger_than=("fgsm",), draws=False, source="Dong et al. 2018",
 )  # fmt: skip
 def mim(_: Context) -> Methods:
     return (MIM,)

@@ -57,7 +57,7 @@ CRAFTED = {
 
 @attack(
     "transfer-fgsm", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 1),
-    source="Goodfellow et al. 2015",
+    draws=False, source="Goodfellow et al. 2015",
 )  # fmt: skip
 def fgsm() -> Method:
     return CRAFTED["fgsm"]
@@ -65,7 +65,7 @@ def fgsm() -> Method:
 
 @attack(
     "transfer-bim", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 10),
-    source="Kurakin et al. 2017",
+    draws=False, source="Kurakin et al. 2017",
 )  # fmt: skip
 def bim() -> Method:
     return CRAFTED["bim"]
@@ -73,7 +73,7 @@ def bim() -> Method:
 
 @attack(
     "transfer-mim", access="black-box", runner="transferred", search=True, crafted_on="surrogate", passes=(2, 10),
-    source="Dong et al. 2018",
+    draws=False, source="Dong et al. 2018",
 )  # fmt: skip
 def mim() -> Method:
     return CRAFTED["mim"]

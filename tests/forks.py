@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import redirect_stdout, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,17 +31,20 @@ _SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SI
 
 
 class Fork:
-    """`python -m COMMAND` in this environment and in the checkout, as `subprocess.Popen` of it would be; without a
-    command an interpreter that reads from its standard input what to do, as pytest-xdist starts it.
+    """`python -m COMMAND` in this environment and in `folder`, as `subprocess.Popen` of it would be; without a command
+    an interpreter that reads from its standard input what to do, as pytest-xdist starts it.
 
     What is printed goes to `terminal`, a file descriptor, where there is one.
     """
 
-    def __init__(self, *command: str, parent: socket.socket | None = None, terminal: int | None = None) -> None:
+    def __init__(
+        self, *command: str, folder: Path = ROOT, parent: socket.socket | None = None, terminal: int | None = None
+    ) -> None:
         (theirs, stdin), (stdout, output), (done, says) = os.pipe(), os.pipe(), os.pipe()
         if terminal is not None:
             os.dup2(terminal, output)
-        request = json.dumps({"command": command, "environment": dict(os.environ)}).encode()
+        about = {"command": command, "environment": dict(os.environ), "folder": str(folder), "path": [str(folder)]}
+        request = json.dumps(about).encode()
         socket.send_fds(parent or _parent(), [request], [theirs, output, output if command else 2, says])
         for fd in (theirs, output, says):
             os.close(fd)
@@ -63,6 +67,31 @@ class Fork:
         self.stdin.close()
         output = self.stdout.read().decode(errors="replace")
         return self.wait(), output
+
+
+@contextmanager
+def commands(folder: Path) -> Iterator[Path]:
+    """A folder for the PATH of a shell, whose `clip-robustness` and `pytest` are forks. They run in the shell's folder
+    and have its environment; as for scripts that pip installs, modules of the folder are not on the path."""
+    connection = _parent().fileno()
+    folder.mkdir(parents=True)
+    for name, module in (("clip-robustness", "clip_robustness"), ("pytest", "pytest")):
+        (folder / name).write_text(f"#!{sys.executable} -IS\n{_COMMAND.format(connection=connection, module=module)}")
+        (folder / name).chmod(0o755)
+    os.set_inheritable(connection, True)
+    yield folder
+    os.set_inheritable(connection, False)
+
+
+_COMMAND = """
+import json, os, socket, sys
+read, write = os.pipe()
+about = {{"command": ["{module}", *sys.argv[1:]], "environment": dict(os.environ), "folder": os.getcwd(), "path": []}}
+socket.send_fds(socket.socket(fileno={connection}), [json.dumps(about).encode()], [0, 1, 2, write])
+os.close(write)
+_, code = os.fdopen(read)
+sys.exit(int(code))
+"""
 
 
 @cache
@@ -104,6 +133,7 @@ def _begun(request: dict, stdin: int, stdout: int, stderr: int, done: int) -> li
         signal.signal(number, signal.SIG_IGN)
     if request["command"]:
         os.setsid()
+        _moved(Path(request["folder"]), request["path"])
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if pid := os.fork():
         ours.close()
@@ -133,6 +163,16 @@ def _begun(request: dict, stdin: int, stdout: int, stderr: int, done: int) -> li
 
     Popen2IOMaster.__init__ = start_worker
     return request["command"] or ["-c"]
+
+
+def _moved(folder: Path, path: list[str]) -> None:
+    """Go there, and leave behind what was imported as the checkout's."""
+    os.chdir(folder)
+    if folder == ROOT:
+        return
+    sys.path[:] = path + [place for place in sys.path if place != str(ROOT)]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("conftest", "robustness_tests")]:
+        del sys.modules[name]
 
 
 def _run(command: list[str]) -> None:

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -17,6 +16,7 @@ from clip_robustness.reports.command import github_lines, github_warnings
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Results, read
 from tests import ROOT
+from tests.forks import commands
 
 SUITE = """
 classes = "mini"
@@ -38,17 +38,14 @@ def workspace(tmp_path):
     """A model repository with the suite checked out in it, installed."""
     (tmp_path / "robustness.toml").write_text(SUITE)
     (tmp_path / ".suite").symlink_to(ROOT)
-    bin = tmp_path / "clip-robustness" / "bin"
-    bin.mkdir(parents=True)
-    (bin / "clip-robustness").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m clip_robustness "$@"\n')
-    (bin / "clip-robustness").chmod(0o755)
     weights = {key: value.float() for key, value in load_file(train.CLIP_WEIGHTS).items()}
     save_file(weights, tmp_path / "good.safetensors")
     torch.manual_seed(0)
     noisy = {k: v + 0.35 * v.std() * torch.randn_like(v) if v.ndim > 1 else v for k, v in weights.items()}
     save_file(noisy, tmp_path / "worse.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"not weights")
-    return tmp_path
+    with commands(tmp_path / "clip-robustness" / "bin"):
+        yield tmp_path
 
 
 def steps(kind):
@@ -78,7 +75,7 @@ def test_exit_codes_and_what_is_left_behind(workspace, kind):
         environment = os.environ | given | {"CANDIDATE": f"open_clip:mini-clip@{workspace / name}.safetensors"}
         done = subprocess.run(
             ["bash", "-e", "-c", "\n".join(steps(kind))],
-            cwd=workspace, env=environment, capture_output=True, text=True, check=False, timeout=300,
+            cwd=workspace, env=environment, capture_output=True, text=True, check=False, timeout=300, close_fds=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         assert len(read(workspace / "robustness" / "latest" / "results.json").cells) == (0 if name == "broken" else 2)

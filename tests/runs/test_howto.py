@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests import ROOT
+from tests import ROOT, forks
 
 PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    with forks.commands(tmp_path_factory.mktemp("commands") / "bin") as folder:
+        yield folder
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,9 @@ def steps(block):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(page, tmp_path):
-    bin = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{bin}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src")}
+def test_a_page_does_what_it_says(page, tmp_path, commands):
+    path = [str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = os.environ | {"PATH": os.pathsep.join(path), "PYTHONPATH": str(ROOT / "src")}
     ran = 0
     for kind, title, block in _BLOCK.findall(page.read_text()):
         if title:
@@ -43,6 +49,7 @@ def test_a_page_does_what_it_says(page, tmp_path):
             done = subprocess.run(
                 ["bash", "-c", step.command],
                 cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                close_fds=False,
             )  # fmt: skip
             same = doctest.OutputChecker().check_output(step.says, done.stdout, doctest.ELLIPSIS)
             assert same, f"$ {step.command}says\n{done.stdout}\nand the page\n{step.says}"

@@ -11,6 +11,7 @@ import pytest
 
 from clip_robustness.results.results import read
 from tests import ROOT
+from tests.forks import Fork
 
 CONFTEST = """
 import sys
@@ -82,13 +83,17 @@ class Repository:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    def run(self, *args, **environment):
+    def run(self, *args):
         """Exit code and output of `python -m pytest` in it."""
-        path = os.pathsep.join([str(ROOT / "src"), *environment.pop("PYTHONPATH", "").split(), str(self.folder)])
+        return Fork("pytest", "-ra", "-p", "no:cacheprovider", *args, folder=self.folder).communicate()
+
+    def run_anew(self, *args):
+        """By a new interpreter, as for what is said or done while it imports."""
         command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *args]
+        path = os.pathsep.join([str(ROOT / "src"), str(self.folder)])
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=300,
-            env=os.environ | {"PYTHONPATH": path, "COLUMNS": "300"} | environment,
+            env=os.environ | {"PYTHONPATH": path},
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
@@ -106,8 +111,9 @@ class Repository:
 
 
 @pytest.fixture
-def repository(tmp_path, tmp_path_factory):
+def repository(tmp_path, tmp_path_factory, monkeypatch):
     """With the models of its own beside the tests; all share a store."""
+    monkeypatch.setenv("COLUMNS", "300")
     made = Repository(tmp_path / "theirs")
     made.write("conftest.py", CONFTEST)
     made.write("pytest.ini", "[pytest]\nrobustness_suite = night.toml\n")
@@ -123,7 +129,7 @@ def repository(tmp_path, tmp_path_factory):
 
 
 def test_tests_of_ones_own_are_reported_under_ones_own_root(repository):
-    code, said = repository.run("tests", PYTEST_ADDOPTS="-W error")
+    code, said = repository.run_anew("tests", "-W", "error")
     assert code == 0, said
     assert "robustness: suite night on cpu" in said
     assert "4 passed" in said
@@ -162,7 +168,7 @@ def test_ids_like_those_of_cells_are_no_cells(repository):
 @pytest.mark.parametrize("how", [("-k", "unrelated"), ("tests/test_other.py", "-n", "1"), ("--collect-only",)])
 def test_without_tests_of_ours_there_is_neither_a_header_nor_a_report(repository, how):
     """A suite of 500 tests of theirs is not slowed down by models that nobody asks for."""
-    code, said = repository.run(*how)
+    code, said = repository.run_anew(*how)
     assert code == 0, said
     assert "torch is not loaded" in said
     assert "robustness:" not in said
@@ -230,8 +236,8 @@ def test_beside_other_plugins(repository, tmp_path):
     flaky = "    TRIED.append(1)\n    assert len(TRIED) > 1\n    assert session.classifier"
     repository.write("tests/test_robust.py", "TRIED = []\n" + ROBUST.replace("    assert session.classifier", flaky))
     code, said = repository.run(
-        "-p", "like_playwright", "--robustness-device=cpu", "--device=iPhone", "--reruns=1", "--html=theirs.html",
-        PYTHONPATH=str(repository.folder / "plugins"),
+        "-p", "like_playwright", "-o", "pythonpath=plugins", "--robustness-device=cpu", "--device=iPhone", "--reruns=1",
+        "--html=theirs.html",
     )  # fmt: skip
     assert code == 0, said
     assert "1 rerun" in said

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from clip_robustness.calibration.compare import compared, status_of
-from clip_robustness.calibration.figures import Figures, Published
 from clip_robustness.metrics.intervals import accuracy
 from clip_robustness.results.result import Result
+from clip_robustness.suites.figures import Figures, Published
 
 
 def row(value, n=50000, **other):

@@ -6,13 +6,14 @@ import pytest
 from torch import nn
 
 from clip_robustness.calibration import known
-from clip_robustness.calibration.figures import Figures, Published, known_figures, published, read
+from clip_robustness.calibration.figures import known_figures, published
 from clip_robustness.calibration.known import recognise
 from clip_robustness.datasets.dataset import Dataset, Sample
 from clip_robustness.datasets.subsets import ids_of, only
 from clip_robustness.errors import InputError
 from clip_robustness.models.classifier import fingerprint_of, weights_of
 from clip_robustness.models.spec import parse
+from clip_robustness.suites.figures import Figures, Published
 
 B32 = "open_clip:ViT-B-32/openai"
 
@@ -46,33 +47,6 @@ def test_figures_of_ones_own_are_added(tmp_path):
     assert both.of("ours", "night", {"mini"}) == [Published("ours", "night", "", "mini", 0.5, 200, 0.003, "our table")]
     assert both.weights == {"0123456789abcdef": B32}
     assert len(both.rows) == len(published().rows) + 1
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("a,imagenet-v3,0.5", "line 2: there is no condition 'imagenet-v3'; did you mean 'imagenet-v2'"),
-        ("a,imagenet-v2,63.3", r"line 2: value '63.3' is outside \[0, 1\]; a share is meant, not percent"),
-        ("a,imagenet-v2,-0.1", r"value '-0.1' is outside \[0, 1\]"),
-        ("a,imagenet-v2,nan", r"value 'nan' is outside \[0, 1\]"),
-        ("a,clean@imagnet,0.5", "neither a class list nor a named subset; did you mean 'imagenet'"),
-        ("a,bim-9,0.5", "line 2: "),
-        ("a,,0.5", "a figure has a condition"),
-        ("a,clean,0.5,1", "no more fields"),
-    ],
-)
-def test_a_figure_that_can_not_be_is_named_with_its_line(tmp_path, line, said):
-    file = tmp_path / "mine.csv"
-    file.write_text(f"model,condition,value\n{line}\n")
-    with pytest.raises(InputError, match=said) as error:
-        read(file)
-    assert str(file) in str(error.value)
-
-
-def test_an_unknown_column_is_named(tmp_path):
-    (tmp_path / "mine.csv").write_text("model,condition,valeu\n")
-    with pytest.raises(InputError, match="unknown column 'valeu'; did you mean 'value'"):
-        read(tmp_path / "mine.csv")
 
 
 def test_weights_have_one_fingerprint_whatever_else_differs():

@@ -3,6 +3,7 @@
 import pytest
 
 from clip_robustness.__main__ import main
+from clip_robustness.datasets.subsets import ids_of
 
 GOOD = """
 classes = "mini"
@@ -155,6 +156,35 @@ def test_what_stops_the_rest(validate, text, says):
     code, _, err = validate(text)
     assert (code, len(err)) == (4, 1), err
     assert says in err[0]
+
+
+def test_a_file_of_figures_is_read_as_calibrate_reads_it(validate, tmp_path, capsys):
+    head = "model,condition,value,source\n"
+    (tmp_path / "mine.csv").write_text(f"{head}a,imagenet-v3,0.5,\na,clean@mini,63.3,\na,clean@mini,0.5,\n")
+    suite = 'figures = "mine.csv"\n' + GOOD
+    code, out, err = validate(suite)
+    assert code == 4
+    assert len(err) == 2
+    assert "mine.csv, line 2: there is no condition 'imagenet-v3'; did you mean" in err[0]
+    assert "mine.csv, line 3: value '63.3' is outside [0, 1]; a share is meant, not percent" in err[1]
+    assert "mine.csv: 1 of 1 figures have no source (first: a, clean); name whose they are" in "\n".join(out)
+    assert main(["calibrate", "--suite", str(tmp_path / "my.toml")]) == 4
+    assert capsys.readouterr().err.removeprefix("error: ") == err[0].removeprefix("wrong: ") + "\n"
+    (tmp_path / "mine.csv").write_text(f"{head}a,clean@mini,0.5,b\na,clean,0.5,b\na,imagenet-r@mini,0.5,b\n")
+    code, out, err = validate(suite)
+    assert (code, err) == (0, [])
+    assert "mine.csv: 2 of 3 figures are of no condition of this suite" in "\n".join(out)
+
+
+def test_the_forecast_is_of_the_named_subset(validate, tmp_path):
+    """Of the images that are there two are in it."""
+    for id in (*sorted(ids_of("robustbench-5000"))[:2], "n01440764/ILSVRC2012_val_00000001.JPEG"):
+        (tmp_path / "val" / id).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "val" / id).touch()
+    suite = 'subset = "robustbench-5000"\n[data]\nimagenet = "val"\n[conditions]\n[[rules]]\nmatch = "clean/*"\n'
+    code, out, err = validate(suite + "min_accuracy = 0.5\n")
+    assert (code, err) == (0, [])
+    assert "min_accuracy 0.5, 2 images (1 cells)" in "\n".join(out)
 
 
 def test_no_suite_of_that_name(capsys):

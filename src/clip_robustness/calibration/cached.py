@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from clip_robustness.calibration.figures import Figures
+from clip_robustness.suites.figures import Figures
 
 _NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """What open_clip looks for on the hub."""

@@ -13,10 +13,9 @@ from clip_robustness import suites
 from clip_robustness.calibration.cached import cached
 from clip_robustness.calibration.compare import AGREES, DIFFERS, OPEN, compared
 from clip_robustness.calibration.diagnosis import Compared, Diagnosis, diagnosed
-from clip_robustness.calibration.figures import Figures
 from clip_robustness.calibration.known import recognise
 from clip_robustness.calibration.report import Calibration, KnownModel, lines, write
-from clip_robustness.calibration.run import figures_of, on_of
+from clip_robustness.calibration.run import figures_of
 from clip_robustness.calibration.setup import Bench
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.errors import InputError, NotRunError, one_line
@@ -26,6 +25,7 @@ from clip_robustness.files import argument
 from clip_robustness.models.spec import ModelSpec, parse_all
 from clip_robustness.results.results import Comparison
 from clip_robustness.suites import Suite
+from clip_robustness.suites.figures import Figures, on_of
 from clip_robustness.verdicts.rows import row_of
 
 _CHEAPEST = 2

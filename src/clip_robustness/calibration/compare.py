@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from scipy.special import ndtri
 
-from clip_robustness.calibration.figures import Figures, Published
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Comparison
+from clip_robustness.suites.figures import Figures, Published
 
 _TELLING = 0.024
 """What one template instead of eighty costs OpenAI's ViT-B/32: images that don't show it don't show a wrong set-up."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from clip_robustness.calibration.changes import Change, Now, changes
 from clip_robustness.calibration.compare import DIFFERS, status_of
-from clip_robustness.calibration.figures import Published
 from clip_robustness.calibration.setup import Bench
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.errors import InputError
 from clip_robustness.metrics.intervals import accuracy
+from clip_robustness.suites.figures import Published
 
 
 @dataclass(frozen=True)

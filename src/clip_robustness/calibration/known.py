@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from clip_robustness.calibration.figures import Figures
 from clip_robustness.models.spec import ModelSpec, selectable
+from clip_robustness.suites.figures import Figures
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 

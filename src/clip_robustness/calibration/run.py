@@ -6,22 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clip_robustness.calibration.compare import DIFFERS, compared
-from clip_robustness.calibration.figures import Figures, known_figures
+from clip_robustness.calibration.figures import known_figures
 from clip_robustness.calibration.known import recognise
 from clip_robustness.evaluation.settings import Settings
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Comparison
 from clip_robustness.suites import Suite
+from clip_robustness.suites.figures import Figures, on_of
 
 
 def figures_of(suite: Suite) -> Figures:
     """The package's, and those that the suite names. Raises `InputError` as `figures.read` does."""
     return known_figures(suite.figures, tuple(suite.settings.data))
-
-
-def on_of(suite: Suite) -> frozenset[str]:
-    """What figures of a suite are on: a named subset, else its class list."""
-    return frozenset({suite.settings.subset or suite.classes})
 
 
 def with_names(described: Sequence[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from clip_robustness.errors import InputError
 
 _FOLDER = Path(__file__).parent / "data"
 SUBSETS = ("robustbench-5000",)
-OF = ("imagenet", "imagenet-c")
+_OF = ("imagenet", "imagenet-c")
 """The data sets whose files are called as those of the validation set."""
 
 
@@ -29,8 +29,11 @@ def _ids(text: str) -> Iterator[str]:
             yield from (f"{wnid}/ILSVRC2012_val_{int(number):08d}.JPEG" for number in numbers)
 
 
-def only(images: Dataset, subset: str) -> Dataset:
-    """The images of a subset, with a warning where some are missing. Raises `InputError` where all are."""
+def only(images: Dataset, subset: str | None) -> Dataset:
+    """The images of a subset, with a warning where some are missing; all of a set that it is no part of. Raises
+    `InputError` where it has none."""
+    if not subset or images.name not in _OF:
+        return images
     ids = ids_of(subset)
     chosen = tuple(sample for sample in images.samples if sample.id in ids)
     if not chosen:

@@ -10,7 +10,6 @@ from functools import partial
 from clip_robustness.conditions.condition import Condition
 from clip_robustness.datasets import load
 from clip_robustness.datasets.dataset import Dataset, subsample, without
-from clip_robustness.datasets.subsets import OF as SUBSETS_OF
 from clip_robustness.datasets.subsets import only
 from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.loaded import LoadedModels
@@ -78,8 +77,7 @@ class SampledImages:
         if (name, part) not in self._data:
             rules = self._settings.suite.clusters(name), self._settings.suite.groups(name)
             images = load.load(name, self._source(name), self._models.classes, part, *rules)
-            subset = self._settings.suite.settings.subset
-            self._data[name, part] = only(images, subset) if subset and name in SUBSETS_OF else images
+            self._data[name, part] = only(images, self._settings.suite.settings.subset)
         return self._data[name, part]
 
     def _clean(self, data: str, images: Dataset) -> Dataset:

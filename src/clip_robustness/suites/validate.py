@@ -19,9 +19,11 @@ from clip_robustness.datasets.dataset import Dataset, subsample
 from clip_robustness.datasets.load import load as load_data
 from clip_robustness.datasets.load import only_classes_of, space_of
 from clip_robustness.datasets.places import folder as place_of
+from clip_robustness.datasets.subsets import only
 from clip_robustness.errors import InputError, one_line
 from clip_robustness.files import expanded
 from clip_robustness.models.spec import ModelSpec, parse_all
+from clip_robustness.suites.figures import beside_the_point, looked_through
 from clip_robustness.suites.forecast import Asked, declared, forecast, sized
 from clip_robustness.suites.read import faults, file_of, mistakes, parsed, plugins_in, sentences, suite_of
 from clip_robustness.suites.rules import Limit
@@ -92,6 +94,7 @@ def checked(name_or_file: str, profile: str | None, found: Findings) -> Suite | 
                 suite = suite_of(file, settings, conditions, profile)
             found.wrong += [f"{file}: {mistake}" for mistake in mistakes(suite)]
             _check_models(suite, found)
+            _check_figures(suite, found)
             listed = _check_data(suite, found)
             _check_plugins(suite.conditions, found)
             if not found.wrong:
@@ -158,6 +161,15 @@ def _check_models(suite: Suite, found: Findings) -> None:
                         _ = kind.function
 
 
+def _check_figures(suite: Suite, found: Findings) -> None:
+    """Every line of the suite's published figures, as `calibrate` and runs read them."""
+    with found.of(suite.file):
+        if (file := suite.figures) and file.is_file():  # else it is told already
+            figures, wrong = looked_through(file, tuple(suite.settings.data))
+            found.wrong += wrong
+            found.notes += beside_the_point(suite, file, figures)
+
+
 def _check_words(spec: ModelSpec, classes: ClassList | None) -> None:
     options = spec.options
     if options.prompts:
@@ -190,7 +202,8 @@ def _check_data(suite: Suite, found: Findings) -> Listed:
             if (together and clusters.fault_of(together)) or (apart and groups.fault_of(apart)):
                 continue  # a slip of the suite, which is told already
             with found.of(suite.file):
-                listed[data, part] = load_data(data, place_of(source), classes, part, together, apart)
+                images = load_data(data, place_of(source), classes, part, together, apart)
+                listed[data, part] = only(images, suite.settings.subset)
                 found.notes += listed[data, part].warnings
     return listed
 

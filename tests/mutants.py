@@ -5,7 +5,7 @@
 The mutants are those of cosmic-ray, which breaks constants, too, and two of ours: a number halved, a clamp left out.
 A sample takes places at random, and at each place one of the ways to break it. `[tool.mutants]` in pyproject.toml says
 which tests hold which modules. They run in a copy of the checkout, each in a fork of one process that has the large
-libraries loaded, until the first fails.
+libraries loaded, until the first fails. What changes no outcome is left out: caches, guards, estimates of costs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.number_replacer import NumberReplacer
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
-from parso.python.tree import Number
+from parso.python.tree import Decorator, Number
+from parso.tree import NodeOrLeaf
 
 from tests import ROOT
 
@@ -49,6 +50,9 @@ _LIBRARIES = (
     "torchattacks",
     "hypothesis",
 )
+_IMMATERIAL = ("passes", "drawing", "strict", "frozen", "eq", "repr", "maxsize")
+"""Arguments of registrations, zip, dataclass and lru_cache: about what an image takes, for forecasts alone; what guards
+against mistakes that the code does not make; how much is kept."""
 _TIMES, _SECONDS = 5, 60
 """A mutant that takes so many times as long as the code itself, and so many seconds more, hangs: it is killed."""
 
@@ -214,13 +218,22 @@ def _operators() -> dict[str, type[Operator]]:
 def _places(group: Group, module: Path) -> Iterator[list[Mutant]]:
     """The mutants of a module, by place and kind."""
     nodes = list(ast_nodes(get_ast((ROOT / module).read_text())))
+    skipped = [(node.start_pos, node.end_pos) for node in nodes if _immaterial(node)]
     found: dict[tuple[str, tuple[int, int]], list[Mutant]] = {}
     for name, operator in _operators().items():
         positions = (position for node in nodes for position in operator().mutation_positions(node))
         for occurrence, (start, _) in enumerate(positions):
+            if any(begin <= start < end for begin, end in skipped):
+                continue
             kind = "number" if name in ("halved", "core/NumberReplacer") else name.partition("_")[0]
             found.setdefault((kind, start), []).append(Mutant(group, module, name, occurrence, start[0]))
     yield from found.values()
+
+
+def _immaterial(node: NodeOrLeaf) -> bool:
+    if isinstance(node, Decorator):
+        return node.get_code(include_prefix=False).startswith(("@cache\n", "@lru_cache"))
+    return node.type == "argument" and node.get_first_leaf().value in _IMMATERIAL
 
 
 def _difference(before: str, after: str) -> list[tuple[str, str]]:

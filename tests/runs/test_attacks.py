@@ -4,13 +4,10 @@ import copy
 import hashlib
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 from torchvision.datasets import CIFAR10
@@ -18,15 +15,13 @@ from torchvision.datasets import CIFAR10
 from clip_robustness import models, registry, suites
 from clip_robustness.conditions.attacks import torchattacks, transfer, universal
 from clip_robustness.conditions.attacks.gradient import BIM, MIM
-from clip_robustness.conditions.attacks.halves import crafted_on
 from clip_robustness.conditions.attacks.loop import Task, run, run_in_order
-from clip_robustness.conditions.attacks.smallest_eps import smallest_eps
 from clip_robustness.conditions.attacks.typographic import typed, wrong_word
 from clip_robustness.conditions.benchmark import ATTACKS
 from clip_robustness.conditions.condition import CLEAN, attack, perturbation
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import ClassList, class_list
-from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, read_folder, subsample
+from clip_robustness.datasets.dataset import image_rng, read_folder, subsample
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.store import Store
 from clip_robustness.metrics.outcomes import NEVER
@@ -134,36 +129,6 @@ def test_two_percent_more_than_the_smallest_eps_fools_and_two_percent_less_does_
     assert fooled[1.02] > 0.9
 
 
-@settings(max_examples=20)
-@given(st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=20))
-def test_the_search_finds_any_threshold(thresholds):
-    true = np.array(thresholds)
-    tried = []
-
-    def trial(chosen, eps):
-        tried.append(len(chosen))
-        return eps >= true[chosen], eps
-
-    found = smallest_eps(trial, len(true))
-    reachable = true <= 64 / 255
-    assert (found[~reachable] == NEVER).all()
-    assert found[reachable] == pytest.approx(true[reachable], rel=0.0051, abs=1e-5)
-    assert len(tried) < 25
-
-
-def test_the_search_is_right_in_the_mean():
-    """Neither too robust nor too little: thresholds at random places between the steps of the bisection."""
-    true = 2.0 ** np.random.default_rng(0).uniform(-9, -3, 2000)
-    found = smallest_eps(lambda chosen, eps: (eps >= true[chosen], eps), len(true))
-    assert abs(np.log(found / true).mean()) < 0.0005
-
-
-def test_what_fooled_with_less_than_was_refused_before_is_what_fooled():
-    """An attack that is not monotone: refused at 2/255, and at 8/255 it finds a perturbation of 1/255."""
-    found = smallest_eps(lambda chosen, eps: (eps > 3 / 255, np.full(len(eps), 1 / 255)), 1)
-    assert found == pytest.approx(1 / 255)
-
-
 def test_the_perturbation_is_resampled_between_resolutions(victim, surrogate):
     """A surrogate of 64 px, images of 96: inside the ball, and it fools the surrogate, seen at its own resolution."""
     drawn = [picture("imagenet", i) for i in range(8)]
@@ -221,45 +186,6 @@ def test_corrected_labels_are_answered_as_by_a_fresh_store(tmp_path, victim, sur
     assert all(np.array_equal(corrected.measures[name], fresh.measures[name]) for name in fresh.measures)
     again = evaluate(victim, condition, wrong, surrogate)
     assert (again.seconds, again.correct.tolist()) == (0, before.correct.tolist())
-
-
-def test_words_are_wrong_white_and_do_not_overlap():
-    names = ("apple", "tree", "sea lion", "key")
-    seen = set()
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        word = wrong_word(names, 1, rng)
-        seen.add(word)
-        grey = np.full((64, 64, 3), 90, np.uint8)
-        written = typed(grey, names[word], rng)
-        changed = (written != grey).any(axis=2)
-        assert written.max() > 200  # the edges of small letters are smoothed
-        assert 0.03 < changed.mean() < 0.6
-        assert np.array_equal(written, typed(grey, names[word], _after_one_choice(seed)))
-    assert seen == {0, 3}
-    with pytest.raises(InputError, match="single-word names"):
-        wrong_word(("sea lion", "great auk", "apple"), 2, np.random.default_rng(0))
-
-
-def _after_one_choice(seed):
-    rng = np.random.default_rng(seed)
-    wrong_word(("apple", "tree", "sea lion", "key"), 1, rng)
-    return rng
-
-
-@pytest.mark.parametrize("side", [32, 64, 224])
-def test_the_word_is_written_eight_times_or_four(side, monkeypatch):
-    from PIL import ImageDraw
-
-    places = []
-    text = ImageDraw.ImageDraw.text
-    monkeypatch.setattr(
-        ImageDraw.ImageDraw, "text", lambda self, xy, *a, **k: (places.append(xy), text(self, xy, *a, **k))[1]
-    )
-    typed(np.zeros((side, side, 3), np.uint8), "butterfly", np.random.default_rng(0))
-    assert len(places) in (4, 8)
-    if side == 224:
-        assert len(places) == 8
 
 
 def test_eps_in_normalised_units_is_a_smaller_one_in_pixels(tmp_path, victim, images):
@@ -338,14 +264,6 @@ def test_one_perturbation_for_all_images_is_stronger_than_chance(tmp_path, victi
     assert np.array_equal(again.predictions, whole.predictions)
     monkeypatch.setattr(universal, "universal", None)  # nothing is crafted where all is known
     assert np.array_equal(Evaluator(store, device=CPU)(victim, condition, images).predictions, whole.predictions)
-
-
-def test_one_perturbation_is_crafted_on_images_of_all_classes():
-    """Of more than it looks at, which are in the order of their classes."""
-    samples = tuple(Sample(f"{label:04}/{i}", Path("x"), label) for label in range(200) for i in range(10))
-    chosen = crafted_on(Dataset("imagenet", samples), seed=0)
-    assert len(chosen) == 2 * 256
-    assert len({sample.label for sample in chosen}) == 200
 
 
 def test_captions_are_ids_that_can_be_selected():

@@ -245,66 +245,10 @@ def test_what_plugins_can_not_do(plugin):
         attack("random-signs", "none")
 
 
-def _in_place(image, severity, rng):
-    image += 1
-    return image
-
-
-@pytest.mark.parametrize(
-    ("function", "says"),
-    [
-        (lambda image, severity, rng: image / 255, "returns float64"),
-        (lambda image, severity, rng: image[:32], "returns uint8 (32, 64, 3)"),
-        (lambda image, severity, rng: None, "returns NoneType"),
-        (lambda image, severity, rng: image[severity], "returns uint8 (64, 3)"),
-        (
-            lambda image, severity, rng: image ^ np.random.default_rng().integers(9, dtype=np.uint8),
-            "from call to call",
-        ),
-        (lambda image, severity: image, "TypeError"),
-        (_in_place, "changes the image that it is given"),
-    ],
-)
-def test_corruptions_that_break_their_promise(function, says):
-    with pytest.raises(InputError) as error:
-        check_corruption(function)
-    assert says in str(error.value)
-
-
 def _fgsm(model, images, labels, eps, rngs):
     images = images.requires_grad_()
     loss = torch.nn.functional.cross_entropy(model(images), labels, reduction="sum")
     return (images + eps * torch.autograd.grad(loss, images)[0].sign()).clamp(0, 1)
-
-
-def _blind(model, images, labels, eps, rngs):
-    return _fgsm(model, images, labels, eps, rngs)
-
-
-_blind.access = "black-box"
-
-
-@pytest.mark.parametrize(
-    ("function", "says"),
-    [
-        (lambda model, images, labels, eps, rngs: (images + 2 * eps).clamp(0, 1), "leaves the ball"),
-        (lambda model, images, labels, eps, rngs: images + eps, "outside [0, 1]"),
-        (lambda model, images, labels, eps, rngs: images * torch.nan, "outside [0, 1]"),
-        (lambda model, images, labels, eps, rngs: images[:, :, 1:], "returns torch.float32 (4, 3, 63, 64)"),
-        (lambda model, images, labels, eps, rngs: images.double(), "returns torch.float64"),
-        (
-            lambda model, images, labels, eps, rngs: (images + eps * (torch.rand_like(images) - 0.5)).clamp(0, 1),
-            "call to call",
-        ),
-        (lambda model, images, labels, eps, rngs: (images + eps / len(images)).clamp(0, 1), "depends on the others"),
-        (lambda model, images, labels, eps: images, "TypeError"),
-        (_blind, "does not require grad"),
-    ],
-)
-def test_attacks_that_break_their_promise(function, says):
-    with pytest.raises(InputError) as error:
-        check_attack(function, models.load("mini:supervised", MINI))
-    assert says in str(error.value)
 
 
 def test_what_keeps_its_promise(plugin):

@@ -1,9 +1,10 @@
 """The plan of a run, where nothing is drawn yet."""
 
 import pytest
+import torch
 from torch import nn
 
-from clip_robustness import suites
+from clip_robustness import suites, timing
 from clip_robustness.evaluation import dry_run
 from clip_robustness.evaluation.dry_run import Speed, planned
 from clip_robustness.evaluation.settings import Cell, Settings
@@ -76,3 +77,16 @@ def test_where_no_set_is_drawn_a_few_images_are_and_the_counts_are_those_of_the_
     assert {file.relative_to(cache).parts[0] for file in cache.rglob("*")} <= {"code", "heads", "machines", "models"}
     assert str(cache) in lines[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_busy_machine_changes_no_speed(monkeypatch):
+    """What all threads take there says nothing, what one takes does."""
+    model = linear(parse(LINEAR), ("a", "b"), torch.device("cpu"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    busy = [timing.Timed(8.0, 2.0, 12.0), timing.Timed(0.5, 0.1, 0.1)]  # 16 images in four threads, 4 in one
+    calls = iter(busy * 2)
+    monkeypatch.setattr(timing, "fastest", lambda run, long_enough: run() is None or next(calls))
+    assert dry_run.measured_speed(model, 16) == Speed(0.05, 0.05, 16, hindered=True)
+    assert threads == [1, 4, 1, 4]

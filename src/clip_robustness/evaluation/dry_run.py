@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from clip_robustness import timing
 from clip_robustness.cache import CacheError, cache_folder
 from clip_robustness.conditions.condition import FROST, Condition
 from clip_robustness.conditions.corruptions.frost import read_textures
@@ -100,6 +100,8 @@ def _planned(session: Session, outlines: Outlines, cells: Sequence[Cell], worker
     for model, speed in speeds.items():
         plain, traced = (f"{1 / each:.0f}" for each in (speed.plain, speed.traced))
         yield f"{model}: {plain} images/s in batches of {speed.batch}, {traced} with gradients"
+    if any(speed.hindered for speed in speeds.values()):
+        yield "other processes keep this machine busy: the time is what a run takes without them"
     yield _memory(session.device, workers)
     yield "forward passes and time are estimates; attacks take half to twice as long, as images fall early or late"
     asked = [
@@ -151,36 +153,52 @@ def _line(
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image, of a forward pass and of one with the gradient of the image, and images at a time."""
+    """Seconds an image, of a forward pass and of one with the gradient of the image, and images at a time; `hindered`
+    where other processes were in the way, for which the seconds make allowance."""
 
     plain: float
     traced: float
     batch: int
+    hindered: bool = False
 
 
 def measured_speed(classifier: Classifier, batch_size: int) -> Speed:
     side, size = classifier.image_size, bounded(classifier, batch_size, gradients=True, sharing=1).fits
     batch = torch.rand(size, 3, side, side, device=classifier.mean.device)
 
-    def plain() -> Tensor:
+    def plain(images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return classifier(batch)
+            return classifier(images)
 
-    def traced() -> Tensor:
-        images = batch.clone().requires_grad_()
+    def traced(images: Tensor) -> Tensor:
+        images = images.clone().requires_grad_()
         return torch.autograd.grad(classifier(images).sum(), images)[0]
 
-    return Speed(_seconds(plain) / size, _seconds(traced) / size, size)
+    (each, busy), (each_traced, busy_traced) = _seconds(plain, batch), _seconds(traced, batch)
+    return Speed(each, each_traced, size, busy or busy_traced)
 
 
-def _seconds(run: Callable[[], Tensor]) -> float:
-    """Of a call, after a first one, until the device has done it."""
-    run().sum().item()
-    began, calls = time.perf_counter(), 0
-    while time.perf_counter() - began < _LONG_ENOUGH:
-        run().sum().item()
-        calls += 1
-    return (time.perf_counter() - began) / calls
+def _seconds(run: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[float, bool]:
+    """An image, after a first call, until the device has done it; and whether others were in the way."""
+    run(batch).sum().item()
+    together = timing.fastest(lambda: run(batch).sum().item(), _LONG_ENOUGH)
+    threads = torch.get_num_threads()
+    if batch.device.type != "cpu" or not together.hindered:
+        return together.seconds / len(batch), False
+    few = batch[: -(-len(batch) // threads)]
+    with _one_thread():
+        alone = timing.fastest(lambda: run(few), _LONG_ENOUGH).alone * len(batch) / len(few)
+    return timing.unhindered(together, alone, threads) / len(batch), True
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _drawing(
@@ -198,14 +216,15 @@ def _drawing(
     threads = max(2, torch.get_num_threads())
     first, *others = images.samples[: 1 + _DRAWN * threads]
     outlines.draw(first.path)
-    began = time.perf_counter()
-    draw(first)  # pays for what is made once
-    slow = time.perf_counter() - began > _LONG_ENOUGH
+    slow = timing.timed(lambda: draw(first)).seconds > _LONG_ENOUGH  # pays for what is made once
     few = list(outlines.drawn(others[:threads] if slow else others, _LONG_ENOUGH)) or [first]
     with ThreadPoolExecutor(threads) as pool:
-        began = time.perf_counter()
-        list(pool.map(draw, few))
-        return (time.perf_counter() - began) / len(few)
+        together = timing.timed(lambda: list(pool.map(draw, few)))
+    if not together.hindered:
+        return together.seconds / len(few)
+    with _one_thread():
+        alone = timing.timed(lambda: list(map(draw, few[:threads]))).alone / len(few[:threads])
+    return timing.unhindered(together, alone * len(few), threads) / len(few)
 
 
 def _memory(device: torch.device, workers: int) -> str:

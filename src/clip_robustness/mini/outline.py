@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clip_robustness import timing
 from clip_robustness.datasets import places
 from clip_robustness.datasets.dataset import Sample
 from clip_robustness.mini.data import files, place_of, write
@@ -25,9 +26,7 @@ class Outline:
     def draw(self, image: Path) -> None:
         """Where it is one of the set, and still empty."""
         if make := self.images.pop(image, None):
-            began = time.perf_counter()
-            make(image)
-            self.seconds.append(time.perf_counter() - began)
+            self.seconds.append(timing.timed(lambda: make(image)).alone)
 
     def estimate(self) -> float:
         """Seconds that drawing the whole set takes, by the images that were drawn but for the first, which pays for
@@ -73,10 +72,9 @@ def _outlined(name: str, folder: Path) -> Outline:
     """A set that is only written as a whole is drawn there."""
     listed = files(name)
     if listed is None:
-        began = time.perf_counter()
-        write(name, folder)
+        whole = timing.timed(lambda: write(name, folder)).alone
         count = sum(file.is_file() for file in folder.rglob("*"))
-        return Outline(count, {}, [(time.perf_counter() - began) / count])
+        return Outline(count, {}, [whole / count])
     images = {}
     for inside, make in listed:
         file = folder / inside

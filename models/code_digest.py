@@ -20,7 +20,7 @@ def digest(roots: Sequence[str], chosen: Sequence[str], find: Callable[[], Code]
     time."""
     if not all(map(of_the_suite, roots)):
         return find().digest()
-    key = hashlib.sha256(repr((_sources(), sys.version_info, list(roots), sorted(chosen))).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((sources(), sys.version_info, list(roots), sorted(chosen))).encode()).hexdigest()[:32]
     try:
         place = cache_folder() / "code" / f"{key}.json"
         known = json.loads(place.read_text(encoding="utf-8"))
@@ -34,10 +34,11 @@ def digest(roots: Sequence[str], chosen: Sequence[str], find: Callable[[], Code]
 
 
 @cache
-def _sources() -> str:
-    """Of all files; folders of the package may be links, which `rglob` does not follow."""
-    files = [*_PACKAGE.glob("*.py"), *(f for folder in _PACKAGE.iterdir() for f in folder.resolve().rglob("*.py"))]
+def sources() -> str:
+    """Of all code and tables; folders of the package may be links, which `rglob` does not follow."""
+    folders = [folder.resolve() for folder in _PACKAGE.iterdir()]
+    inside = [file for kind in ("*.py", "*.csv") for folder in folders for file in folder.rglob(kind)]
     found = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted([*_PACKAGE.glob("*.py"), *inside]):
         found.update(str(file).encode() + file.read_bytes())
     return found.hexdigest()

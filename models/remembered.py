@@ -3,7 +3,7 @@ reads no weights. Light to import.
 
 A record counts as long as each file that its model was made of has the same path, size, inode and both times, and none
 is younger than a minute: a clock may be coarse, and a file may be written in place. Its key covers the spec, the
-classes, our code and the libraries.
+classes, our code, the libraries and where the files are.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Record:
     def __init__(self, spec: ModelSpec, classes: ClassList, device_type: str) -> None:
         self._files = files_of(spec, classes)
         self._before = self._stamps()
-        parts = (str(spec), spec, classes, device_type, code_version(builder_of(spec)))
+        places = sorted(self._before)  # two checkouts have embedded weights each
+        parts = (str(spec), spec, classes, device_type, code_version(builder_of(spec)), places)
         self._name = f"models/{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.json"
 
     def read(self) -> Facts | None:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from markupsafe import Markup
+from pydantic import PlainSerializer, PlainValidator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 class Panel:
     """A plot as inline SVG; `alt` says in words what it shows."""
 
-    svg: Markup
+    svg: Annotated[Markup, PlainValidator(Markup), PlainSerializer(str)]
     alt: str
     tallness: float
     """Its height over its width."""
@@ -69,10 +70,12 @@ class Panel:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib is imported here, and not before a report is written."""
+    """Matplotlib is imported here, and not before a figure is drawn; a matplotlibrc of the user's changes none."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
 
 

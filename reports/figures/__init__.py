@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from clip_robustness.reports.figures.attacks import security, smallest, typographic
 from clip_robustness.reports.figures.axes import MODELS, Models, Panels
 from clip_robustness.reports.figures.corruptions import corruptions
 from clip_robustness.reports.figures.differences import differences, regression
+from clip_robustness.reports.figures.kept import Plot, remembered
 from clip_robustness.reports.figures.natural import natural
 from clip_robustness.reports.figures.sequences import flips, other_families
-from clip_robustness.reports.svg import Panel, style
+from clip_robustness.reports.svg import style
 from clip_robustness.results.results import Results
 
 _PANELS = 16
-_COLUMNS = 3
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure: an anchor, a heading, a caption, and its panels."""
-
-    key: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...]
-
-    @property
-    def columns(self) -> list[list[Panel]]:
-        """In three columns of about one height: each panel below those that take least room."""
-        columns: list[list[Panel]] = [[] for _ in range(min(_COLUMNS, len(self.panels)))]
-        for panel in self.panels:
-            min(columns, key=lambda column: sum(above.tallness for above in column)).append(panel)
-        return columns
 
 
 def plots(results: Results) -> list[Plot]:
-    """All figures that the cells are enough for."""
+    """All figures that the cells are enough for, drawn anew where they are not those of an earlier run."""
+    return remembered(results, _drawn)
+
+
+def _drawn(results: Results) -> list[Plot]:
     on_imagenet = any("effective_robustness" in cell.metrics for cell in results.cells)
     everyone = dict.fromkeys((cell.role, cell.model) for cell in results.cells if cell.accuracy is not None)
     if not everyone:

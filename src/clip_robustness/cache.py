@@ -58,5 +58,14 @@ def keep(name: str, content: bytes) -> None:
             partial.write_bytes(content)
 
 
+def keep_newest(name: str, content: bytes, most: int) -> None:
+    """As `keep`, and of the files in its folder the `most` newest alone."""
+    keep(name, content)
+    with suppress(OSError, CacheError):
+        beside = sorted((cache_folder() / name).parent.glob("*"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in beside[most:]:
+            file.unlink()
+
+
 def _unusable(reason: str) -> CacheError:
     return CacheError(f"the cache folder can't be used ({reason}); set ${VARIABLE} to a folder that can be written")

@@ -11,7 +11,7 @@ import filelock
 import pytest
 
 from clip_robustness import locks, models
-from clip_robustness.cache import VARIABLE, CacheError, cache_folder, kept
+from clip_robustness.cache import VARIABLE, CacheError, cache_folder, keep_newest, kept
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.errors import ModelWarning
 from clip_robustness.evaluation.store import Store
@@ -85,6 +85,14 @@ def test_half_a_file_or_folder_is_not_left(tmp_path):
     with pytest.raises(KeyError):
         kept(tmp_path / "file", lambda partial: (partial.touch(), {}["nothing"]))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file.lock", "folder.lock"]
+
+
+def test_the_newest_files_alone_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    for time, name in enumerate("bdac"):
+        keep_newest(f"folder/{name}", b"", 2)
+        os.utime(tmp_path / "folder" / name, (time, time))
+    assert sorted(file.name for file in (tmp_path / "folder").iterdir()) == ["a", "c"]
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_conditions_of_one_computation_have_one_version():
 
 
 def forget(*more):
-    for known in (slicing._module, slicing._file, code_digest._sources, code_version, *more):
+    for known in (slicing._module, slicing._file, code_digest.sources, code_version, *more):
         known.cache_clear()
 
 

@@ -53,6 +53,15 @@ def test_what_was_written_is_read_for_the_same_model_alone(spec, checkpoint):
     assert [record.read() for record in others] == [None] * 3
 
 
+def test_two_checkouts_remember_each_their_own_embedded_model(spec, tmp_path, monkeypatch):
+    here = parse("mini:supervised")
+    Record(here, MINI, "cpu").write(FACTS)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(remembered, "files_of", lambda *_: (tmp_path / "weights" / "resnet.safetensors",))
+        Record(here, MINI, "cpu").write(FACTS)
+    assert Record(here, MINI, "cpu").read() == FACTS
+
+
 def replaced(file):
     """By a file of the same size and time of modification."""
     before, other = file.stat(), file.with_name("other")

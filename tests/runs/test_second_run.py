@@ -25,7 +25,7 @@ WITHOUT_TORCH = """
 import sys
 class Blind:
     def find_spec(self, name, path=None, target=None):
-        if name in ("torch", "torchvision", "timm", "open_clip"):
+        if name in ("torch", "torchvision", "timm", "open_clip", "matplotlib"):
             raise ImportError(f"{name} is not needed")
 sys.meta_path.insert(0, Blind())
 from clip_robustness.models import remembered
@@ -39,7 +39,7 @@ def rows(folder):
     return [replace(row, seconds=0.0) for row in results.read(folder / "results.json").cells]
 
 
-def test_a_second_run_needs_no_torch(suite_run, toml):
+def test_a_second_run_needs_neither_torch_nor_matplotlib(suite_run, toml):
     suite = f"--suite={toml(SUITE)}"
     first = suite_run(suite)
     before = rows(first.report_dir)
@@ -49,3 +49,4 @@ def test_a_second_run_needs_no_torch(suite_run, toml):
     assert done.returncode == first.code, done.stdout + done.stderr
     assert len(before) == 14
     assert rows(first.report_dir) == before
+    assert "could not be made" not in done.stdout

@@ -165,7 +165,7 @@ class Evaluator:
             ids=tuple(sample.id for sample in readable),
             labels=np.array([sample.label for sample in readable], np.int64),
             predictions=predictions,
-            correct=np.array([_is_correct(condition, sample, known[sample.id]) for sample in readable], bool),
+            correct=np.array([a.prediction in s.accepted for s, a in zip(readable, answers_to, strict=True)], bool),
             unreadable=tuple(sample.id for sample in unreadable),
             fault=self._computing.faults.get((unreadable[0].path, unreadable[0].id), "") if unreadable else "",
             seconds=time.perf_counter() - began if computed else 0.0,

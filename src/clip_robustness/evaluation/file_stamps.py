@@ -22,10 +22,11 @@ class FileStamps:
         computes looks again."""
         found = {}
         for sample in samples:
-            if sample.path not in self._first and (stamp := _stamp(sample)):
+            stamp = self._first.get(sample.path)
+            if stamp is None and (stamp := _stamp(sample)):
                 self._first[sample.path] = stamp
-            if sample.path in self._first:
-                found[sample.id] = self._first[sample.path]
+            if stamp:
+                found[sample.id] = stamp
         return found
 
     def changed(self, samples: Iterable[Sample]) -> list[str]:

@@ -28,6 +28,12 @@ def test_the_site_has_every_page():
     assert sorted(nav) == [str(page.relative_to(ROOT / "docs")) for page in PAGES]
 
 
+def test_the_first_page_leads_to_every_other():
+    docs = ROOT / "docs"
+    leads = {docs / link for link in _LINK.findall((docs / "index.md").read_text())}
+    assert {page for page in PAGES if page not in leads} == {docs / "index.md"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_of_the_site_links_nothing_outside_it(page):
     links = [link for link in _LINK.findall(page.read_text()) if "://" not in link]

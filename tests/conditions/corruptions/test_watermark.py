@@ -1,17 +1,21 @@
-"""The watermark: its opacity, and nothing else of the image."""
+"""The watermark: its opacity, its place, and nothing else of the image."""
 
 import numpy as np
 import pytest
 
-from clip_robustness.conditions.corruptions.watermark import OPACITY, watermark
+from clip_robustness.conditions.corruptions.watermark import watermark
 
 
-@pytest.mark.parametrize("severity", [1, 3, 5])
-def test_black_becomes_as_light_as_the_opacity(severity):
-    seen = watermark(np.zeros((224, 224, 3), np.uint8), severity, np.random.default_rng(0))
-    assert seen.max() == round(255 * OPACITY[severity - 1])
+@pytest.mark.parametrize(("severity", "opacity"), [*enumerate((0.1, 0.2, 0.35, 0.5, 0.7), 1)])
+@pytest.mark.parametrize("width", [224, 336])
+def test_black_becomes_as_light_as_the_opacity(severity, opacity, width):
+    seen = watermark(np.zeros((224, width, 3), np.uint8), severity, np.random.default_rng(0))
+    assert seen.max() == pytest.approx(255 * opacity, abs=0.6)
     rows, columns = np.nonzero(seen.any(2))
-    assert 0.7 < (columns.max() - columns.min()) / 224 < 0.9
+    assert (columns.max() - columns.min() + 1) / width == pytest.approx(
+        0.79, abs=0.02
+    )  # 0.8 with what is beside letters
+    assert abs((columns.max() + columns.min()) / 2 - width / 2) < 3
     assert abs((rows.max() + rows.min()) / 2 - 112) < 6
     assert 0.02 < seen.any(2).mean() < 0.2
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from clip_robustness.datasets.pixels import Pixels, Rng
 from clip_robustness.registry import corruption
 
-OPACITY = (0.1, 0.2, 0.35, 0.5, 0.7)
+_OPACITY = (0.1, 0.2, 0.35, 0.5, 0.7)
 """By severity."""
 _WORD = "SAMPLE"
 _WIDTH = 0.8
@@ -26,11 +26,11 @@ def watermark(image: Pixels, severity: int, rng: Rng) -> Pixels:
     mask = Image.new("L", (width, height))
     font = ImageFont.load_default(_size(width))
     ImageDraw.Draw(mask).text((width / 2, height / 2), _WORD, 255, font, anchor="mm")
-    share = OPACITY[severity - 1] * np.asarray(mask, np.float32)[..., None] / 255
+    share = _OPACITY[severity - 1] * np.asarray(mask, np.float32)[..., None] / 255
     return (image * (1 - share) + 255 * share).round().astype(np.uint8)
 
 
 def _size(width: int) -> float:
     """Of letters that make the word as wide."""
     probe = ImageFont.load_default(100)
-    return max(4.0, 100 * _WIDTH * width / probe.getlength(_WORD))
+    return 100 * _WIDTH * width / probe.getlength(_WORD)

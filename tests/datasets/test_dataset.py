@@ -1,5 +1,10 @@
+import copy
 import os
+import pickle
 import random
+import tracemalloc
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +14,51 @@ from PIL import Image
 
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import Dataset, Sample, image_rng, read_folder, read_image, subsample
+from clip_robustness.evaluation.file_stamps import FileStamps
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import InputError
 
 MINI = class_list("mini")
+
+
+@pytest.mark.parametrize("path", ["/data/n01/a b.jpg", "n01/a b.jpg", "/data/other.jpg", "/data/xn01/a b.jpg"])
+def test_a_sample_has_the_path_that_it_was_given(path):
+    sample = Sample("n01/a b.jpg", Path(path), 3)
+    renamed = replace(sample, id="of another name")
+    for same in (sample, pickle.loads(pickle.dumps(sample)), copy.deepcopy(sample), replace(renamed, id=sample.id)):
+        assert (same, hash(same), same.path) == (sample, hash(sample), Path(path))
+    assert renamed.path == Path(path)
+    assert replace(sample, path=Path("/elsewhere")) != sample
+    with pytest.raises(FrozenInstanceError):
+        sample.path = Path("/elsewhere")
+
+
+def test_an_image_takes_few_bytes_and_its_folder_is_kept_once(tmp_path):
+    """A process lists all images of all sets."""
+    root, count = tmp_path / ("n" * 100), 2000
+    tracemalloc.start()
+    samples = [Sample(f"n01440764/ILSVRC2012_val_{i:08d}.JPEG", root / f"n01440764/{i}.JPEG", i) for i in range(9)]
+    before, _ = tracemalloc.get_traced_memory()
+    for i in range(count):
+        name = f"n01440764/ILSVRC2012_val_{i:08d}.JPEG"
+        samples.append(Sample(name, root / name, 3))
+    took = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert took / count < 300
+
+
+def test_files_keep_their_stamp_of_first_sight(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.jpg").write_bytes(b"1")
+    here = Sample("a/b.jpg", tmp_path / "a/b.jpg", 0)
+    table = Sample("row 1", tmp_path / "a/b.jpg", 0, content=lambda: b"row")
+    watch = FileStamps()
+    before = watch.stamps([here, table])
+    assert (set(before), len(set(before.values()))) == ({"a/b.jpg", "row 1"}, 1)
+    assert watch.digest(here, before[here.id]) != watch.digest(table, before[table.id])
+    (tmp_path / "a" / "b.jpg").write_bytes(b"22")
+    assert watch.stamps([here, table]) == before
+    assert watch.changed([here, table]) == ["a/b.jpg", "row 1"]
 
 
 def test_class_folders_named_by_number_are_read_by_number(image_folder):
@@ -91,7 +137,7 @@ def test_a_folder_without_class_folders_is_named(tmp_path):
 
 
 def _samples(counts):
-    return [Sample(f"{label}/{i}.png", None, label) for label, count in enumerate(counts) for i in range(count)]
+    return [Sample(f"{label}/{i}.png", Path(), label) for label, count in enumerate(counts) for i in range(count)]
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 60), st.integers(0, 5))

@@ -1,6 +1,7 @@
 """Test sets beyond the benchmark, on tiny folders in the layouts in which they are published."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
@@ -143,7 +144,7 @@ def test_between_two_classes():
     context = SimpleNamespace(
         victim=victim, images=lambda batch: None, labels=lambda samples: torch.tensor([s.label for s in samples])
     )
-    batch = [(Sample(str(i), None, 0, rival=1), None) for i in range(3)]
+    batch = [(Sample(str(i), Path(), 0, rival=1), None) for i in range(3)]
     ((*answers,),) = two_way.run(context, [batch])
     assert [answer.prediction for _, answer in answers] == [0, 1, 1]
     assert [answer.measures for _, answer in answers] == [

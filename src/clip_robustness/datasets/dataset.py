@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,17 +26,8 @@ from clip_robustness.datasets.vocabulary import is_number
 from clip_robustness.errors import InputError, nearest
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One image. `id` is its path inside the data set, stable across machines; `label` indexes the class list.
-
-    `path` is the file that holds it: the image itself, or what `content` takes the bytes of an image file from. Any
-    label of `also` counts as right, too. `border` pixels are cut off on each side before anything else is done.
-    `cropped` files are what models shall see, whole: they are resized at most. `rival` is the class that the image
-    pretends to show, -1: none. `clusters` are what it shares with others, one name for each way of belonging together:
-    its video, or the pictures that its texture and its shape are from. `groups` are what accuracies are told apart by.
-    """
-
+@dataclass(frozen=True, slots=True)
+class _Fields:
     id: str
     path: Path
     label: int
@@ -46,6 +39,41 @@ class Sample:
     groups: tuple[str, ...] = ()
     content: Callable[[], bytes] | None = field(default=None, compare=False)
 
+
+class Sample(_Fields):
+    """One image. `id` is its path inside the data set, stable across machines; `label` indexes the class list.
+
+    `path` is the file that holds it: the image itself, or what `content` takes the bytes of an image file from. Any
+    label of `also` counts as right, too. `border` pixels are cut off on each side before anything else is done.
+    `cropped` files are what models shall see, whole: they are resized at most. `rival` is the class that the image
+    pretends to show, -1: none. `clusters` are what it shares with others, one name for each way of belonging together:
+    its video, or the pictures that its texture and its shape are from. `groups` are what accuracies are told apart by.
+
+    Of a path that ends in the id the folder alone is kept, once for all images: a process may list millions.
+    """
+
+    __slots__ = ("_held",)
+    _held: str | Path
+
+    @property
+    def path(self) -> Path:
+        return Path(self._text) if isinstance(self._held, str) else self._held
+
+    @path.setter
+    def path(self, path: Path) -> None:
+        """As what `dataclass` makes sets it, after the id."""
+        text, end = str(path), f"/{self.id}"
+        object.__setattr__(self, "_held", sys.intern(text[: -len(end)]) if text.endswith(end) else Path(path))
+
+    @property
+    def _text(self) -> str:
+        return f"{self._held}/{self.id}" if isinstance(self._held, str) else str(self._held)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The path as two texts that are there already."""
+        return (self._held, self.id) if isinstance(self._held, str) else (str(self._held), "")
+
     @property
     def accepted(self) -> tuple[int, ...]:
         """All labels that count as right."""
@@ -54,7 +82,7 @@ class Sample:
     @property
     def stamp(self) -> str:
         """Changes when the file does, without reading it: size and time of modification."""
-        status = self.path.stat()
+        status = os.stat(self._text)  # noqa: PTH116 - a path would take longer to make than to look at
         return f"{status.st_size}-{status.st_mtime_ns}"
 
     def image(self) -> Image.Image:

@@ -6,12 +6,13 @@ import json
 import re
 import zipfile
 from argparse import Namespace
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -27,8 +28,11 @@ _PLAIN = ("state_dict", "model_state_dict", "model", "module", "net", "network",
 """Where training scripts, DeepSpeed among them, keep the weights; the first that is there counts."""
 _INSIDE = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 """What compilation, FSDP, activation checkpointing and Fabric put into keys, at any depth."""
-_ALLOWED = partial(torch.serialization.safe_globals, [Namespace])
-"""The arguments of timm's and torchvision's training are one of these: values by name, and no code."""
+_DATA = re.compile(
+    r"(numpy|pathlib|datetime|collections|typing|omegaconf|yacs|easydict|pytorch_lightning|lightning|lightning_fabric)\."
+    r"|builtins\.(list|dict|set|frozenset|tuple|int|float|complex|bool|str|bytes|bytearray|object|slice|range)$"
+)
+"""What training leaves beside the weights: best accuracies, places, times, settings. None of it is built."""
 _NUMBERS = ("logit_scale", "logit_bias")
 """Weights that some files have as a number or a list of one."""
 _USUAL = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
@@ -47,6 +51,21 @@ _SIGNS = (
     (b"GGUF", "a GGUF file of llama.cpp; PyTorch weights are expected"),
     (b"\x93NUMPY", "a NumPy array; PyTorch weights are expected"),
 )
+
+
+class _Forgotten:
+    """Stands for an object of NumPy, whatever it is made of."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+class _Emptied:
+    """Stands for any other object, which torch fills only where it is a plain dict of its own kinds."""
+
+    def __new__(cls, *_: object) -> OrderedDict[str, Any]:  # type: ignore[misc]
+        return OrderedDict()
 
 
 class CheckpointError(ValueError):
@@ -138,8 +157,20 @@ def _zipped(file: Path) -> tuple[Any, str]:
 
 
 def _torch(file: Path) -> Any:
-    with _ALLOWED(), file.open("rb") as opened:  # a path would be read by its ending
-        return torch.load(opened, map_location="cpu", weights_only=True)
+    with file.open("rb") as opened:  # a path would be read by its ending
+        passed = [(_Forgotten if name.startswith("numpy.") else _Emptied, name) for name in _globals(opened)]
+        opened.seek(0)
+        # the arguments of timm's and torchvision's training are a Namespace: values by name, and no code
+        with torch.serialization.safe_globals([Namespace, *(one for one in passed if _DATA.match(one[1]))]):
+            return torch.load(opened, map_location="cpu", weights_only=True)
+
+
+def _globals(opened: BinaryIO) -> list[str]:
+    """What a zip file of torch asks for beside tensors, except a Namespace."""
+    with suppress(Exception):  # of another format, or damaged, which is told when it is loaded
+        found: list[str] = torch.serialization.get_unsafe_globals_in_checkpoint(opened)
+        return [name for name in found if name != "argparse.Namespace"]
+    return []
 
 
 def _text(head: bytes) -> str | None:
@@ -182,12 +213,10 @@ def _reason(file: Path, error: Exception) -> str:
         return f"is no safetensors file, cut off or damaged ({first}); copy or download it again"
     if isinstance(error, OSError):
         return f"can't be read: {error.strerror or error}"
-    try:
-        with _ALLOWED():
-            names = torch.serialization.get_unsafe_globals_in_checkpoint(str(file))
-        first = f"it asks for {', '.join(sorted(names)[:3])}" if names else first
-    except Exception:  # of a file in another format
-        pass
+    with file.open("rb") as opened:
+        names = sorted(name for name in _globals(opened) if not _DATA.match(name))
+    names = names or re.findall(r"GLOBAL (\S+)", str(error))  # of a file before zip
+    first = f"it asks for {', '.join(names[:3])}" if names else first
     return (
         f"is not a checkpoint that loads without executing code ({first}); save its state dict with torch.save or as "
         "safetensors"
@@ -209,7 +238,7 @@ def _unwrapped(file: Path, content: Any, ema: bool) -> dict[Any, Any]:
         if inner is None and not _has_tensors(content):
             others = [key for key, value in content.items() if isinstance(value, dict) and _has_tensors(value)]
             if len(others) != 1:
-                raise CheckpointError(f"{file} {_none(list(content), others)}")
+                raise CheckpointError(f"{file} {_none(content, others)}")
             inner = others[0]
         if inner is None:
             return content
@@ -217,11 +246,13 @@ def _unwrapped(file: Path, content: Any, ema: bool) -> dict[Any, Any]:
     raise CheckpointError(f"{file} wraps its weights without end")
 
 
-def _none(keys: list[Any], several: list[Any]) -> str:
+def _none(content: Mapping[Any, Any], several: list[Any]) -> str:
     if several:
         return f"holds several state dicts ({', '.join(map(str, several))}); save the one that you mean alone"
-    held = ", ".join(map(str, keys[:6])) or "nothing"
-    optimizer = any("optim" in str(key) or key == "param_groups" for key in keys)
+    if any(isinstance(value, _Forgotten) for value in content.values()):
+        return "holds NumPy arrays by name; save them as tensors (torch.from_numpy)"
+    held = ", ".join(map(str, [*content][:6])) or "nothing"
+    optimizer = any("optim" in str(key) or key == "param_groups" for key in content)
     return f"holds no weights but {held}" + ("; it is the state of an optimizer" if optimizer else "")
 
 

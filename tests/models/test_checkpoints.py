@@ -4,11 +4,15 @@ import gzip
 import io
 import json
 import pickle
+import sys
 import tarfile
 import warnings
 import zipfile
 from argparse import Namespace
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import open_clip
@@ -292,6 +296,44 @@ def test_a_torchscript_archive_executes_nothing(tmp_path, monkeypatch, small_arc
     assert not (tmp_path / "executed").exists()
 
 
+class Settings(dict):
+    """As libraries keep settings."""
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"best_acc1": np.float64(0.5), "epoch": np.int64(3), "seen": np.zeros((2, 2))},
+        {"args": Namespace(output=Path("/x"), lr=np.float32(0.1)), "started": datetime(2026, 1, 2, tzinfo=UTC)},
+        {"losses": defaultdict(list, {"train": [1.0]}), "kind": (list, int)},
+        {"config": Settings(lr=0.1)},
+    ],
+)
+def test_what_training_leaves_beside_the_weights_is_passed_over(tmp_path, monkeypatch, beside):
+    monkeypatch.setattr(Settings, "__module__", "yacs")
+    package = ModuleType("yacs")
+    package.Settings = Settings
+    monkeypatch.setitem(sys.modules, "yacs", package)
+    weights = {"a.weight": torch.ones(2), "b.weight": torch.zeros(3)}
+    torch.save({**beside, "state_dict": weights}, tmp_path / "x.pt")
+    monkeypatch.delitem(sys.modules, "yacs")
+    found = read_checkpoint(tmp_path / "x.pt").weights
+    assert {key: value.tolist() for key, value in found.items()} == {"a.weight": [1, 1], "b.weight": [0, 0, 0]}
+
+
+def test_what_is_passed_over_is_not_built(tmp_path, monkeypatch):
+    """Even what NumPy's own functions could do: only their names are known."""
+    monkeypatch.chdir(tmp_path)
+
+    class Written:
+        def __reduce__(self):
+            return np.save, ("executed.npy", 1)
+
+    torch.save({"best": Written(), "state_dict": {"a.weight": torch.ones(2)}}, tmp_path / "x.pt")
+    assert list(read_checkpoint(tmp_path / "x.pt").weights) == ["a.weight"]
+    assert not (tmp_path / "executed.npy").exists()
+
+
 def test_a_bomb_in_a_torchscript_archive_is_not_unpacked(tmp_path, small_archive):
     for name in ("data.pkl", "data/0"):
         rewritten(small_archive, tmp_path / "x.pt", **{name: None})
@@ -380,6 +422,8 @@ OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}
         (saved(torch.zeros(3)), "holds a Tensor, not weights by name"),
         (saved([torch.zeros(3)]), "holds a list"),
         (saved({"model": endless()}), "wraps|holds no weights"),
+        (saved({"a": np.zeros(3)}), "holds NumPy arrays by name; save them as tensors"),
+        (pickle.dumps({"a": np.zeros(3)}, 2), r"without executing code \(it asks for numpy|no safetensors file"),
         (saved(nn.Linear(2, 2)), r"without executing code \(it asks for torch.nn.modules.linear.Linear"),
     ],
 )

@@ -6,6 +6,7 @@ interpreter is the point, tests use `subprocess`.
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -197,6 +198,8 @@ def _run(command: list[str]) -> None:
 
 if __name__ == "__main__":
     _warm()
+    gc.collect()
+    gc.freeze()  # what is imported is no garbage: forks need not look through it, nor copy its pages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that only wait
     sys.argv = _serve(socket.socket(fileno=int(sys.argv[1]))) or sys.exit()
     _run(sys.argv)

@@ -1,11 +1,8 @@
 """The suite as its users run it: whole `pytest` processes."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
@@ -14,8 +11,6 @@ import pytest
 from clip_robustness import suites
 from clip_robustness.conditions.benchmark import ATTACKS
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.evaluation.store import Store
-from clip_robustness.evaluation.store.command import exported
 from clip_robustness.fixtures import collect
 from clip_robustness.fixtures.collect import runs_benchmark
 from clip_robustness.models import embedded
@@ -113,10 +108,10 @@ CHOSEN = "ytbb-robust or imagenet-a or contrast-3 or c-gaussian_noise-3 or bim-1
 
 
 def test_two_workers_give_the_same_rows(tmp_path):
-    asked = "--samples", "8", "-k", f"{CHOSEN} or deepfool or transfer or imagenet-p or typographic"
+    asked = "--samples", "8", "-k", f"{CHOSEN} or deepfool or transfer-dim or p-translate or typographic"
     alone, parallel = (run_pytest(tmp_path / n / "run", *asked, *more) for n, more in (("1", ()), ("2", ("-n", "2"))))
     assert parallel.code == alone.code
-    assert len(alone.cells) > 50
+    assert len(alone.cells) >= 30
     assert rows(parallel) == rows(alone)
 
 
@@ -153,8 +148,9 @@ def test_the_suites_own_tests_are_run_where_they_are_named_alone(suite_run):
         lines = suite_run("--collect-only", "-q", place).output.splitlines()
         return [line.partition("::")[0] for line in lines if "::" in line]
 
-    assert len(files(".")) == len(CONDITIONS)
-    assert {file.partition("/")[0] for file in files(".")} == {"robustness_tests"}
+    everything = files(".")
+    assert len(everything) == len(CONDITIONS)
+    assert {file.partition("/")[0] for file in everything} == {"robustness_tests"}
     assert {*files("tests/metrics")} >= {"tests/metrics/test_flips.py", "tests/metrics/test_evidence.py"}
     assert {*files("tests/metrics/test_flips.py")} == {"tests/metrics/test_flips.py"}
 
@@ -276,42 +272,6 @@ def test_a_folder_of_unknown_classes_is_a_usage_error(suite_run, toml, image_fol
     run = suite_run("--suite=" + toml(CELLS.replace("mini:imagenet", str(folder))))
     assert run.code == 4, run.output
     assert "zebra is not a class of 'mini'" in run.output
-
-
-def test_a_killed_run_goes_on_where_it_was(tmp_path):
-    report_dir = tmp_path / "reports" / "run"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--report-dir={report_dir}"]
-    still = ("--samples", "96", "-k", "imagenet-c and not disk")
-    running = subprocess.Popen([*command, *still], cwd=ROOT, stdout=subprocess.DEVNULL)
-    store = Store(tmp_path / "reports" / "store", read_only=True)
-
-    def stored() -> int:
-        return sum(1 for _ in exported(store))
-
-    while stored() < 200 and running.poll() is None:
-        time.sleep(0.05)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    kept = stored()
-    finished = run_pytest(report_dir, *still)
-    assert 200 <= kept < 96 * len(finished.cells)
-    computed = [cell for cell in finished.cells if cell["seconds"] > 0]
-    assert len(computed) < len(finished.cells)
-    assert stored() == 96 * (len(finished.cells) + 2)  # and the clean images, without which no cell counts
-
-
-def test_a_crashed_worker_shows_as_not_run(suite_run, tmp_path):
-    """The worker dies in the middle of one cell: that cell is named, the others are reported."""
-    (tmp_path / "crashing.py").write_text(
-        "import os, pytest\n"
-        "def pytest_runtest_setup(item):\n"
-        "    if 'fgsm-8/255' in item.name: os.kill(os.getpid(), 9)\n"
-    )
-    env_args = ["-p", "crashing", "-o", f"pythonpath=. {tmp_path}"]
-    run = suite_run("-n", "1", "--samples", "24", "-k", "fgsm", *env_args)
-    assert run.code == 1, run.output
-    assert run.cell("fgsm 8/255")["verdict"] == "not run"
-    assert run.cell("fgsm 1/255")["n"] == 24
 
 
 def test_tests_of_the_suite_write_no_reports(suite_run):

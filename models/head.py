@@ -16,20 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from clip_robustness.cache import CacheError, cache_folder, kept
+from clip_robustness.doing import progress
 from clip_robustness.errors import ModelWarning, warn
 from clip_robustness.models.code import code_of
 from clip_robustness.models.prompt_check import PromptCheck
 from clip_robustness.models.templates import Prompts, Tokenizer
 
 _CLASSES_AT_ONCE, _TEXTS_AT_ONCE = 256, 256
-
-
-def progress(total: int, what: str, unit: str) -> tqdm[None]:
-    """A progress bar on the standard error for what takes long; in a log file a line a minute."""
-    return tqdm(total=total, desc=what, unit=unit, delay=3, mininterval=0.5 if sys.stderr.isatty() else 60, leave=False)
 
 
 def class_embeddings(
@@ -43,7 +38,7 @@ def class_embeddings(
     """
     weights = torch.tensor(prompts.weights) / sum(prompts.weights)
     blocks = []
-    with torch.inference_mode(), progress(len(names) * len(weights), "zero-shot head", "text") as bar:
+    with torch.inference_mode(), progress(len(names) * len(weights), "zero-shot head", "text") as done:
         for start in range(0, len(names), _CLASSES_AT_ONCE):
             some = names[start : start + _CLASSES_AT_ONCE]
             tokens = torch.stack([template.tokens(some, tokenizer) for template in prompts.templates])
@@ -57,7 +52,7 @@ def class_embeddings(
                     total = embeddings.new_zeros(len(some), embeddings.shape[1])
                 weighted = embeddings * weights[block // len(some), None].to(total.device)
                 total.index_add_(0, (block % len(some)).to(total.device), weighted)
-                bar.update(len(block))
+                done(len(block))
             assert total is not None
             blocks.append(F.normalize(total, dim=1))
     return torch.cat(blocks).T.contiguous()

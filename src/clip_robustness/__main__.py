@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
+from clip_robustness.doing import current, doing, heartbeat
 from clip_robustness.errors import InputError, sentence
 
 COMMANDS = {
@@ -39,8 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_usage(), file=sys.stdout if name in ("-h", "--help") else sys.stderr)
         return 0 if name in ("-h", "--help") else _WRONG
     sys.path.insert(0, str(Path.cwd()))  # for the modules of `python:` specs, as `python -m` does
+    log = name != "run" and not sys.stderr.isatty()  # pytest's plugin says by itself what a run does
+    beat = heartbeat(current, partial(print, file=sys.stderr, flush=True)) if log else nullcontext()
     try:
-        code: int = importlib.import_module(f"clip_robustness.{COMMANDS[name][0]}").main(name, rest)
+        with beat, doing(f"clip-robustness {name}"):
+            code: int = importlib.import_module(f"clip_robustness.{COMMANDS[name][0]}").main(name, rest)
     except (InputError, OSError) as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return _WRONG

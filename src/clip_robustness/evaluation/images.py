@@ -11,6 +11,7 @@ from clip_robustness.conditions.condition import Condition
 from clip_robustness.datasets import load
 from clip_robustness.datasets.dataset import Dataset, subsample, without
 from clip_robustness.datasets.subsets import only
+from clip_robustness.doing import doing
 from clip_robustness.errors import InputError, NotRunError
 from clip_robustness.evaluation.loaded import LoadedModels
 from clip_robustness.evaluation.settings import Settings
@@ -76,7 +77,8 @@ class SampledImages:
         """All images of a data set, or of a part of it, in its own classes. Raises `MissingDataError`."""
         if (name, part) not in self._data:
             rules = self._settings.suite.clusters(name), self._settings.suite.groups(name)
-            images = load.load(name, self._source(name), self._models.classes, part, *rules)
+            with doing(f"listing the images of {name}"):
+                images = load.load(name, self._source(name), self._models.classes, part, *rules)
             self._data[name, part] = only(images, self._settings.suite.settings.subset)
         return self._data[name, part]
 

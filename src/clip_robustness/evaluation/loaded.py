@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.doing import doing
 from clip_robustness.errors import InputError, ModelWarning
 from clip_robustness.evaluation.machine import Machine
 from clip_robustness.models.registry import builder_of, code_version
@@ -72,7 +73,7 @@ class LoadedModels:
         """With what was warned of."""
         from clip_robustness import models
 
-        with warnings.catch_warnings(record=True) as caught:
+        with doing(f"loading {spec}"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ModelWarning)
             try:
                 classifier = models.load(spec, classes, self.device)

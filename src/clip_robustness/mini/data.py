@@ -22,6 +22,7 @@ from clip_robustness.conditions.stylized import repainted, stylize
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.label_space import class_space, facts
 from clip_robustness.datasets.mp4 import write_video
+from clip_robustness.doing import doing
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.models import embedded
 
@@ -40,7 +41,8 @@ File = tuple[str, Callable[[Path], object]]
 
 def mini_folder(name: str) -> Path:
     """The folder of a drawn test set; drawn on first use, once, whatever the number of processes that ask."""
-    return kept(place_of(name), lambda partial: write(name, partial))
+    with doing(f"drawing mini:{name}"):
+        return kept(place_of(name), lambda partial: write(name, partial))
 
 
 def place_of(name: str) -> Path:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from clip_robustness.datasets.dataset import Dataset, Sample
+from clip_robustness.doing import doing, progress
 from clip_robustness.errors import InputError
 from clip_robustness.models.features import Encoder, Vectors
-from clip_robustness.models.head import progress
 from clip_robustness.overlap import gallery
 from clip_robustness.overlap.alike import Small, alike
 from clip_robustness.overlap.calibration import Scores, by_cosine, by_pixels, copied, others, to_copy, to_mirror
@@ -81,15 +80,16 @@ def analyse(
     `InputError` where nothing can be compared.
     """
     kept = out / "embeddings"
-    with tqdm(desc="pre-training images", unit="image", delay=1) as bar:
-        shards, left_out = embed_all(source.shards, encoder, kept, bar.update)
+    with progress(None, "pre-training images", "image") as done:
+        shards, left_out = embed_all(source.shards, encoder, kept, done)
     pixels = shards[0].shard.read is not None
     if any((shard.shard.read is not None) != pixels for shard in shards):
         raise InputError(
             "--pretraining: some sources are images, some are embeddings; analyse them one after the other"
         )
     vectors = {s.name: _of_tests(s, encoder, kept) for s in sets}
-    made = {s.name: copied(to_copy(s, vectors[s.name]), vectors[s.name], encoder) for s in sets}
+    with doing("embedding copies of test images, by which the limits are found"):
+        made = {s.name: copied(to_copy(s, vectors[s.name]), vectors[s.name], encoder) for s in sets}
     if not pixels:
         limits = {s.name: by_cosine(made[s.name], others(s, vectors[s.name])) for s in sets}
     asked = [
@@ -102,8 +102,8 @@ def analyse(
         asked += [one for s in sets for one in _mirrored(s.name, to_mirror(s, vectors[s.name]), encoder)]
     total = sum(shard.count for shard in shards)
     queries = np.stack([one.vector for one in asked])
-    with progress(total, "search", "vector") as bar:
-        near = nearest(queries, shards, neighbours, folder=kept, device=encoder.device, method=search, done=bar.update)
+    with progress(total, "search", "vector") as done:
+        near = nearest(queries, shards, neighbours, folder=kept, device=encoder.device, method=search, done=done)
     least = {s.name: made[s.name].cosine_limit if pixels else limits[s.name].cosine for s in sets}
     judged = _compared(_candidates(asked, near, shards, least), shards)
     if pixels:
@@ -130,11 +130,11 @@ def _of_tests(images: Dataset, encoder: Encoder, folder: Path) -> dict[str, Vect
             return dict(zip(content["ids"].tolist(), content["vectors"], strict=True))
     ids: list[str] = []
     blocks: list[Vectors] = []
-    with progress(len(images), images.name, "image") as bar:
+    with progress(len(images), images.name, "image") as done:
         for found, vectors, broken in embed(((sample.id, sample.image) for sample in images.samples), encoder):
             ids += found
             blocks.append(vectors)
-            bar.update(len(found) + len(broken))
+            done(len(found) + len(broken))
     if not ids:
         raise InputError(f"data set '{images.name}': no image can be decoded")
     buffer = io.BytesIO()
@@ -196,7 +196,7 @@ def _compared(candidates: Sequence[Candidate], shards: Sequence[Embedded]) -> li
             known[key] = Small(_in_a_mirror(one.sample) if one.mirrored else one.sample.image())
         return known[key]
 
-    with progress(len(candidates), "pairs", "pair") as bar:
+    with progress(len(candidates), "pairs", "pair") as done:
         for number, members in sorted(by_shard.items()):
             keys = shards[number].keys()
             named = [replace(member, key=keys[member.row]) for member in members]
@@ -207,7 +207,7 @@ def _compared(candidates: Sequence[Candidate], shards: Sequence[Embedded]) -> li
                 theirs = Small(image)
                 judged += [replace(one, alike=alike(small(one), theirs)) for one in wanted.pop(key)]
             judged += [member for members in wanted.values() for member in members]
-            bar.update(len(members))
+            done(len(members))
     return judged
 
 

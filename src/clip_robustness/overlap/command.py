@@ -12,6 +12,7 @@ from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.datasets import load, places
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import subsample
+from clip_robustness.doing import doing
 from clip_robustness.errors import InputError, nearest
 from clip_robustness.files import argument
 from clip_robustness.metrics.intervals import accuracy
@@ -59,7 +60,8 @@ def _run(options: argparse.Namespace) -> Found:
         place = suite.source(name)
         if place is None:
             raise InputError(f"--data {name}: {suite.file} has no such line; {nearest(name, suite.settings.data)}")
-        images = load.load(name, places.folder(place), classes)
+        with doing(f"listing the images of {name}"):
+            images = load.load(name, places.folder(place), classes)
         for warning in images.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         sets.append(subsample(images, options.samples, 0))

@@ -18,12 +18,13 @@ from torch import Tensor
 from clip_robustness.datasets import places
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, read_image, subsample
+from clip_robustness.doing import progress
 from clip_robustness.files import argument, expanded, whole
 from clip_robustness.metrics.intervals import Correct, Estimate, accuracy, paired_difference
 from clip_robustness.models import InputError, parse
 from clip_robustness.models.classifier import fingerprint_of
 from clip_robustness.models.device import set_up_device
-from clip_robustness.models.head import class_embeddings, progress
+from clip_robustness.models.head import class_embeddings
 from clip_robustness.models.templates import SCHEMA, Prompts, TokenTemplate, bpe_of, read_prompts
 from clip_robustness.models.zero_shot import Clip, load_clip
 from clip_robustness.prompts.search import Budget, Found, Task, search, weights_of
@@ -52,10 +53,10 @@ def _search(options: argparse.Namespace) -> None:
     }
     found = _earlier(options.out, settings)
     task = _task(clip, classes, seen)
-    with progress(options.restarts * budget.steps, "prompt search", "step") as bar:
-        bar.update(len(found) * budget.steps)
+    with progress(options.restarts * budget.steps, "prompt search", "step") as done:
+        done(len(found) * budget.steps)
         for restart in range(len(found), options.restarts):
-            found.append(search(task, budget, options.seed + restart, lambda: bar.update()))
+            found.append(search(task, budget, options.seed + restart, lambda: done(1)))
             _save(options.out, settings, found, vocabulary)
     learned, other = read_prompts(str(options.out)), read_prompts(options.against)
     judges = _task(clip, classes, unseen)
@@ -117,12 +118,12 @@ def _split(options: argparse.Namespace, classes: ClassList) -> tuple[Dataset, Da
 def _task(clip: Clip, classes: ClassList, images: Dataset) -> Task:
     device = next(clip.net.parameters()).device
     blocks = []
-    with torch.inference_mode(), progress(len(images), "image embeddings", "image") as bar:
+    with torch.inference_mode(), progress(len(images), "image embeddings", "image") as done:
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             samples = images.samples[start : start + _IMAGES_AT_ONCE]
             batch = torch.stack([clip.preprocessing.normalised(_read(sample)) for sample in samples])
             blocks.append(clip.net.encode_image(batch.to(device), normalize=True))
-            bar.update(len(samples))
+            done(len(samples))
     labels = torch.tensor([sample.label for sample in images.samples], device=device)
     return Task(clip.net, clip.tokenizer, classes.names, torch.cat(blocks).clone(), labels)
 

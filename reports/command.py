@@ -116,7 +116,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
     rendered = commands.add_parser("render", help="write the views of results.json anew, of several side by side")
     rendered.add_argument("results", type=argument, nargs="+", help="results.json files, or recorded runs")
     rendered.add_argument(
-        "--out", type=argument, help="folder to write to (default: the folder of the one results.json)"
+        "-o", "--out", type=argument, help="folder to write to (default: the folder of the one results.json)"
     )
     published = commands.add_parser("site", help="write a static leaderboard of runs")
     published.add_argument(
@@ -126,7 +126,9 @@ def main(name: str, arguments: Sequence[str]) -> int:
     pictured = commands.add_parser("picture", help="the top of a report as a picture")
     pictured.add_argument("report", type=argument, help="a report.html")
     pictured.add_argument("png", type=argument, help="the picture to write")
-    args = parser.parse_args([name, *arguments])
+    args, unknown = parser.parse_known_args([name, *arguments])
+    if unknown:
+        commands.choices[name].error(f"unrecognized arguments: {' '.join(unknown)}")
     crashed: list[str] = []
     if args.command == "merge":
         if args.suite:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clip_robustness.errors import number_of
 from clip_robustness.results.headline import candidates
 from clip_robustness.results.result import Check, Result, spoken, written
 from clip_robustness.results.results import Results
@@ -101,35 +102,35 @@ def told(results: Results) -> str:
     if broken := having("fail"):
         worst = broken[0]
         by = f", worst {worst.cell.label} by {worst.margin.lstrip('-')}{_points(worst)}" if worst.check else ""
-        said.append(f"{_count(len(broken), 'limit was', 'limits were')} shown to be broken{by}")
+        said.append(f"{number_of(len(broken), 'limit was', 'limits were')} shown to be broken{by}")
     if errors := sum(cell.verdict == "error" for cell in shown):
-        said.append(f"{_count(errors, 'cell is an error', 'cells are errors')}")
+        said.append(f"{number_of(errors, 'cell is an error', 'cells are errors')}")
     if gone := sum(cell.verdict == "improved" for cell in shown):
-        said.append(f"{_count(gone, 'known weakness is', 'known weaknesses are')} gone, which the suite still declares")
+        said.append(
+            f"{number_of(gone, 'known weakness is', 'known weaknesses are')} gone, which the suite still declares"
+        )
     if unsure := having("inconclusive"):
         more = min((d.check.more_images for d in unsure if d.check and d.check.more_images), default=None)
         hint = f" (the nearest needs about {more} more)" if more else ""
-        said.append(f"{_count(len(unsure), 'limit is', 'limits are')} open, on too few images to tell{hint}")
+        said.append(f"{number_of(len(unsure), 'limit is', 'limits are')} open, on too few images to tell{hint}")
     if left := sum(cell.verdict == "not run" for cell in shown):
-        said.append(f"{_count(left, 'cell was', 'cells were')} not run")
+        said.append(f"{number_of(left, 'cell was', 'cells were')} not run")
     if kept := having("pass"):
         firm = sum(not d.check.weak for d in found if d.check)
-        number = _count(len(kept), "limit was", "limits were")
+        number = number_of(len(kept), "limit was", "limits were")
         if len(kept) == firm and not said:
             number = f"all {number}" if firm > 1 else "the one limit was"
         said.append(f"{number} shown to hold")
     if weak := sum(cell.verdict == "known weakness" for cell in shown):
-        said.append(f"{_count(weak, 'cell is a known weakness', 'cells are known weaknesses')} that the suite declares")
+        said.append(
+            f"{number_of(weak, 'cell is a known weakness', 'cells are known weaknesses')} that the suite declares"
+        )
     sentence = "; ".join(said)
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
 
 
 def _points(decision: Decision) -> str:
     return " points" if decision.room else ""
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def accuracy_limit(cell: Result) -> float | None:

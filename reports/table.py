@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from clip_robustness.conditions.catalogue import kind_of
+from clip_robustness.errors import number_of
 from clip_robustness.results.headline import candidates
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Claim, Comparison, Guard, Results, Summary
@@ -89,7 +90,7 @@ def others(cell: Result) -> str:
     if cell.n_clusters and cell.n_effective is not None:
         found.append(f"of {cell.n_clusters} clusters, as {cell.n_effective:.0f} independent images")
     if cell.n_skipped:
-        found.append(f"settled early, {cell.n_skipped} images spared")
+        found.append(f"settled early, {number_of(cell.n_skipped, 'image')} spared")
     return "; ".join(found)
 
 
@@ -103,8 +104,8 @@ def spared(cells: Sequence[Result]) -> list[str]:
     images = sum(c.n_skipped for c in early)
     planned = sum(c.n + c.n_skipped for c in shown if c.condition not in means)
     return [
-        f"{len(early)} of {len(shown)} cells were settled early: {images} of {planned} images were spared; their 95% "
-        "intervals are those of as many images looked at once"
+        f"{len(early)} of {number_of(len(shown), 'cell was', 'cells were')} settled early: "
+        f"{images} of {planned} images were spared; their 95% intervals are those of as many images looked at once"
     ]
 
 

@@ -45,10 +45,27 @@ def one_line(text: str) -> str:
     return f"\\{text}" if text.lstrip().startswith("::") else text
 
 
+def number_of(number: int, one: str, many: str = "") -> str:
+    """'1 limit', '2 limits'; `many` where an s is not enough."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+_OF_FILES: dict[type[OSError], str] = {
+    FileNotFoundError: "there is no such file or folder",
+    FileExistsError: "a file that stands where a folder is needed",
+    NotADirectoryError: "a file that stands where a folder is needed",
+    IsADirectoryError: "a folder, where a file is needed",
+    PermissionError: "permission denied",
+}
+
+
 def sentence(error: Exception, most: int = 1500) -> str:
     """What an `InputError`, or an `OSError` that nobody expected, says to the user: a line, cut in the middle where a
     name in it has no end."""
-    text = one_line(str(error))
+    said = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"{error.filename}: {_OF_FILES.get(type(error)) or error.strerror}"
+    text = one_line(said)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 

@@ -248,23 +248,23 @@ KEPT, BROKEN, UNSURE = LIMIT, replace(LIMIT, status="fail"), replace(LIMIT, stat
 @pytest.mark.parametrize(
     ("cells", "state", "sentence"),
     [
-        ([PASSED], "holds", "The gate holds: 1 of 1 limits shown to hold"),
-        ([PASSED, UNGATED, WEAK], "holds", "The gate holds: 1 of 1 limits shown to hold"),
+        ([PASSED], "holds", "The gate holds: 1 of 1 limit shown to hold"),
+        ([PASSED, UNGATED, WEAK], "holds", "The gate holds: 1 of 1 limit shown to hold"),
         ([replace(WEAK, limits=2)], "holds", "The gate holds: 2 of 2 limits shown to hold"),
-        ([OPEN], "undecided", "The gate is undecided: 0 of 1 limits shown to hold"),
+        ([OPEN], "undecided", "The gate is undecided: 0 of 1 limit shown to hold"),
         ([PASSED, replace(OPEN, limits=2, checks=(KEPT, UNSURE))], "undecided", "The gate is undecided: 2 of 3 limits"),
         ([PASSED, replace(NOT_RUN, limits=2)], "undecided", "The gate is undecided: 1 of 3 limits shown to hold"),
         ([PASSED, replace(OPEN, family="overlap", checks=(KEPT,))], "undecided", "The gate is undecided: 1 of 2"),
-        ([PASSED, NOT_RUN], "holds", "The gate holds: 1 of 1 limits shown to hold"),
+        ([PASSED, NOT_RUN], "holds", "The gate holds: 1 of 1 limit shown to hold"),
         ([UNGATED], "undecided", "Nothing is gated: no rule has a limit"),
         ([UNGATED, WEAK], "undecided", "Nothing is gated: all limits are known weaknesses"),
-        ([NOT_RUN], "undecided", "Nothing was measured in 1 cells"),
+        ([NOT_RUN], "undecided", "Nothing was measured in 1 cell"),
         ([PASSED, OPEN, FAILED], "fails", "The gate fails in 1 of 3 cells: 1 of 3 limits shown to hold"),
         ([PASSED, replace(OPEN, allowed=False)], "fails", "The gate fails in 1 of 2 cells: 1 of 2 limits"),
-        ([replace(PASSED, verdict="improved", checks=(KEPT,))], "fails", "The gate fails in 1 of 1 cells: 1 of 1"),
-        ([replace(PASSED, verdict="error", checks=(KEPT,))], "fails", "The gate fails in 1 of 1 cells: 0 of 1 limits"),
+        ([replace(PASSED, verdict="improved", checks=(KEPT,))], "fails", "The gate fails in 1 of 1 cell: 1 of 1"),
+        ([replace(PASSED, verdict="error", checks=(KEPT,))], "fails", "The gate fails in 1 of 1 cell: 0 of 1 limit"),
         ([replace(FAILED, allowed=True, limits=2, checks=(KEPT, BROKEN))], "fails",
-         "The gate fails in 1 of 1 cells (report only: no test fails): 1 of 2 limits shown to hold"),
+         "The gate fails in 1 of 1 cell (report only: no test fails): 1 of 2 limits shown to hold"),
     ],
 )  # fmt: skip
 def test_the_gate_holds_only_where_every_limit_was_shown_to_be_kept(cells, state, sentence):
@@ -280,7 +280,7 @@ def test_a_part_of_a_run_holds_as_a_part():
 
 def test_files_of_earlier_versions_tell_limits_by_their_checks():
     old = [replace(PASSED, limits=0, checks=(KEPT,)), replace(WEAK, limits=0, checks=(BROKEN,))]
-    assert headline(replace(RESULTS, cells=old)).sentence == "The gate holds: 1 of 1 limits shown to hold"
+    assert headline(replace(RESULTS, cells=old)).sentence == "The gate holds: 1 of 1 limit shown to hold"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_tensorboard_has_the_figures_and_the_report(folder):
     events.Reload()
     assert events.Scalars(f"{NAME}/accuracy_low")[0].value == pytest.approx(0.4)
     texts = [events.Tensors(tag)[0].tensor_proto.string_val[0] for tag in events.Tags()["tensors"]]
-    assert any(b"The gate fails in 1 of 1 cells" in text for text in texts)
+    assert any(b"The gate fails in 1 of 1 cell" in text for text in texts)
     assert b"this is summary.md" in texts
 
 

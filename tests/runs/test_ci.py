@@ -104,7 +104,7 @@ def test_an_undecided_run_and_its_warnings_are_annotated():
     run = Results("mini", {}, [], [cell], warnings=["nothing to\ncompare"])
     assert github_warnings(run) == [
         "::warning title=robustness mini::nothing to%0Acompare",
-        "::warning title=robustness mini::The gate is undecided: 0 of 1 limits shown to hold; 1 inconclusive",
+        "::warning title=robustness mini::The gate is undecided: 0 of 1 limit shown to hold; 1 inconclusive",
     ]
     passed = Results("mini", {}, [], [replace(cell, verdict="pass")])
     assert github_lines(run) == github_lines(passed) == github_warnings(passed) == []

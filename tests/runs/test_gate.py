@@ -169,7 +169,7 @@ def test_the_gate_is_explained_without_running(gate):
     run, cells = gate("mini:clip", "--explain-gate", "-k", "contrast or clean", suite=SUITE + rules)
     assert run.code == 0
     assert not cells
-    assert "1 limits share alpha = 0.05" in run.output
+    assert "1 limit shares alpha = 0.05" in run.output
     shown = "synthetic/imagenet-c-contrast-2: max_drop_vs_supervised = 0.1, by rule 'synthetic/*' of the suite, before "
     assert shown + "rule '*' of profile 'release'\n" in run.output
     assert "max_regression = 0.02, by rule '*' of profile 'release'; not checked: no --compare names a" in run.output

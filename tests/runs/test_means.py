@@ -93,7 +93,7 @@ def test_alone_it_computes_its_cells_and_says_so_before(whole, suite, suite_run)
     assert f"synthetic/{MEAN}" in planned.output
     assert "the mean of the cells of imagenet-c-disk" in planned.output
     assert planned.output.count("to compare with") == 76
-    assert "1 cells of candidates, outcomes of 76 (model, condition): 302 images, 0 of them stored" in planned.output
+    assert "1 cell of candidates, outcomes of 76 (model, condition): 302 images, 0 of them stored" in planned.output
     late = suite_run(suite, "--time-limit=1s", "-k", MEAN)
     assert (late.code, late.cell(MEAN)["verdict"]) == (5, "not run")
     run = suite_run(suite, "-k", MEAN)

@@ -50,12 +50,12 @@ def asked(n, cluster_of=lambda i: "", **limits):
 )
 def test_a_limit_says_what_so_many_images_show_of_it(limits, deviation):
     _, line = forecast(asked(400, **limits), Gate())
-    assert f"400 images (1 cells): {100 * power.detectable(400, deviation, 0.025):.1f} points beyond it" in line
+    assert f"400 images (1 cell): {100 * power.detectable(400, deviation, 0.025):.1f} points beyond it" in line
 
 
 def test_images_that_show_no_drop_at_all():
     _, line = forecast(asked(1, max_drop_vs_clean=0.05), Gate())
-    assert line.startswith("max_drop_vs_clean 0.05, 1 images (1 cells): nothing; 5 points beyond it need ")
+    assert line.startswith("max_drop_vs_clean 0.05, 1 image (1 cell): nothing; 5 points beyond it need ")
 
 
 @pytest.mark.parametrize("limits", [1, 10])
@@ -75,8 +75,8 @@ def test_what_is_not_foreseen_is_said_and_what_is_not_run_left_out():
     flips = Asked(Limit("max_flip_rate", Rule(match="*", max_flip_rate=0.1)), None)
     not_run = Asked(Limit("min_accuracy", Rule(match="*", min_accuracy=0.5)), None)
     _, one, last = forecast([flips, *asked(9, min_accuracy=0.5), not_run], Gate())
-    assert "9 images (1 cells)" in one
-    assert last == "not forecast: max_flip_rate (1 cells)"
+    assert "9 images (1 cell)" in one
+    assert last == "not forecast: max_flip_rate (1 cell)"
     assert not [*forecast([flips, not_run], Gate())]
 
 

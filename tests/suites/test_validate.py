@@ -102,7 +102,7 @@ def test_a_good_suite_is_told_what_will_not_run(validate, tmp_path):
     said = "forecast for samples = 24 of what is listed, the suite's 1 candidates, and no --compare:"
     forecast = out[out.index(said) :]
     assert "after Holm's correction for 2 limits" in forecast[1]
-    assert forecast[2].startswith("min_accuracy 0.2, 24 images (1 cells): ")  # without data the other is not run
+    assert forecast[2].startswith("min_accuracy 0.2, 24 images (1 cell): ")  # without data the other is not run
     assert len(forecast) == 4
     assert out[-1] == f"{file}: 16 conditions; nothing is wrong that can be found without running it"
 
@@ -133,6 +133,10 @@ def test_everything_that_is_wrong_is_said_at_once(validate, tmp_path):
         (GOOD + '[clusters]\nnight = "regex:("', "clusters of 'night': '(' is no regular expression: "),
         (GOOD.replace("natural = [", 'worst-of = ["pgd"]\nnatural = [', 1), "worst-of names 'pgd', which no condition"),
         ('figures = "gone.csv"\n' + GOOD, "'figures': there is no file "),
+        (
+            GOOD.replace("[conditions]", '[conditions]\noverlap = "gone.json"'),
+            "'conditions.overlap': there is no file ",
+        ),
         (
             GOOD + '[[conditions.text]]\nnames = "synonyms"\nfile = "gone.tsv"',
             "'conditions.text.file': there is no file ",
@@ -184,7 +188,7 @@ def test_the_forecast_is_of_the_named_subset(validate, tmp_path):
     suite = 'subset = "robustbench-5000"\n[data]\nimagenet = "val"\n[conditions]\n[[rules]]\nmatch = "clean/*"\n'
     code, out, err = validate(suite + "min_accuracy = 0.5\n")
     assert (code, err) == (0, [])
-    assert "min_accuracy 0.5, 2 images (1 cells)" in "\n".join(out)
+    assert "min_accuracy 0.5, 2 images (1 cell)" in "\n".join(out)
 
 
 def test_no_suite_of_that_name(capsys):

@@ -20,7 +20,8 @@ def parse_eps(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         raise InputError(f"eps '{text}' is not a number; write it as '8/255'") from None
     if not 0 < eps <= 1:
-        raise InputError(f"eps '{text}' is outside (0, 1]: images are in [0, 1]; did you mean '{text}/255'?")
+        meant = "" if denominator else f"; did you mean '{text}/255'?"
+        raise InputError(f"eps '{text}' is outside (0, 1]: images are in [0, 1]{meant}")
     return eps
 
 

@@ -20,7 +20,7 @@ from clip_robustness.conditions.condition import FROST, Condition
 from clip_robustness.conditions.corruptions.frost import read_textures
 from clip_robustness.conditions.kept import Kept, memory_limit
 from clip_robustness.datasets.dataset import Dataset, Sample
-from clip_robustness.errors import NotRunError
+from clip_robustness.errors import NotRunError, number_of
 from clip_robustness.evaluation.costs import plain_and_traced, read_costs
 from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.pixels import PixelSource
@@ -88,7 +88,8 @@ def _planned(session: Session, outlines: Outlines, cells: Sequence[Cell], worker
     seconds = sum(line.seconds for line in lines) / devices + sum(first.values())
     yield ""
     yield (
-        f"{len(cells)} cells of candidates, outcomes of {sum(line.models for line in lines)} (model, condition): "
+        f"{number_of(len(cells), 'cell')} of candidates, "
+        f"outcomes of {sum(line.models for line in lines)} (model, condition): "
         f"{sum(line.images for line in lines)} images, {sum(line.stored for line in lines)} of them stored, "
         f"{sum(line.passes for line in lines):.0f} forward passes; about {duration(seconds)} on {devices} x "
         f"{session.device}"

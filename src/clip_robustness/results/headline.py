@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from clip_robustness.errors import number_of
 from clip_robustness.results.result import Result
 from clip_robustness.results.results import Results
 
@@ -54,16 +55,20 @@ def headline(results: Results) -> Headline:
     failed, kept, limits = failing(shown), sum(cell.kept for cell in shown), sum(cell.gated for cell in shown)
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts(shown).items())
     part = " in this part of the run" if results.partial or results.shard else ""
-    known = f"{kept} of {limits} limits shown to hold"
+    known = f"{kept} of {number_of(limits, 'limit')} shown to hold"
     if failed:
         ignored = " (report only: no test fails)" if all(cell.allowed for cell in failed) else ""
-        return Headline("fails", f"The gate fails in {len(failed)} of {len(shown)} cells{ignored}: {known}", counted)
+        return Headline(
+            "fails", f"The gate fails in {len(failed)} of {number_of(len(shown), 'cell')}{ignored}: {known}", counted
+        )
     if all(cell.accuracy is None for cell in shown):
-        where = f" in {len(shown)} cells" if shown else ""
+        where = f" in {number_of(len(shown), 'cell')}" if shown else ""
         return Headline("undecided", f"Nothing was measured{where}", counted)
     if results.missing:
         return Headline(
-            "undecided", f"The run ended before {len(results.missing)} of {len(shown)} cells: {known}", counted
+            "undecided",
+            f"The run ended before {len(results.missing)} of {number_of(len(shown), 'cell')}: {known}",
+            counted,
         )
     if not limits:
         weak = any(cell.verdict == "known weakness" for cell in shown)

@@ -178,7 +178,10 @@ def from_json(raw: dict[str, Any]) -> Results:
 def read(file: Path) -> Results:
     """Read a results.json. Raises `InputError` naming the file where it is not one, or of another schema."""
     try:
-        return from_json(json.loads(file.read_text(encoding="utf-8")))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("a JSON object is expected")
+        return from_json(found)
     except IsADirectoryError as error:
         raise InputError(f"{file}: a folder; give the results.json in it") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, number_of
 from clip_robustness.metrics.benchmark import PERTURBATIONS
 from clip_robustness.metrics.corruption import Errors, mce, mean_top1, relative_mce, severity_curve
 from clip_robustness.metrics.flips import mean_over_perturbations, relative_to_alexnet
@@ -100,7 +100,8 @@ def _no_measurement(cells: list[Result]) -> str:
     if not wrong:
         return ""
     are = "is no measurement" if len(wrong) == 1 else "are no measurements"
-    return f"missing: {len(wrong)} of {len(cells)} cells {are}, the first is {wrong[0].label}: {wrong[0].reason}"
+    of = number_of(len(cells), "cell")
+    return f"missing: {len(wrong)} of {of} {are}, the first is {wrong[0].label}: {wrong[0].reason}"
 
 
 def _alexnet(model: str) -> bool:

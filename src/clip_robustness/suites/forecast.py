@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clip_robustness import registry
 from clip_robustness.conditions.condition import Condition
+from clip_robustness.errors import number_of
 from clip_robustness.metrics.clusters import Clusters
 from clip_robustness.metrics.evidence import CORRECTIONS, level
 from clip_robustness.metrics.power import POWER, detectable, needed
@@ -116,7 +117,7 @@ def forecast(asked: Sequence[Asked], gate: Gate) -> Iterator[str]:
     )
     for (name, value, n, effect, of_one, known), count in sorted(found.items()):
         beyond = detectable(n / effect, of_one, alpha)
-        line = f"{name} {value:g}, {n} images ({count} cells): "
+        line = f"{name} {value:g}, {number_of(n, 'image')} ({number_of(count, 'cell')}): "
         line += f"{100 * beyond:.1f} points beyond it" if beyond < 1 else "nothing"
         aims = [value] if name != "min_accuracy" and value else []
         for aim in dict.fromkeys([*aims, gate.detect] if gate.detect and beyond > 1.001 * gate.detect else aims):
@@ -128,7 +129,8 @@ def forecast(asked: Sequence[Asked], gate: Gate) -> Iterator[str]:
             line += "; detect takes all of them without [design_effects]" if gate.detect and not known else ""
         yield line
     if others:
-        yield f"not forecast: {', '.join(f'{name} ({count} cells)' for name, count in sorted(others.items()))}"
+        left = [f"{name} ({number_of(count, 'cell')})" for name, count in sorted(others.items())]
+        yield f"not forecast: {', '.join(left)}"
 
 
 def _most(images: Dataset) -> float:

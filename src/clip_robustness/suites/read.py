@@ -93,7 +93,9 @@ def mistakes(suite: Suite) -> Iterator[str]:
             suite.source(name)
         except InputError as error:  # of a variable that is not set: before anything runs
             yield f"'data.{name}': {error}"
+    overlap = settings.conditions.overlap
     files = [("figures", settings.figures)]
+    files += [("conditions.overlap", overlap)] if overlap and not overlap.startswith("mini:") else []
     files += [("conditions.attacks.file", table.file) for table in settings.conditions.attacks]
     files += [("conditions.text.file", table.file) for table in settings.conditions.text]
     for key, place in files:

@@ -20,7 +20,7 @@ from clip_robustness.datasets.load import load as load_data
 from clip_robustness.datasets.load import only_classes_of, space_of
 from clip_robustness.datasets.places import folder as place_of
 from clip_robustness.datasets.subsets import only
-from clip_robustness.errors import InputError, one_line
+from clip_robustness.errors import InputError, number_of, one_line
 from clip_robustness.files import expanded
 from clip_robustness.models.spec import ModelSpec, parse_all
 from clip_robustness.suites.figures import beside_the_point, looked_through
@@ -54,7 +54,8 @@ def main(name: str, arguments: Sequence[str]) -> int:
     assert suite is not None
     for line in found.forecast:
         print(line)
-    print(f"{options.suite}: {len(suite.conditions)} conditions; nothing is wrong that can be found without running it")
+    conditions = number_of(len(suite.conditions), "condition")
+    print(f"{options.suite}: {conditions}; nothing is wrong that can be found without running it")
     return 0
 
 

@@ -209,8 +209,8 @@ def _files(tests: Sequence[str]) -> Iterator[str]:
 
 
 def _operators() -> dict[str, type[Operator]]:
-    """Without those that need arguments, or that make `X | None` of annotations into something else."""
-    left_out = ("VariableInserter", "VariableReplacer", "BitOr_")
+    """Without those that need arguments, make `X | None` of annotations into something else, or multiply booleans."""
+    left_out = ("VariableInserter", "VariableReplacer", "BitOr_", "BitAnd_Mul")
     names = [name for name in operator_names() if not any(part in name for part in left_out)]
     return {name: get_operator(name) for name in names} | {"halved": Halved, "without clamp": WithoutClamp}
 

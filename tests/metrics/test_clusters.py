@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.stats import norm, t
 
 from clip_robustness.metrics import evidence, intervals
-from clip_robustness.metrics.clusters import Clusters, effect
+from clip_robustness.metrics.clusters import Clusters, Effect, effect
 from tests.metrics.simulated import ALPHA, SPREAD, Setting, grid, rates
 
 TIMES = 150
@@ -92,6 +93,62 @@ def test_a_verdict_needs_thirty_clusters_that_weigh_alike(sizes, said):
     clusters = clusters_of(np.repeat(np.arange(len(sizes)), sizes))
     assert said in clusters.untrusted
     assert bool(clusters.untrusted) == bool(said)
+
+
+def test_effects_by_hand():
+    """Half of the counts; what is read on the normal distribution is read on Student's with ten degrees of freedom."""
+    of, known = Effect(2.0, 10.0), Effect(2.0)
+    assert (of.count(7), known.count(7), Effect().count(7)) == (3.5, 3.5, 7)
+    assert of.p_value(0.025) == pytest.approx(t.cdf(norm.ppf(0.025), 10))
+    assert of.quantile(0.975) == pytest.approx(t.ppf(0.975, 10))
+    assert of.tail(0.025) == pytest.approx(norm.cdf(t.ppf(0.025, 10)))
+    assert (known.p_value(0.3), known.tail(0.3)) == (0.3, 0.3)
+    assert known.quantile(0.975) == pytest.approx(norm.ppf(0.975))
+
+
+@pytest.mark.parametrize(("df", "wider"), [(np.inf, 1), (10.0, (t.ppf(0.975, 10) / norm.ppf(0.975)) ** 2)])
+def test_draws_are_of_jeffreys_posterior_of_effective_counts(df, wider):
+    class Asked:
+        def beta(self, *given):
+            return given
+
+    expected = (6 / (3 * wider) + 0.5, 3 / (3 * wider) + 0.5, 100)
+    assert Effect(3.0, df).draws(6, 9, Asked(), 100) == pytest.approx(expected)
+
+
+def test_clusters_of_several_sizes_by_hand():
+    """Of 2, 1 and 3 samples: 14 squared sizes. Six samples: df 36 / 14 - 1, at least 1."""
+    clusters = clusters_of([0, 0, 1, 2, 2, 2])
+    assert (clusters.count, clusters.most) == (3, pytest.approx(14 / 6))
+    assert clusters.df == pytest.approx(36 / 14 - 1)
+    assert clusters_of([0, 0, 0, 1]).df == 1
+    scores = np.array([1.0, 0, 1, 1, 0, 0])
+    sums = np.array([0.0, 0.5, -0.5])  # of what is above the mean of a half
+    assert clusters.variance(scores) == pytest.approx(3 / 2 * (sums**2).sum() / 36)
+    assert clusters.with_event(np.array([1.0, 1, 1, 1, 0, 0])) == 1
+    assert clusters.with_event(np.array([1.0, 1, 0, 1, 1, 0])) == 2
+    assert clusters.with_event(np.ones(6)) == 0
+    more = clusters.and_another(2)
+    assert more.ways.tolist() == [[0, 0, 1, 2, 2, 2, 3, 3]]
+
+
+def test_what_is_seen_is_weighed_with_the_bound_as_ten_events():
+    """Fifty clusters of four, twelve of which have one wrong image: no correlation at all, and a bound of four."""
+    clusters, wrong = clusters_of(np.repeat(np.arange(50), 4)), np.zeros(200)
+    wrong[:48:4] = 1
+    alone = wrong.var() / 199
+    found = max(1.0, clusters.variance(wrong) / alone)
+    assert found == 1
+    assert effect(wrong, clusters).deff == pytest.approx((12 * 1 + 10 * 4) / 22)
+    assert effect(wrong, clusters).df == pytest.approx(49)
+    assert effect(wrong, None) == Effect(1, np.inf)
+
+
+def test_a_few_large_clusters_are_told_by_how_many_weigh_alike():
+    """Squared sizes count: (sum s^2)^2 / sum s^4, at least ten."""
+    for large, trusted in ((9, False), (10, True)):
+        clusters = clusters_of(np.repeat(np.arange(large + 30), [100] * large + [1] * 30))
+        assert bool(clusters.untrusted) != trusted
 
 
 def test_of_two_ways_both_count():

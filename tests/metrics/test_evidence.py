@@ -1,33 +1,16 @@
-"""The gate's error rates, by simulation: false alarms and false passes at most alpha, intervals that cover."""
-
-from functools import cache
+"""The evidence for limits by hand, as others compute it, and over all outcomes there can be."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
-from scipy.stats import binom
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
+from scipy.stats import beta, binom, binomtest, multinomial, norm, t, ttest_1samp
 from statsmodels.stats.proportion import proportion_confint
 
-from clip_robustness.metrics import evidence, sequential
-from clip_robustness.metrics.intervals import Estimate, accuracy, paired_difference, unpaired_difference
-from clip_robustness.metrics.trend import effective_robustness, fit, published
-
-SIZES, ACCURACIES, ALPHAS = (50, 500, 5000), (0.01, 0.5, 0.99), (0.05, 0.025, 0.001)
-TIMES = 4000
-SPREAD = 3
-"""Standard errors that a simulated rate may lie above the true one."""
-
-
-def allowed(alpha, times=TIMES):
-    return alpha + SPREAD * np.sqrt(alpha * (1 - alpha) / times)
-
-
-def noise(times):
-    """Of a simulated coverage."""
-    return SPREAD * np.sqrt(0.05 * 0.95 / times)
+from clip_robustness.metrics import evidence
+from clip_robustness.metrics.clusters import Clusters, effect
+from clip_robustness.metrics.intervals import Estimate
+from clip_robustness.metrics.trend import published, redrawn_robustness
+from tests.metrics.test_error_rates import correct, pair
 
 
 @pytest.mark.parametrize(("won", "lost", "n", "bound"), [(3, 9, 50, -0.05), (20, 5, 100, 0.1), (40, 41, 500, -0.02)])
@@ -44,238 +27,136 @@ def test_the_score_of_a_difference_has_the_variance_of_the_likeliest_share(won, 
     assert evidence._tango(np.array([won]), np.array([lost]), n, bound)[0] == pytest.approx(score, rel=1e-4)
 
 
-def correct(right, n):
-    return np.arange(n) < right
-
-
-def pair(won, lost, both, n):
-    first = np.repeat([True, True, False, False], [both, won, lost, n - both - won - lost])
-    return first, np.repeat([True, False, True, False], [both, won, lost, n - both - won - lost])
-
-
-def shares_of(p, q):
-    """Of both, only the first, only the second, and neither right, for models that are mostly right together."""
-    both = max(p + q - 1, 0.9 * min(p, q))
-    return [both, p - both, q - both, max(0.0, 1 - p - q + both)]
-
-
-def tables(p, q, n, most=400):
-    """Simulated (both, only first, only second, neither), and how often each; `most` of them where there are more."""
-    rng = np.random.default_rng(0)
-    found, times = np.unique(rng.multinomial(n, shares_of(p, q), TIMES), axis=0, return_counts=True)
-    if len(found) > most:
-        found, times = found[rng.choice(len(found), most, p=times / times.sum())], np.ones(most)
-    return found, times
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("p", ACCURACIES)
-def test_an_accuracy_raises_no_more_false_alarms_than_alpha(n, p):
-    """Exactly: over all outcomes, weighted with their probability."""
-    counts = np.arange(n + 1)
-    weights = binom.pmf(counts, n, p)
-    likely = counts[weights > 1e-12]
-    tails = [evidence.share(correct(right, n), p) for right in likely]
-    for alpha in ALPHAS:
-        assert weights[likely] @ [tail.p_violation <= alpha for tail in tails] <= alpha
-        assert weights[likely] @ [tail.p_compliance <= alpha for tail in tails] <= alpha
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("p", ACCURACIES)
-@pytest.mark.parametrize("drop", [0, 0.005, 0.05])
-def test_a_drop_raises_no_more_false_alarms_and_passes_no_more_than_alpha(n, p, drop):
-    """The candidate, p, is worse by just what is allowed."""
-    q = p + drop
-    if q > 1:
-        p, q = 1 - drop, 1.0
-    found, times = tables(p, q, n)
-    tails = [evidence.paired(*pair(won, lost, both, n), -drop) for both, won, lost, _ in found]
-    for alpha in ALPHAS:
-        for side in ("p_violation", "p_compliance"):
-            rate = times @ [getattr(tail, side) <= alpha for tail in tails] / times.sum()
-            assert rate <= allowed(alpha, times.sum()), side
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize(("p", "drop"), [(0.01, 0.005), (0.5, 0.05), (0.99, 0.0)])
-def test_a_drop_on_other_images_raises_no_more_false_alarms_than_alpha(n, p, drop):
-    rng = np.random.default_rng(0)
-    draws = np.stack([rng.binomial(n, p - drop, 300), rng.binomial(2 * n, p, 300)], 1)
-    tails = [evidence.unpaired(correct(one, n), correct(other, 2 * n), -drop) for one, other in draws]
-    for alpha in ALPHAS:
-        for side in ("p_violation", "p_compliance"):
-            assert np.mean([getattr(tail, side) <= alpha for tail in tails]) <= allowed(alpha, 300)
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("p", ACCURACIES)
-def test_intervals_cover(n, p):
-    counts = np.arange(n + 1)
-    weights = binom.pmf(counts, n, p)
-    likely = counts[weights > 1e-9]
-    intervals = [accuracy(correct(right, n)) for right in likely]
-    assert weights[likely] @ [i.low <= p <= i.high for i in intervals] >= 0.94
-    found, times = tables(p, p, n, most=1500)
-    paired = [paired_difference(*pair(won, lost, both, n)) for both, won, lost, _ in found]
-    assert times @ [i.low <= 0 <= i.high for i in paired] / times.sum() >= 0.94 - noise(times.sum())
-    rng = np.random.default_rng(0)
-    drawn = [(rng.binomial(n, p), rng.binomial(n, p)) for _ in range(1500)]
-    others = [unpaired_difference(correct(one, n), correct(other, n)) for one, other in drawn]
-    assert np.mean([i.low <= 0 <= i.high for i in others]) >= 0.94 - noise(1500)
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("p", ACCURACIES)
-def test_effective_robustness_covers_and_raises_no_more_false_alarms_than_alpha(n, p):
-    """A candidate that lies on the trend, with the clean accuracy p."""
-    trend, rng = published("imagenet-v2"), np.random.default_rng(0)
-    covered, alarms = [], []
-    for _ in range(200):
-        shifted, clean = correct(rng.binomial(n, trend(p)), n), correct(rng.binomial(n, p), n)
-        estimate = effective_robustness(trend, shifted, clean)
-        covered.append(estimate.low <= 0 <= estimate.high)
-        alarms.append(evidence.effective_robustness(trend, shifted, clean, 0.0).p_violation <= 0.025)
-    assert np.mean(covered) >= 0.94 - noise(200)
-    assert np.mean(alarms) <= allowed(0.025, 200)
-
-
-@pytest.mark.parametrize(("true", "most"), [(0.3, 0.3), (0.02, 0.02)])
-def test_a_mean_raises_no_more_false_alarms_than_alpha(true, most):
-    """Flips along sequences of thirty frames: skewed, and often none."""
-    rng = np.random.default_rng(0)
-    alarms = [
-        evidence.mean_at_most(rng.binomial(30, rng.beta(1, 1 / true - 1, 500)) / 30, most).p_violation <= 0.025
-        for _ in range(1000)
-    ]
-    assert np.mean(alarms) <= allowed(0.025, 1000)
-
-
-@pytest.mark.parametrize("n", [24, 50, 500])
-def test_a_median_raises_no_more_false_alarms_than_alpha(n):
-    rng = np.random.default_rng(0)
-    tails = [evidence.median_at_least(rng.exponential(size=n), np.log(2)) for _ in range(2000)]
-    for side in ("p_violation", "p_compliance"):
-        assert np.mean([getattr(tail, side) <= 0.025 for tail in tails]) <= allowed(0.025, 2000)
-
-
-def test_a_whole_gate_raises_no_more_false_alarms_than_alpha():
-    """Fifty-eight cells, all just at their limits: Holm's correction keeps the rate of runs with any failure."""
-
-    @cache
-    def worse(won, lost):
-        return evidence.paired(*pair(won, lost, 100, 240), -0.05).p_violation
-
-    rng, alarms = np.random.default_rng(0), 0
-    for _ in range(300):
-        counts = rng.multinomial(240, shares_of(0.85, 0.9), 58)
-        alarms += any(evidence.rejected([worse(won, lost) for _, won, lost, _ in counts], 0.05))
-    assert alarms / 300 <= allowed(0.05, 300)
-
-
-def test_what_is_clearly_worse_is_found():
-    counts = np.random.default_rng(0).multinomial(480, shares_of(0.72, 0.9), 200)
-    tails = [evidence.paired(*pair(won, lost, both, 480), -0.05).p_violation for both, won, lost, _ in counts]
-    assert np.mean(np.array(tails) <= 0.025 / 58) >= 0.8
-
-
-def test_as_others_compute_it():
-    table = [[300, 9], [21, 150]]
-    assert evidence.paired(*pair(9, 21, 300, 480), 0.0).p_violation == pytest.approx(mcnemar(table).pvalue / 2)
-    interval = accuracy(correct(81, 263))
-    assert (interval.low, interval.high) == pytest.approx(proportion_confint(81, 263, method="beta"))
-    p_values = list(np.random.default_rng(0).beta(0.3, 3, 40))
-    assert evidence.rejected(p_values, 0.05) == multipletests(p_values, 0.05, "holm")[0].tolist()
-
-
-def test_the_images_that_would_decide():
-    """90% +- 2.7 points at 480 images, a bound 2 points below: about 1800 images, of which 80% of such samples pass."""
-    needed = evidence.images_to_decide(accuracy(correct(432, 480)), 480, 0.88, 0.025)
-    passes = [
-        evidence.share(correct(right, needed), 0.88).p_compliance <= 0.025
-        for right in np.random.default_rng(0).binomial(needed, 0.9, 1000)
-    ]
-    assert 0.7 <= np.mean(passes) <= 0.9
-    assert evidence.images_to_decide(Estimate(0.9, 0.85, 0.95), 100, 0.9, 0.025) is None
-
-
-@cache
-def tail_of(won, lost, n, drop):
-    return evidence.paired(*pair(won, lost, 0, n), -drop)
-
-
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("p", ACCURACIES)
-def test_stopping_early_raises_no_more_false_alarms_and_passes_no_more_than_alpha(n, p):
-    """The candidate, p, is worse by just what is allowed, and is looked at several times."""
-    drop, times = (0.05 if p > 0.05 else 0.005), 400
-    sizes = sequential.looks(n)
-    rng, wrong = np.random.default_rng(0), {"p_violation": 0, "p_compliance": 0}
-    for _ in range(times):
-        images = rng.choice(4, n, p=shares_of(p - drop, p))
-        tails = [tail_of(int((images[:s] == 1).sum()), int((images[:s] == 2).sum()), s, drop) for s in sizes]
-        for side in wrong:
-            # as soon as one look is convinced, the cell ends
-            looks = [sequential.over_looks(tails[: k + 1], sizes) for k in range(len(sizes))]
-            wrong[side] += any(getattr(look, side) <= 0.025 for look in looks)
-    assert wrong["p_violation"] / times <= allowed(0.025, times)
-    assert wrong["p_compliance"] / times <= allowed(0.025, times)
-
-
-def test_stopping_early_spares_images_and_hardly_any_decision():
-    """A candidate that is much worse, and one that is as good: at least half of the images are spared."""
-    sizes = sequential.looks(4800)
-    for shares, side, alpha in (
-        (shares_of(0.7, 0.9), "p_violation", 0.025 / 58),
-        (shares_of(0.9, 0.9), "p_compliance", 0.025),
-    ):
-        used, decided, decided_by_all = [], 0, 0
-        for seed in range(40):
-            images = np.random.default_rng(seed).choice(4, 4800, p=shares)
-            tails = [tail_of(int((images[:s] == 1).sum()), int((images[:s] == 2).sum()), s, 0.05) for s in sizes]
-            looks = [getattr(sequential.over_looks(tails[: k + 1], sizes), side) <= alpha for k in range(len(sizes))]
-            used.append(sizes[looks.index(True)] if any(looks) else 4800)
-            decided += any(looks)
-            decided_by_all += getattr(tails[-1], side) <= alpha
-        assert np.mean(used) <= 2400
-        assert decided >= decided_by_all - 1
-
-
-def test_one_look_is_an_ordinary_test():
-    tail = evidence.Tail(0.01, 0.7)
-    assert sequential.looks(30) == (30,)
-    assert sequential.over_looks([tail], (30,)) == tail
-    assert sum(sequential.shares(sequential.looks(480))) == pytest.approx(1)
+def as_strong(counts, score, shares):
+    """The largest probability over the shares (lists of each outcome's) of a score as low as the first table's."""
+    observed = score(*counts[0]) + 1e-9
+    low = [table for table in counts[1:] if score(*table) <= observed]
+    return max(sum(likelihood(table) for table in low) for likelihood in shares) + 1e-5
 
 
 @pytest.mark.parametrize(
-    ("correction", "theirs"), [("benjamini-hochberg", "fdr_bh"), ("benjamini-yekutieli", "fdr_by"), ("holm", "holm")]
+    ("won", "lost", "n", "bound"),
+    [(1, 5, 12, -0.1), (3, 2, 12, 0.2), (0, 1, 10, -0.05), (2, 7, 15, 0.1), (0, 0, 6, -0.3)],
 )
-def test_corrections_for_many_limits_as_others_compute_them(correction, theirs):
-    for seed in range(20):
-        p_values = list(np.random.default_rng(seed).beta(0.3, 3, 40))
-        found = evidence.rejected(p_values, 0.025, correction=correction)
-        assert found == multipletests(p_values, 0.025, theirs)[0].tolist()
-        part = evidence.rejected(p_values[:10], 0.025, 40, correction)
-        assert not any(ours and not whole for ours, whole in zip(part, found, strict=False))
-        assert (min(p_values) <= evidence.level(0.025, 0, 40, correction)) <= any(found)
+def test_a_drop_is_tested_over_all_tables(won, lost, n, bound):
+    """Berger & Boos 1994: every outcome of n images, over a fine grid of shares of discordant ones within the exact
+    interval of all but 1e-5, to which that is added."""
+    least, most = proportion_confint(won + lost, n, 1e-5, "beta")
+
+    def likelihood(discordant):
+        shares = [(discordant + bound) / 2, (discordant - bound) / 2, 1 - discordant]
+        return lambda table: multinomial.pmf([*table, n - sum(table)], n, shares)
+
+    grid = np.linspace(max(np.nan_to_num(least), abs(bound)), most, 150)
+    tables = [(won, lost), *((i, j) for i in range(n + 1) for j in range(n + 1 - i))]
+    expected = as_strong(tables, lambda i, j: evidence._tango(*map(np.array, (i, j)), n, bound), map(likelihood, grid))
+    first, second = pair(won, lost, 0, n)
+    found = evidence.paired(first, second, bound)
+    assert found.p_violation == pytest.approx(expected, rel=2e-3)
+    assert found.p_compliance == pytest.approx(evidence.paired(second, first, -bound).p_violation)
 
 
-def test_a_single_model_of_the_trend_is_not_robust_by_chance():
-    """Fifteen models that scatter about a line by 0.3 logits, and a sixteenth of the same kind with many images: its
-    distance to the line is no effective robustness, which against the line alone it would often be, or the lack of."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(200):
-        clean = rng.uniform(0.5, 0.85, 16)
-        shifted = expit(0.9 * logit(clean) - 0.5 + rng.normal(0, 0.3, 16))
-        trend = fit(clean[1:], shifted[1:])
-        images = [correct(rng.binomial(20_000, share), 20_000) for share in (shifted[0], clean[0])]
-        for scatter in (True, False):
-            tail = evidence.effective_robustness(trend, *images, 0.0, scatter=scatter)
-            interval = effective_robustness(trend, *images, scatter=scatter)
-            found.append([tail.p_violation <= 0.025, tail.p_compliance <= 0.025, interval.low <= 0 <= interval.high])
-    among_models, about_line = np.mean(found[::2], 0), np.mean(found[1::2], 0)
-    assert (among_models[:2] <= allowed(0.025, 200)).all()
-    assert among_models[2] >= 0.94 - noise(200)
-    assert (about_line[:2] > 0.1).all()
-    assert about_line[2] < 0.7
+@pytest.mark.parametrize(
+    ("one", "other", "bound"),
+    [((3, 9), (10, 14), -0.1), ((5, 8), (3, 9), 0.2), ((0, 5), (1, 7), 0.0), ((6, 6), (5, 5), -0.2)],
+)
+def test_a_drop_on_other_images_is_tested_over_all_pairs_of_counts(one, other, bound):
+    (k, n), (m, size) = one, other
+
+    def likelihood(share):
+        return lambda table: binom.pmf(table[0], n, share + bound) * binom.pmf(table[1], size, share)
+
+    least, most = np.nan_to_num(proportion_confint(m, size, 1e-5, "beta"), nan=1)
+    grid = np.linspace(max(least if m else 0, -bound, 0), min(most, 1 - bound, 1), 150)
+    tables = [(k, m), *((i, j) for i in range(n + 1) for j in range(size + 1))]
+    expected = as_strong(tables, lambda i, j: i / n - j / size, map(likelihood, grid))
+    found = evidence.unpaired(correct(k, n), correct(m, size), bound)
+    assert found.p_violation == pytest.approx(min(1, expected), rel=3e-3)
+    assert found.p_compliance == evidence.unpaired(correct(m, size), correct(k, n), -bound).p_violation
+
+
+def test_bounds_that_can_not_be_kept_or_not_be_broken():
+    assert evidence.berger_boos_pvalue(3, 2, 9, -1) == 1
+    assert evidence.berger_boos_pvalue(3, 2, 9, 1) == 0
+    assert evidence.berger_boos_pvalue(1, 4, 9, 0) == pytest.approx(6 / 32)
+
+
+def test_means_and_medians_as_scipy_tests_them():
+    scores = np.random.default_rng(0).exponential(size=30)
+    for bound in (0.5, 1.0):
+        found = evidence.mean_at_most(scores, bound)
+        assert found.p_violation == pytest.approx(ttest_1samp(scores, bound, alternative="greater").pvalue)
+        assert found.p_compliance == pytest.approx(ttest_1samp(scores, bound, alternative="less").pvalue)
+        found, above = evidence.median_at_least(scores, bound), int((scores >= bound).sum())
+        assert found.p_violation == pytest.approx(binomtest(above, 30, alternative="less").pvalue)
+        assert found.p_compliance == pytest.approx(binomtest(30 - above, 30, alternative="less").pvalue)
+
+
+@pytest.mark.parametrize(("constant", "side"), [(0.0, "p_compliance"), (0.5, "p_violation")])
+def test_a_constant_mean_is_tested_as_if_one_image_were_on_the_other_side(constant, side):
+    scores = np.full(9, constant)
+    other = [*scores, 1.0 - (constant > 0.2)]
+    expected = evidence.mean_at_most(np.array(other), 0.2)
+    assert evidence.mean_at_most(scores, 0.2) == expected
+    assert getattr(expected, side) < 0.5
+
+
+@pytest.mark.parametrize("clusters", [None, Clusters.of([(str(i // 4),) for i in range(160)])])
+def test_of_clusters_the_tests_are_those_of_effective_counts(clusters):
+    """What takes the design effect for known is then read on Student's distribution; counts are rounded to the side of
+    caution: 30 of 160 as few, 12 as many."""
+    rng = np.random.default_rng(0)
+    first, second = (np.repeat(rng.random(40) < 0.75, 4) ^ (rng.random(160) < 0.1) for _ in range(2))
+    of = effect(first, clusters)
+    found, n, right = evidence.share(first, 0.7, clusters), 160 / of.deff, first.sum() / of.deff
+    p = np.array([beta.sf(0.7, right + 1, n - right), beta.cdf(0.7, right, n - right + 1)])
+    assert [found.p_violation, found.p_compliance] == pytest.approx(t.cdf(norm.ppf(p), of.df))
+    of = effect(first.astype(int) - second, clusters)
+    n, won, lost = (int(x.sum()) / of.deff for x in (np.ones(160), first & ~second, second & ~first))
+    whole = int(n + 1e-9)
+    for bound in (-0.06, 0.04):
+        p = evidence.berger_boos_pvalue(
+            int(np.ceil(won * of.deff * whole / 160 - 1e-9)), int(lost * of.deff * whole / 160 + 1e-9), whole, bound
+        )
+        assert evidence.paired(first, second, bound, clusters).p_violation == pytest.approx(t.cdf(norm.ppf(p), of.df))
+    p = beta.sf(0.5, won + 1, lost)
+    assert evidence.paired(first, second, 0, clusters).p_violation == pytest.approx(t.cdf(norm.ppf(p), of.df))
+
+
+def test_too_few_clusters_show_nothing():
+    few, right = Clusters.of([(str(i // 10),) for i in range(100)]), np.arange(100) < 99
+    nothing = evidence.Tail(1, 1)
+    assert evidence.share(right, 0.2, few) == evidence.paired(right, ~right, 0.1, few) == nothing
+    assert evidence.unpaired(right, ~right, 0.1, None, few) == evidence.unpaired(right, ~right, 0.1, few) == nothing
+    assert evidence.mean_at_most(right * 1.0, 0.2, few) == evidence.median_at_least(right * 1.0, 0.5, few) == nothing
+    trend = published("imagenet-v2")
+    assert evidence.effective_robustness(trend, right, right, 0.0, None, few) == nothing
+
+
+def test_effective_robustness_is_tested_by_shares_of_five_thousand_draws():
+    trend, right = published("imagenet-v2"), correct(70, 100)
+    draws = redrawn_robustness(trend, right, right)
+    assert len(draws) == 5000
+    middle = float(np.sort(draws)[1234])
+    found = evidence.effective_robustness(trend, right, right, middle)
+    assert (found.p_violation, found.p_compliance) == pytest.approx(((1 + 5000 - 1234) / 5001, (1 + 1235) / 5001))
+    assert evidence.effective_robustness(trend, right, right, 1.0).p_violation == 1 / 5001
+
+
+def test_levels_by_hand():
+    """0.06 among three: Holm a third, half, all; Benjamini and Hochberg thirds; Yekutieli these by 1 + 1/2 + 1/3."""
+    ranks = {name: [evidence.level(0.06, rank, 3, name) for rank in range(3)] for name in evidence.CORRECTIONS}
+    assert ranks["holm"] == pytest.approx([0.02, 0.03, 0.06])
+    assert ranks["benjamini-hochberg"] == pytest.approx([0.02, 0.04, 0.06])
+    assert ranks["benjamini-yekutieli"] == pytest.approx([x * 6 / 11 for x in (0.02, 0.04, 0.06)])
+    assert evidence.rejected([0.02, 0.05, 0.03], 0.06) == [True, True, True]
+    assert evidence.rejected([0.02, 0.021, 0.02], 0.06, 4) == [False] * 3
+
+
+def test_the_images_that_would_decide_by_hand():
+    """A deviation of 0.4 from the interval of 100 images, 0.05 away: (1.96 + 0.8416)^2 x 64 = 502.3."""
+    half = 1.959964 * 0.4 / 10
+    assert evidence.images_to_decide(Estimate(0.8, 0.8 - half, 0.8 + half), 100, 0.75, 0.025) == 503
+    assert evidence.images_to_decide(Estimate(0.8, 0.8 - half, 0.8 + half), 800, 0.7, 0.025, 0.5) == 801
+    assert evidence.images_to_decide(Estimate(0.8, 0.8, 0.8), 100, 0.7, 0.025) is None
+    assert evidence.images_to_decide(Estimate(0.8, 0.7, 0.9), 10**6, 0.8001, 0.025) is None

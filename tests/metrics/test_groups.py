@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 
-from clip_robustness.metrics.groups import Group, groups_of, worst_classes, worst_group, worst_group_at_least
+from clip_robustness.metrics import evidence
+from clip_robustness.metrics.clusters import Clusters
+from clip_robustness.metrics.groups import (
+    Group,
+    groups_of,
+    halves,
+    of_worst_classes,
+    worst_classes,
+    worst_group,
+    worst_group_at_least,
+)
 from clip_robustness.metrics.intervals import accuracy
+from clip_robustness.metrics.outcomes import Outcomes
 
 
 def of(shares, n=50):
@@ -14,10 +25,45 @@ def of(shares, n=50):
     return correct, groups
 
 
+def test_evidence_of_groups_by_hand():
+    """Three times the least p-value of a violation, the largest of a compliance."""
+    correct, groups = of([0.7, 0.6, 0.9])
+    tails = [evidence.share(correct[g.chosen], 0.72) for g in groups]
+    found = worst_group_at_least(correct, groups, 0.72)
+    assert found.p_violation == pytest.approx(min(1, 3 * tails[1].p_violation))
+    assert found.p_compliance == pytest.approx(tails[1].p_compliance)
+    assert worst_group_at_least(correct, groups, 0.2).p_violation == 1
+
+
+def test_a_tenth_of_the_classes_and_at_least_one_are_the_worst():
+    """By the images that choose, those of ties in order; the first half is the larger one."""
+    for classes, worst in ((4, 1), (14, 1), (16, 2), (30, 3)):
+        labels, ids = np.repeat(np.arange(classes), 5), [str(i) for i in range(5 * classes)]
+        chosen = worst_classes(ids, labels, np.ones(5 * classes, bool), None)
+        assert sorted(set(labels[chosen].tolist())) == list(range(worst))
+        assert chosen.sum() == 2 * worst
+        first = halves(ids, labels, None)
+        assert np.bincount(labels[first]).tolist() == [3] * classes
+
+
+def test_clusters_are_not_torn_apart_and_classes_of_one_image_do_not_judge():
+    videos = np.repeat(np.arange(40), 3)
+    clusters = Clusters.of([(str(video),) for video in videos])
+    first = halves([str(i) for i in range(120)], np.zeros(120, int), clusters)
+    assert first.reshape(40, 3).sum(1).tolist() == [3 * whole for whole in first[::3].tolist()]
+    assert first.sum() == 60
+    alone = Outcomes(("a", "b"), np.array([0, 1]), np.array([0, 0]), np.array([True, False]))
+    assert of_worst_classes(alone) is None
+    labels = np.zeros(120, int)
+    whole = Outcomes(tuple(map(str, range(120))), labels, labels, labels == 0, clusters=clusters)
+    correct, of_half = of_worst_classes(whole)
+    assert (len(correct), of_half.count) == (60, 20)
+
+
 def test_groups_of_a_few_images_are_not_looked_at():
-    names = [("dark", "small")] * 9 + [("dark",)] * 3 + [()] * 8
+    names = [("dark", "small")] * 9 + [("dark",)] + [()] * 8
     (group,) = groups_of(names)
-    assert (group.name, group.chosen.sum()) == ("dark", 12)
+    assert (group.name, group.chosen.sum()) == ("dark", 10)
 
 
 def test_the_worst_is_named_and_its_upper_end_accounts_for_the_others():

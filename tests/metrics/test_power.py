@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clip_robustness.metrics import evidence, power
-from tests.metrics.test_evidence import pair
+from tests.metrics.test_error_rates import pair
 
 
 def test_so_many_images_show_so_much():

@@ -1,5 +1,7 @@
 """Outcomes of several seeds: what belongs together, and how well their interval covers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -24,6 +26,18 @@ def test_seeds_follow_each_other_over_the_images_that_all_have():
     assert of_first_seed(found).ids == ("a", "c")
     assert of_first_seed(found).seeds == 1
     assert image_of("n01/a#seed.png") == "n01/a#seed.png"
+
+
+def test_what_is_known_of_the_seeds_is_of_all_of_them():
+    one, other = (outcomes([1, 0], "ab") for _ in range(2))
+    one = replace(one, rivals=np.array([5, 6]), unreadable=("x",), seconds=1.0, notes=("a", "b"))
+    other = replace(other, rivals=np.array([7, 8]), unreadable=("x", "y"), seconds=2.0, notes=("b", "c"))
+    found = of_seeds([one, other])
+    assert found.rivals.tolist() == [5, 6, 7, 8]
+    assert found.predictions.tolist() == [0, 1, 0, 1]
+    assert (found.unreadable, found.seconds, found.notes, found.seeds) == (("x", "y"), 3, ("a", "b", "c"), 2)
+    assert of_seeds([one, replace(other, rivals=None)]).rivals is None
+    assert of_first_seed(one) is one
 
 
 def test_the_spread_is_that_of_the_accuracies_of_seeds():

@@ -3,9 +3,23 @@
 from functools import cache
 
 import numpy as np
+import pytest
 
 from clip_robustness.metrics import evidence, sequential
 from clip_robustness.metrics.intervals import accuracy, median
+
+
+def test_looks_and_what_they_spend_by_hand():
+    """At an eighth, a quarter, half and all, where these are 24 images; of alpha the squares of these parts."""
+    assert sequential.looks(480) == (60, 120, 240, 480)
+    assert sequential.looks(192) == (24, 48, 96, 192)
+    assert sequential.looks(180) == (45, 90, 180)  # an eighth is 22
+    assert sequential.looks(10) == (10,)
+    assert sequential.shares((60, 120, 240, 480)) == pytest.approx([1 / 64, 3 / 64, 12 / 64, 48 / 64])
+    tails = [evidence.Tail(0.001, 0.9), evidence.Tail(0.3, 0.0015)]
+    assert sequential.over_looks(tails[:1], (60, 120, 240, 480)) == evidence.Tail(pytest.approx(0.064), 1)
+    found = sequential.over_looks(tails, (60, 120, 240, 480))
+    assert (found.p_violation, found.p_compliance) == pytest.approx((0.064, 0.032))
 
 
 @cache

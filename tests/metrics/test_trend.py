@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.special import expit, logit
+from scipy.stats import t
 
 from clip_robustness.conditions.benchmark import NATURAL
-from clip_robustness.metrics.trend import effective_robustness, fit, published
+from clip_robustness.metrics.trend import Trend, effective_robustness, far_below, fit, published
 
 CLEAN = np.linspace(0.4, 0.9, 60)
 
@@ -20,6 +21,38 @@ def test_a_line_in_logit_space_is_found_again():
     assert trend.r2 == pytest.approx(1)
     assert trend(0.7) == pytest.approx(expit(0.9 * logit(0.7) - 0.5))
     assert trend.band(0.7) == pytest.approx((trend(0.7), trend(0.7)))
+
+
+def test_a_line_by_hand():
+    """Logits (-1, 0), (0, 1), (1, -1): slope -1/2, no intercept, residuals -1/2, 1, -1/2; twenty each."""
+    trend = fit(expit([-1, 0, 1] * 20), expit([0, 1, -1] * 20))
+    assert trend.line[0] == pytest.approx([-0.5, 0])
+    assert trend.spread == pytest.approx(np.sqrt(30 / 58))
+    assert trend.r2 == pytest.approx(1 - 1.5 / 2)
+    assert (trend.models, trend.resampled.shape) == (60, (5000, 2))
+    assert trend.lowest(0.5) == pytest.approx(expit(-4 * np.sqrt(30 / 58)))
+    assert trend(0) == pytest.approx(expit(-0.5 * logit(1e-4)))
+    low, high = np.quantile(expit(trend.resampled @ [logit(0.6), 1]), (0.025, 0.975))
+    assert trend.band(0.6) == pytest.approx((low, high))
+
+
+def test_a_single_model_scatters_by_students_distribution():
+    """About a line that is known, with as many images that nothing else is open: by 0.2 logits with 6 - 2 models."""
+    trend = Trend(np.array([[1.0, 0]]), 1.0, 6, np.tile([1.0, 0], (5000, 1)), 0.2)
+    images = correct(500_000, 1_000_000)
+    found = effective_robustness(trend, images, images, scatter=True)
+    assert found.value == pytest.approx(0)
+    reach = expit(0.2 * t.ppf(0.975, 4)) - 0.5
+    assert (found.low, found.high) == pytest.approx((-reach, reach), rel=0.1)
+
+
+@pytest.mark.parametrize(("shifted", "far"), [(0.39, True), (0.41, False)])
+def test_far_below_is_four_deviations_and_ten_points(shifted, far):
+    """A clean accuracy of a half on the identity: by 0.05 logits four deviations are 5 points; by 0.2 they are 19."""
+    for spread, limit in ((0.05, 0.0), (0.2, 0.09)):
+        trend = Trend(np.array([[1.0, 0]]), 1.0, 60, np.array([[1.0, 0]]), spread)
+        right = round((shifted - limit) * 1_000_000)
+        assert far_below(trend, correct(right, 1_000_000), correct(500_000, 1_000_000)) == far
 
 
 def test_the_band_holds_the_true_line_about_as_often_as_it_says():

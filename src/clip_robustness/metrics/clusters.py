@@ -124,7 +124,7 @@ class Effect:
 
     def count(self, count: float) -> float:
         """Of images, as many independent ones."""
-        return count if self.deff == 1 else count / self.deff
+        return count / self.deff
 
     def p_value(self, p: float) -> float:
         """From one that takes the design effect for known."""

@@ -34,6 +34,20 @@ def test_factors_of_imagenet_x(tmp_path):
     assert groups(f"file:{tmp_path / 'x.jsonl'}") == [(), (), ("pose", "texture")]
 
 
+def test_columns_of_a_table_are_factors(tmp_path):
+    (tmp_path / "t.csv").write_text("world,filename,light,n\nEgypt,n1/a.jpg,3,1\nCity,b.jpg,,1\n")
+    rule = f"file:{tmp_path / 't.csv'}?columns=world,light"
+    assert groups(rule) == [("world Egypt", "light 3"), ("world City",), ()]
+    with pytest.raises(InputError, match="has no column 'wrold'; did you mean 'world'"):
+        groups(rule.replace("world", "wrold"))
+    (tmp_path / "t.csv").write_text("world,filename,light\nEgypt,n1/a.jpg\n")
+    with pytest.raises(InputError, match=r"3 columns are expected in each line, not 'Egypt,n1/a.jpg'"):
+        groups(rule)
+    (tmp_path / "t.csv").write_text("world,light\nEgypt,3\n")
+    with pytest.raises(InputError, match="none of its columns is called imageid, "):
+        groups(rule)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -77,6 +77,48 @@ def test_any_class_of_an_object_of_imagenet_d_is_right(write):
     assert [sample.accepted for sample in images.samples] == [(423, 559, 765), (504,)]
 
 
+def pug(place, table=None, classes=None):
+    folder = Path(place)
+    head = "filename,world_name,character_label,character_texture,scene_light\n"
+    rows = "Wolf/0.png,Egypt,Wolf,Default,1\nGone/1.png,City,Wolf,Sky,1\nJean/2.png,City,Jean,Sky,7\n"
+    (folder / "labels_pug_imagenet.csv").write_text(head + (table or rows))
+    (folder / "class_to_imagenet_idx.json").write_text(classes or '{"Wolf": [269, 270, 271, 272], "Jean": [608]}')
+    return str(folder)
+
+
+def test_pug_has_several_right_classes_an_object_and_its_factors_are_groups(write):
+    folder = pug(write("Wolf/0.png", "Jean/2.png"))
+    rule = f"file:{folder}/labels_pug_imagenet.csv?columns=world_name,scene_light"
+    images = load("pug-imagenet", str(folder), IMAGENET, groups=rule)
+    assert [(sample.id, sample.accepted) for sample in images.samples] == [
+        ("Jean/2.png", (608,)), ("Wolf/0.png", (269, 270, 271, 272))
+    ]  # fmt: skip
+    assert images.samples[0].groups == ("world_name City", "scene_light 7")
+    assert "data set 'pug-imagenet': 2 images, 88328 were published" in images.warnings
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"table": "Wolf/0.png,Egypt,Wlof,Default,1\n"},
+            "'Wlof' is no label of class_to_imagenet_idx.json; did you",
+        ),
+        ({"table": "Wolf/9.png,Egypt,Wolf,Default,1\n"}, "has none of the 1 images of labels_pug_imagenet.csv"),
+        ({"table": ",Egypt,Wolf,Default,1\n"}, "a filename and a character_label are expected in each line"),
+        ({"classes": '["Wolf"]'}, "label -> places in ImageNet's list are expected"),
+    ],
+)
+def test_a_copy_of_pug_that_does_not_fit(write, given, says):
+    with pytest.raises(InputError, match=says):
+        load("pug-imagenet", pug(write("Wolf/0.png"), **given), IMAGENET)
+
+
+def test_a_copy_of_pug_without_its_tables(write):
+    with pytest.raises(InputError, match=r"has no labels_pug_imagenet.csv; put the one of the archive there"):
+        load("pug-imagenet", str(write("Wolf/0.png")), IMAGENET)
+
+
 def test_a_folder_that_is_no_object_of_imagenet_d(write):
     with pytest.raises(InputError, match="material/chairs is none of its 113 objects; did you mean 'chair'"):
         load("imagenet-d", write("material/chairs/1.png"), IMAGENET, "material")

@@ -29,7 +29,9 @@ def test_what_has_no_counterpart_is_a_comment_of_it():
     for name in (*corruption_sets(), *BEYOND):
         assert f"\n{name} = " in uncommented, name
     named = {*re.findall(r'"([\w-]+)"', TEXT)}
-    beyond = [n for n in known_shifts("natural") if n.startswith(("counteranimal-hard", "imagenet-d", "imagenet-hard"))]
+    beyond = [
+        n for n in known_shifts("natural") if n.startswith(("counteranimal-hard", "imagenet-d", "imagenet-hard", "pug"))
+    ]
     assert named >= {*beyond, "scam", "scam-synth", "rta-100", *NAMES["text"]}
     assert named >= {"embedding", "template-heads", "universal-file", "patch", "watermark"}
 

@@ -2,8 +2,9 @@
 
 `regex:PATTERN` searches the id of an image, and its first group names the group. `file:TABLE` has a line for each image
 and group: its id, or its file's name, a tab and the group; or it is ImageNet-X's `imagenet_x_val_multi_factor.jsonl`,
-or the one with the top factor alone (Idrissi et al. 2022): a line of JSON for each image, with a 1 for each factor. An
-image may be in several groups, and in none.
+or the one with the top factor alone (Idrissi et al. 2022): a line of JSON for each image, with a 1 for each factor. Of
+`file:TABLE?columns=NAME,NAME`, a table with a head, a column has the names of files, and each value of a named one is a
+group, 'NAME VALUE'. An image may be in several groups, and in none.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_robustness.datasets.clusters import fault_of_pattern
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, nearest
 
 if TYPE_CHECKING:  # suites, which check rules, are light to import
     from clip_robustness.datasets.dataset import Dataset
@@ -41,7 +42,9 @@ def grouped(images: Dataset, rule: str) -> Dataset:
         matches = {sample.id: re.search(what, sample.id) for sample in images.samples}
         found = {id: (match[1],) for id, match in matches.items() if match and match[1]}
     else:
-        listed = _listed(f"data set '{images.name}'", Path(what))
+        table, _, columns = what.partition("?columns=")
+        read = _in_columns if columns else _listed
+        listed = read(f"data set '{images.name}'", Path(table), columns.split(","))
         found = {
             sample.id: groups
             for sample in images.samples
@@ -55,7 +58,25 @@ def grouped(images: Dataset, rule: str) -> Dataset:
     return replace(images, samples=samples, warnings=warnings)
 
 
-def _listed(place: str, file: Path) -> Mapping[str, tuple[str, ...]]:
+def _in_columns(place: str, file: Path, columns: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    from clip_robustness.datasets.label_tables import FILE_COLUMNS, rows_of
+
+    try:
+        head, *rows = rows_of(file, ())
+    except InputError as error:
+        raise InputError(f"{place}: [groups]: {error}") from None
+    told = next((name for name in FILE_COLUMNS if name in head), None)
+    if told is None:
+        raise InputError(f"{place}: {file}: none of its columns is called {', '.join(FILE_COLUMNS)}")
+    if unknown := [name for name in columns if name not in head]:
+        raise InputError(f"{place}: {file} has no column '{unknown[0]}'; {nearest(unknown[0], head)}")
+    if short := [row for row in rows if len(row) != len(head)]:
+        raise InputError(f"{place}: {file}: {len(head)} columns are expected in each line, not {','.join(short[0])!r}")
+    places = [(name, head.index(name)) for name in columns]
+    return {row[head.index(told)]: tuple(f"{name} {row[at]}" for name, at in places if row[at]) for row in rows}
+
+
+def _listed(place: str, file: Path, _: Sequence[str] = ()) -> Mapping[str, tuple[str, ...]]:
     try:
         lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ from clip_robustness.datasets.records import read_json
 from clip_robustness.datasets.vocabulary import NAMED, NUMBERED, OTHERWISE, is_number, whole
 from clip_robustness.errors import InputError
 
-_FILE_COLUMNS = (
+FILE_COLUMNS = (
     *("imageid", "image_id", "filename", "file_name", "filepath", "file_path", "file", "image_path", "image"),
     *("img", "path", "id", "name"),
 )
@@ -79,7 +79,7 @@ def columns_of(table: Path, rows: Sequence[Sequence[str]], files: Collection[str
     """
     names = [name.lower() for name in rows[0]]
     matches = _matches(rows, files)
-    called = [names.index(name) for name in _FILE_COLUMNS if name in names]
+    called = [names.index(name) for name in FILE_COLUMNS if name in names]
     file = next((column for column in called if any(matches[column])), None)
     if file is None:
         file = matches.index(max(matches)) if any(map(any, matches)) or not called else called[0]

@@ -5,11 +5,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from clip_robustness.models import embedded
-from tests.calibration.planted import CLASSES, CLIP, SETS, calibration, figures, write
+from tests.calibration.planted import CLASSES, CLIP, SETS, calibration, figures, renamed, saved_anew, write
 
 KEYS = list(CLASSES.keys)
 AS_TEXT = sorted(range(len(KEYS)), key=str)
@@ -59,23 +58,6 @@ def test_at_least_nine_of_ten_planted_causes_are_named(tmp_path, right):
         found = calibration(folder, *planted(cause, folder, *right))
         (named if [finding.cause for finding in found.findings] == [cause] else wrong).append((cause, found.findings))
     assert len(named) >= 0.9 * (len(named) + len(wrong)), wrong
-
-
-def saved_anew(data, folder, kind):
-    """The same pictures in files of another kind."""
-    for name, place in data.items():
-        for file in place.rglob("*.png"):
-            target = folder / name / file.relative_to(place).with_suffix(f".{kind}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.open(file).save(target, **({"lossless": True} if kind == "webp" else {}))
-    return {name: folder / name for name in data}
-
-
-def renamed(data, folder, called):
-    for name, place in data.items():
-        for inner in place.iterdir():
-            shutil.copytree(inner, folder / name / called[inner.name])
-    return {name: folder / name for name in data}
 
 
 def test_ten_right_set_ups_have_no_cause(tmp_path, right):

@@ -4,13 +4,15 @@ PHOTOS=imagenet/val pytest tests/benchmarks/test_calibration_photos.py -s
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from clip_robustness import models
 from clip_robustness.conditions.condition import corruption
@@ -20,13 +22,15 @@ from clip_robustness.datasets.dataset import read_folder
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.models import lite
 from clip_robustness.models.classifier import to_tensor
-from tests.calibration.planted import calibration
+from tests.calibration.planted import calibration, renamed, saved_anew
 
 COUNT = 80
 CLASSES = class_list("imagenet")
 KEYS = list(CLASSES.keys)
 AS_TEXT = sorted(range(1000), key=str)
 FOG = "imagenet-c = { corruptions = ['fog'], severities = [3] }"
+SMALL = 128
+"""Pixels of a side, to which photos are made half as large: aliasing shows, as it does where 500 px become 224."""
 FOG_ON_DISK = FOG.replace("imagenet-c", "imagenet-c-disk")
 
 
@@ -78,18 +82,27 @@ def write_fog(place, photos_at, model):
     return place
 
 
-def test_at_least_nine_of_ten_causes_are_named_on_photos(tmp_path, photos, spec):
-    def found(what, text, data, published, conditions="", *, diagnose=True):
+@pytest.fixture
+def found(tmp_path):
+    def calibrated(what, text, data, published, conditions="", **options):
         folder = tmp_path / what.replace(" ", "-")
         folder.mkdir(exist_ok=True)
-        given = {"diagnose": diagnose, "classes": CLASSES, "conditions": conditions}
-        return calibration(folder, text, data, published, **given)
+        return calibration(folder, text, data, published, classes=CLASSES, conditions=conditions, **options)
 
-    def figure(data, condition="clean", conditions=""):
-        measured = found("right", spec, data, {condition: 0.5}, conditions, diagnose=False)
-        (value,) = [c.value for c in measured.comparisons]
+    return calibrated
+
+
+@pytest.fixture
+def figure(found, spec):
+    def measured(data, condition="clean", conditions=""):
+        said = found("right", spec, data, {condition: 0.5}, conditions, diagnose=False)
+        (value,) = [c.value for c in said.comparisons]
         return value
 
+    return measured
+
+
+def test_at_least_nine_of_ten_causes_are_named_on_photos(tmp_path, photos, spec, found, figure):
     right = {"imagenet": write(tmp_path / "photos", photos)}
     clean, model = {"clean": figure(right)}, models.load(spec, CLASSES)
     fog = {**right, "imagenet-c": write_fog(tmp_path / "c", right["imagenet"], model)}
@@ -104,6 +117,8 @@ def test_at_least_nine_of_ten_causes_are_named_on_photos(tmp_path, photos, spec)
         "mean and std": (f"{spec.partition('?')[0]}?mean=0.3,0.3,0.3&std=0.3,0.3,0.3", right, clean, ""),
         "interpolation": (f"{spec}&interpolation=bilinear", right, clean, ""),
         "crop": (f"{spec}&crop_pct=1.0", right, clean, ""),
+        "antialiasing": (f"{spec}&image_size={SMALL}", right, {"clean": _aliased(spec, photos)}, ""),
+        "half precision": (f"{spec}&precision=bf16", right, clean, ""),
         "BGR": (spec, shifted(change=lambda pixels: np.ascontiguousarray(pixels[..., ::-1])), clean, ""),
         "shifted labels": (spec, shifted(folder=lambda label: (label + 1) % 1000), clean, ""),
         "labels sorted as text": (spec, shifted(folder=AS_TEXT.index), clean, ""),
@@ -118,7 +133,55 @@ def test_at_least_nine_of_ten_causes_are_named_on_photos(tmp_path, photos, spec)
         figures = [(c.condition, c.published, c.value, c.status) for c in said.comparisons]
         print(cause, findings, figures)
         (named if findings == [cause] else wrong).append((cause, said.findings, figures))
+    assert len(causes) >= 10
     assert len(wrong) <= 1, wrong
+
+
+def test_ten_right_set_ups_have_no_cause_on_photos(tmp_path, photos, spec, found, figure):
+    data = {"imagenet": write(tmp_path / "photos", photos)}
+    file, _, options = spec.partition("@")[2].partition("?")
+    weights = load_file(file)
+    torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, tmp_path / "copy.pt")
+    other = shutil.copy(file, tmp_path / "other.safetensors")
+    names = dict(zip(KEYS, (name.replace("/", " ") for name in CLASSES.names), strict=True))
+    timm = "timm:tf_efficientnet_lite0@"
+    set_ups = {
+        "another name": (f"{timm}{other}?{options}", data),
+        "a checkpoint of a training": (f"{timm}{tmp_path / 'copy.pt'}?{options}", data),
+        "options that say what is so": (f"{spec}&interpolation=bicubic&crop_pct=0.875&image_size=224", data),
+        "strided": (f"{spec}&channels_last=false", data),
+        "other files": (spec, saved_anew(data, tmp_path / "webp", "webp")),
+        "bitmaps": (spec, saved_anew(data, tmp_path / "bmp", "bmp")),
+        "folders by name": (spec, renamed(data, tmp_path / "names", names)),
+        "folders by number": (spec, renamed(data, tmp_path / "numbers", {key: str(KEYS.index(key)) for key in KEYS})),
+        "a part": (spec, data),
+        "another part": (spec, data),
+    }
+    assert len(set_ups) == 10
+    clean, parts = {"clean": figure(data)}, {"a part": 40, "another part": 60}
+    for what, (text, sets) in set_ups.items():
+        said = found(what, text, sets, clean, samples=parts.get(what), tolerance=0.003)
+        print(what, [(c.published, c.value, c.n, c.status) for c in said.comparisons])
+        assert len(said.comparisons) == 1, what
+        assert [c.status for c in said.comparisons if c.status == "differs"] == [], what
+        assert said.findings == [], what
+
+
+def _aliased(spec, photos):
+    """The accuracy where images are resized as tensors, without antialiasing."""
+    model = models.load(f"{spec}&image_size={SMALL}", CLASSES)
+    shorter, right = round(SMALL / 0.875), []
+    for sample in photos:
+        pixels = torch.from_numpy(np.array(sample.image().convert("RGB"))).permute(2, 0, 1)[None].float()
+        height, width = pixels.shape[2:]
+        size = [int(shorter * side / min(height, width)) for side in (height, width)]
+        small = F.interpolate(pixels, size=size, mode="bicubic", align_corners=False).round().clamp(0, 255)
+        top, left = (round((side - SMALL) / 2) for side in size)
+        crop = small[0, :, top : top + SMALL, left : left + SMALL].permute(1, 2, 0).byte().numpy()
+        with torch.inference_mode():
+            logits = model(to_tensor(crop[None], torch.device("cpu")))
+        right.append(int(logits.argmax()) == sample.label)
+    return float(np.mean(right))
 
 
 def _restricted(model, place, chosen):

@@ -1,6 +1,7 @@
 """Set-ups of known models in the drawn world, right ones and ones with a cause planted, and what a calibration says."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,20 @@ def figures(folder: Path, spec: str, data: dict[str, Path]) -> dict[str, float]:
     names = ["clean" if name == "imagenet" else name for name in data]
     found = calibration(folder, spec, data, dict.fromkeys(names, 0.5), diagnose=False)
     return {comparison.condition: comparison.value for comparison in found.comparisons}
+
+
+def saved_anew(data, folder, kind):
+    """The same pictures in files of another kind."""
+    for name, place in data.items():
+        for file in place.rglob("*.png"):
+            target = folder / name / file.relative_to(place).with_suffix(f".{kind}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(file).save(target, **({"lossless": True} if kind == "webp" else {}))
+    return {name: folder / name for name in data}
+
+
+def renamed(data, folder, called):
+    for name, place in data.items():
+        for inner in place.iterdir():
+            shutil.copytree(inner, folder / name / called[inner.name])
+    return {name: folder / name for name in data}

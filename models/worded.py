@@ -50,8 +50,13 @@ class Worded(Wrapped):
         return 100 * self.embed(images) @ self.heads[0]
 
     def answers(self, embedded: Tensor) -> Tensor:
-        """Top-1 classes int64 (wordings, n) of embeddings (n, width)."""
-        return torch.stack([(embedded @ head).argmax(1) for head in self.heads])
+        """Top-1 classes int64 (wordings, n) of embeddings (n, width), head by head: all at once is no faster."""
+        return torch.stack([_largest(embedded @ head) for head in self.heads])
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """Of scores (n, classes) the places. On a CPU numpy takes a tenth of the time that torch takes."""
+    return scores.argmax(1) if scores.device.type != "cpu" else torch.from_numpy(scores.numpy().argmax(1))
 
 
 def worded(inner: Classifier, spec: ModelSpec, classes: ClassList, asked: Asked, seed: int) -> Worded:

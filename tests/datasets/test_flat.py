@@ -107,6 +107,17 @@ REAL = {
 }
 
 
+def test_a_table_beside_class_folders_gives_labels_and_leaves_ids(val):
+    """So that subsets, groups and clusters still know the images."""
+    ids = [f"{wnid}/{file}" for wnid, file in zip(WNIDS, FILES, strict=True)]
+    for id, file in zip(ids, FILES, strict=True):
+        (val / id).parent.mkdir()
+        (val / file).rename(val / id)
+    (val.parent / "real.json").write_text(REAL["real.json"])
+    found = {sample.id: sample.accepted for sample in load(val, "real.json").samples}
+    assert found == {ids[0]: (65,), ids[1]: (970, 795), ids[3]: (0, 1, 2)}
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_several_labels_are_all_right(val, name):
     """As in ReaL: of the second image two, of the third none, which is left out."""

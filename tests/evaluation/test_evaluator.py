@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from clip_robustness import models
 from clip_robustness.conditions import scoring as module
-from clip_robustness.conditions.condition import CLEAN, corruption
+from clip_robustness.conditions.condition import CLEAN, attack, corruption
 from clip_robustness.conditions.condition import natural as natural_shift
 from clip_robustness.datasets import load
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import read_folder, subsample
+from clip_robustness.datasets.dataset import Dataset, Sample, read_folder, subsample
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.request import EvalRequest
 from clip_robustness.evaluation.store import Store
 from clip_robustness.mini.data import mini_folder
+from tests import small
 
 MINI = class_list("mini")
 CPU = torch.device("cpu")
@@ -91,6 +93,29 @@ def test_any_of_several_labels_counts(evaluate, classifier, images):
     assert not evaluate(classifier, CLEAN, replace(images, samples=tuple(wrong))).correct.any()
     either = [replace(i, also=((i.label + 5) % 24, (i.label - 1) % 24)) for i in wrong]
     assert evaluate(classifier, CLEAN, replace(images, samples=tuple(either))).correct.all()
+
+
+class Slopes(nn.Module):
+    """Class 0 always has the logit 0, class 1 more the more red an image is, class 2 the more green, but less."""
+
+    def forward(self, images):
+        red, green, _ = images.mean((2, 3)).unbind(1)
+        logits = [0 * red, red - 0.1, green - 0.2, *[0 * red - 9] * (len(MINI) - 3)]
+        return torch.stack(logits, 1)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "transfer-fgsm"])
+@pytest.mark.parametrize(("also", "found"), [((), 1), ((1,), 2), ((2,), 1), ((1, 2), 0)])
+def test_attacks_lead_away_from_all_right_labels(tmp_path, evaluate, name, also, found):
+    """Not from one to another: the steepest way from class 0 is to class 1."""
+    Image.new("RGB", (small.SIDE, small.SIDE), (127, 127, 127)).save(tmp_path / "grey.png")
+    images = Dataset("imagenet", (Sample("grey.png", tmp_path / "grey.png", 0, also=also),))
+    model, condition = small.wrapped(Slopes(), "slopes"), attack(name, "16/255")
+    outcomes = evaluate(model, condition, images, model if name != "fgsm" else None)
+    assert outcomes.predictions.tolist() == [found]
+    assert outcomes.correct.tolist() == [found in (0, *also)]
+    (picture,) = evaluate.pictures(model, condition, images, model if name != "fgsm" else None)
+    assert picture.prediction == found
 
 
 def test_a_changed_file_is_computed_anew_and_a_touched_one_is_not(tmp_path, classifier, image_folder, passes):

@@ -68,7 +68,11 @@ def read(data: str, place: str, space: ClassSpace, classes: ClassList, cluster: 
         )
     samples = tuple(Sample(file, folder / file, UNKNOWN, clusters=clusters.get(file, ())) for file in there)
     images = labelled(data, Records(str(table), samples, found, warnings=tuple(warnings)), space, classes)
-    named = [replace(sample, id=f"{space.keys[sample.label]}/{sample.id}") for sample in images.samples]
+    inside = {file for file in there if file.partition("/")[0] in space.keys}  # a table beside class folders
+    named = [
+        sample if sample.id in inside else replace(sample, id=f"{space.keys[sample.label]}/{sample.id}")
+        for sample in images.samples
+    ]
     return replace(images, samples=tuple(sorted(named, key=lambda sample: sample.id)))
 
 

@@ -16,13 +16,14 @@ from clip_robustness.conditions.corruptions.frost import Texture
 from clip_robustness.conditions.kept import Kept, memory_limit
 from clip_robustness.conditions.kind import load
 from clip_robustness.datasets.dataset import Sample
+from clip_robustness.datasets.label_space import ClassSpace
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.errors import InputError
 from clip_robustness.evaluation.file_stamps import FileStamps
 from clip_robustness.evaluation.pixels import PixelSource
 from clip_robustness.evaluation.request import EvalRequest
 from clip_robustness.metrics.outcomes import Prediction
-from clip_robustness.models.classifier import predict, predictions_of, to_tensor
+from clip_robustness.models.classifier import Classifier, predict, predictions_of, to_tensor
 from clip_robustness.models.device import workers
 from clip_robustness.models.memory import Batch, bounded, is_out_of_memory, release
 from clip_robustness.models.projected import restrict_logits
@@ -95,10 +96,12 @@ class Computing:
     def _seen(self, request: EvalRequest, batch: Sequence[tuple[Sample, Pixels]], size: int) -> dict[str, Tensor]:
         """Image id -> what the model sees: float (3, side, side), of a sequence the first frame that is wrong."""
         if request.condition.kind.attack:
-            context = replace(self._context(request, size), pictures={})  # knows what is crafted already
-            for _ in load(request.condition.runner)(context, [batch]):
-                pass
-            return context.pictures or {}
+            found, pixels_of = dict[str, Tensor](), {sample.id: pixels for sample, pixels in batch}
+            for part, own in _by_labels(request, [sample for sample, _ in batch]):
+                context = replace(self._context(part, size), pictures=found)  # knows what is crafted already
+                for _ in load(request.condition.runner)(context, [[(s, pixels_of[s.id]) for s in own]]):
+                    pass
+            return found
         seen = {sample.id: to_tensor(pixels, self._device) for sample, pixels in batch}
         if request.condition.kind.is_sequence:
             for sample, _ in batch:
@@ -158,9 +161,9 @@ class Computing:
 
     def _answers(self, request: EvalRequest, samples: Sequence[Sample], size: int) -> Iterator[Answers]:
         """The answers to those that can be decoded, block by block; `size` images, or frames, pass at a time."""
-        condition = request.condition
-        batches = self._prepared(request, samples, size)
-        yield from load(condition.runner)(self._context(request, size), batches)
+        for part, own in _by_labels(request, samples):
+            batches = self._prepared(part, own, size)
+            yield from load(part.condition.runner)(self._context(part, size), batches)
 
     def _context(self, request: EvalRequest, size: int) -> Context:
         craft_set: Batches = ()
@@ -204,6 +207,33 @@ def _loaded(asked: EvalRequest) -> EvalRequest:
     if surrogate is not None and asked.condition.kind.crafted_on == "surrogate":
         surrogate = restrict_logits(surrogate, space)
     return replace(asked, classifier=restrict_logits(asked.classifier.loaded, space), surrogate=surrogate)
+
+
+def _by_labels(request: EvalRequest, samples: Sequence[Sample]) -> Iterator[tuple[EvalRequest, Sequence[Sample]]]:
+    """Images by all their right labels, of which attacks have to lead away: of an attack on images that have several,
+    with models for which these are one class."""
+    apart: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in samples:
+        several = sample.accepted if request.condition.kind.attack and sample.also else ()
+        apart.setdefault(several, []).append(sample)
+    for labels, own in apart.items():
+        yield (_as_one(request, labels) if labels else request), own
+
+
+def _as_one(request: EvalRequest, labels: Sequence[int]) -> EvalRequest:
+    """With models that predict the first of some labels for any of them, and never the others, which have no name."""
+
+    def merged(classifier: Classifier) -> Classifier:
+        names, (first, *others) = classifier.classes.names, labels
+        members: list[tuple[int, ...]] = [() if i in others else (i,) for i in range(len(names))]
+        members[first] = tuple(labels)
+        keys = tuple("" if i in others else name for i, name in enumerate(names))
+        return restrict_logits(classifier, ClassSpace(classifier.classes.name, keys, tuple(members)))
+
+    surrogate = request.surrogate.loaded if request.surrogate else None
+    if surrogate is not None and request.condition.kind.crafted_on == "surrogate":
+        surrogate = merged(surrogate)
+    return replace(request, classifier=merged(request.classifier.loaded), surrogate=surrogate)
 
 
 def _where(request: EvalRequest) -> tuple[str, str]:

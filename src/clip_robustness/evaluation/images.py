@@ -38,8 +38,9 @@ class SampledImages:
     def __call__(self, condition: Condition) -> Dataset:
         """The sampled images of a condition, labelled in its classes.
 
-        Raises `MissingDataError` where the suite does not say where they are, and `InputError` where images under
-        attack have several labels: what leads away from one may lead to another.
+        Raises `MissingDataError` where the suite does not say where they are, and `InputError` where images have
+        several labels under an attack that leads away from one alone: as it is crafted once for all images, or on the
+        heads of wordings.
         """
         counts = [count for count in (self._settings.samples, condition.samples) if count is not None]
         data = self._settings.suite.data_of(condition)
@@ -60,10 +61,12 @@ class SampledImages:
                 images = replace(images, warnings=(*images.warnings, said))
             self._sampled[key] = images
         images = self._sampled[key]
-        if condition.kind.attack and (several := [sample.id for sample in images.samples if sample.also]):
+        from_one = condition.kind.craft_set or condition.kind.crafted_on == "wordings"
+        if from_one and (several := [sample.id for sample in images.samples if sample.also]):
             raise InputError(
                 f"data set '{images.name}': {len(several)} of {len(images)} images have several labels (first: "
-                f"{several[0]}), and attacks lead away from one; give attacks a clean reference with a label an image"
+                f"{several[0]}), and {condition.name} leads away from one; give it a clean reference with a label an "
+                "image"
             )
         return images
 

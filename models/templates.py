@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,13 @@ Tokenizer = Callable[..., Tensor]
 """A tokenizer of open_clip: texts -> int64 (n, context length)."""
 
 SCHEMA = 1
+_ASSIGNMENT = re.compile(r"\w+\s*=\s*(?=[\[(])")
+_MARK = re.compile(r"(?:[-*\u2022]|\d+[.)])\s+")
+"""Of a list, before each line."""
+_QUOTED = re.compile(r"""(["'])(?P<text>.*)\1,?""")
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_OTHER = re.compile(r"\{[^{}]+\}|\{\{\}\}|%s|[{}]|\t.*|\s#\s.*")
+"""What no prompt should say: places for something else than `{}`, a second column, a comment."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def bpe_of(tokenizer: Tokenizer) -> Any:
 
 
 def read_prompts(name_or_file: str) -> Prompts:
-    """A template set by name, a text file with a template a line, or a JSON that the search wrote.
+    """A template set by name, a text file with a template a line, a list of them, or a JSON that the search wrote.
 
     Raises `InputError` for a file that is neither.
     """
@@ -99,23 +109,47 @@ def read_prompts(name_or_file: str) -> Prompts:
         return _of_texts(name_or_file, _template_set(name_or_file))
     file = LEARNED.get(name_or_file) or expanded(name_or_file)
     try:
-        text = file.read_text(encoding="utf-8")
-        return _learned(file, json.loads(text)) if file.suffix == ".json" else _of_texts(file.name, text.splitlines())
+        text = file.read_text(encoding="utf-8-sig")
+        content = json.loads(text) if file.suffix == ".json" else _texts(text)
+        return _learned(file, content) if isinstance(content, dict) else _of_texts(file.name, content)
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise InputError(f"prompts {file}: {reason}") from None
 
 
-def _of_texts(name: str, lines: Sequence[str]) -> Prompts:
-    texts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if bad := [text for text in texts if "{}" not in text]:
-        raise InputError(f"the template '{bad[0]}' has no {{}} for the class name")
-    if not texts:
+def _texts(text: str) -> list[str]:
+    """The templates of a Python list, or of lines, which may all be quoted, numbered or have bullets; lines that begin
+    with `#` are comments."""
+    literal = _ASSIGNMENT.sub("", text.strip(), count=1)
+    if literal.startswith(("[", "(")):
+        with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return list(ast.literal_eval(literal))
+    lines = [line.strip().strip(_INVISIBLE).strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if all(map(_MARK.match, lines)):
+        lines = [_MARK.sub("", line, count=1) for line in lines]
+    quoted = [found["text"] for line in lines if (found := _QUOTED.fullmatch(line))]
+    return quoted if len(quoted) == len(lines) else lines
+
+
+def _of_texts(name: str, texts: Sequence[str]) -> Prompts:
+    if not texts or not all(isinstance(text, str) for text in texts):
         raise InputError("there is no template; write one a line, with {} for the class name")
-    return Prompts(name, tuple(TextTemplate(text) for text in texts), (1 / len(texts),) * len(texts))
+    for text in texts:
+        other = _OTHER.search(text.replace("{}", "") if "{{" not in text else text)
+        if "{}" not in text:
+            mend = f"; write it in the place of {other[0].strip()}" if other else ""
+            raise InputError(f"the template '{text}' has no {{}} for the class name{mend}")
+        if other:
+            raise InputError(
+                f"the template '{text}' has '{other[0].strip()}' beside {{}}, which every prompt would say"
+            )
+    return Prompts(name, tuple(map(TextTemplate, texts)), (1 / len(texts),) * len(texts))
 
 
 def _learned(file: Path, content: dict[str, Any]) -> Prompts:
+    if "schema" not in content:
+        raise InputError("neither a list of templates with {} for the class name, nor prompts that the search wrote")
     if content["schema"] != SCHEMA:
         raise InputError(f"schema {content['schema']}, this version reads {SCHEMA}")
     found = content["prompts"]

@@ -72,6 +72,13 @@ ALONE = {
     "invisible.txt": lines("\u200b{name}\u200b\n"),
     "behind.txt": "".join(reversed(lines("{name} {i}\n").splitlines(keepends=True))),
     "tab behind.txt": "".join(reversed(lines("{name}\t{i}\n").splitlines(keepends=True))),
+    "numbers as texts.json": json.dumps({name: str(i) for i, name in reversed(list(enumerate(NAMES)))}),
+    "label2id.json": json.dumps({"label2id": {name: i for i, name in enumerate(NAMES)}}),
+    "classes.json": json.dumps({"classes": NAMES}),
+    "class id.csv": "class_id,class_name\n" + lines('{i},"{name}"\n'),
+    "records.json": json.dumps([{"id": i, "name": name} for i, name in reversed(list(enumerate(NAMES)))]),
+    "records.jsonl": "".join(json.dumps({"id": i, "name": name}) + "\n" for i, name in enumerate(NAMES)),
+    "commented.py": "# mine\n\nCLASSES = [\n" + lines('    "{name}",\n') + "]\n",
     "classes.py": "CLASSES: list[str] = [\n" + lines('    "{name}",\n') + "]\n",
 }
 
@@ -102,7 +109,15 @@ def test_names_alone(tmp_path, name):
     assert found.keys == found.names == NAMES
 
 
-def test_underscores_stand_for_spaces_where_the_devkit_and_keras_write_them(tmp_path):
+def test_underscores_stand_for_spaces(tmp_path):
+    """In what prompts say; folders are called by the keys as they are."""
+    cub = write(tmp_path, "001.Black_footed_Albatross\n002.Laysan_Albatross\n", "cub.txt")
+    found = class_list(str(cub))
+    assert found.keys == ("001.Black_footed_Albatross", "002.Laysan_Albatross")
+    assert found.names == renamed(found, cub).names == ("Black footed Albatross", "Laysan Albatross")
+    found = class_list(str(write(tmp_path, "kit_fox\nfire_salamander\n", "folders.txt")))
+    assert (found.keys, found.names) == (("kit_fox", "fire_salamander"), ("kit fox", "fire salamander"))
+    assert renamed(OWN, write(tmp_path, "kit_fox\nbig_dog\ncat\n")).names == ("kit fox", "big dog", "cat")
     devkit = write(tmp_path, "n02119789 1 kit_fox\nn01440764 2 tench\n")
     twice = write(tmp_path, "n02012849 1 crane\nn03126707 2 crane\n", "cranes.txt")
     assert class_list(str(twice)).names == ("crane", "crane")
@@ -151,6 +166,7 @@ def test_a_file_is_never_taken_for_a_list_that_is_known(tmp_path):
         ("// mine\none\ntwo\n", "list.txt", "the line '// mine' has a comment"),
         ("a\tb\tc\nd\te\tf\n", "list.txt", "a line has more than one tab"),
         ("one 1\ntwo 2\n", "list.txt", "its numbers go from 1 to 2"),
+        ("0 one\n1 two\n10 ten\n", "list.txt", "its numbers go from 0 to 10; those of 3 classes go from 0 to 2"),
         ("1. one\n2. two\n", "list.txt", "its numbers go from 1 to 2"),
         ("a: [b\n", "list.yaml", "not YAML"),
         ("names: [yes, no]\n", "list.yaml", "not of a form that is read"),

@@ -98,6 +98,23 @@ def test_templates_from_a_file(tmp_path, clip):
     assert torch.equal(tokens, clip.tokenizer(["the cup of cup"]))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.txt", "\ufeffa {}.\r\nthe {}.\r\n"),
+        ("x.txt", '"a {}.",\n"the {}.",\n'),
+        ("x.txt", "- a {}.\n- the {}.\n"),
+        ("x.txt", "1. a {}.\n2. the {}.\n"),
+        ("x.txt", "['a {}.', 'the {}.']"),
+        ("x.py", "TEMPLATES = [\n    'a {}.',\n    'the {}.',\n]\n"),
+        ("x.json", '["a {}.", "the {}."]'),
+    ],
+)
+def test_templates_are_without_what_lists_put_around_them(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode())
+    assert [t.text for t in read_prompts(str(tmp_path / name)).templates] == ["a {}.", "the {}."]
+
+
 def test_learned_prompts_are_token_ids_around_the_class_name(tmp_path, clip):
     before, after = clip.tokenizer.encode("a photo of a"), clip.tokenizer.encode(".")
     template = TokenTemplate(tuple(before), tuple(after))
@@ -198,6 +215,14 @@ def test_cut_prompts_are_found_whatever_the_tokenizer_pads_with(padding):
     ("name", "content", "says"),
     [
         ("x.txt", "a photo of a cup", "has no {}"),
+        ("x.txt", "a photo of a {c}.", "has no {} for the class name; write it in the place of {c}"),
+        ("x.txt", "a photo of a %s.", "write it in the place of %s"),
+        ("x.txt", "a {kind} photo of a {}.", "has '{kind}' beside {}, which every prompt would say"),
+        ("x.txt", "a photo of a {{}}.", "has '{{}}' beside {}"),
+        ("x.txt", "a photo of a {}.\t0.5", "has '0.5' beside {}"),
+        ("x.txt", "a photo of a {}.  # good", "has '# good' beside {}"),
+        ("x.json", "[1]", "there is no template"),
+        ("x.json", '{"dog": ["a dog"]}', "neither a list of templates with {}"),
         ("x.txt", "\n# nothing\n", "there is no template"),
         ("x.json", "{", "JSONDecodeError"),
         ("x.json", '{"schema": 2, "prompts": []}', "schema 2"),

@@ -17,7 +17,7 @@ from clip_robustness.errors import InputError
 _COLUMNS = {
     **dict.fromkeys(("key", "wnid", "synset", "folder"), "key"),
     **dict.fromkeys(("name", "class_name", "classname"), "name"),
-    **dict.fromkeys(("index", "idx", "class_index"), "index"),
+    **dict.fromkeys(("index", "idx", "class_index", "class_idx", "id", "class_id", "label_id"), "index"),
 }
 """What the columns of a table may be called -> what they are."""
 _WNID = re.compile(r"n\d{8}")
@@ -29,8 +29,11 @@ _BULLET = re.compile(r"[-*\u2022]\s+")
 _COMMENT = re.compile(r"#|;|//|[^\t]*\s#\s")
 """No comment here, and nothing that a prompt should say; after a tab stands a name."""
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
-_INSIDE = ("names", "id2label")
-"""Where a YOLO data file and a configuration of transformers have their names."""
+_INSIDE = ("names", "id2label", "label2id", "classes", "class_names", "label_names")
+"""Where a YOLO data file, and configurations of transformers, timm and others, have their names."""
+_PADDED = re.compile(r"(?P<number>\d{2,})\.(?P<name>[^\W\d].*)")
+"""Folders of CUB-200: `001.Black_footed_Albatross`."""
+_COMMENTS = re.compile(r"(?:#.*\n|\s)+")
 
 
 class Row(NamedTuple):
@@ -55,8 +58,11 @@ def read_rows(file: Path, keys: Collection[str] = ()) -> list[Row]:
     try:
         if file.suffix in (".yaml", ".yml"):
             return _structured(_yaml(text))
-        literal = _ASSIGNMENT.sub("", text, count=1) if _ASSIGNMENT.match(text) else text
-        if file.suffix == ".json" or literal[:1] in ("{", "[") or literal != text:
+        if file.suffix == ".jsonl":
+            return _structured([_parsed(line) for line in text.splitlines() if line.strip()])
+        code = _COMMENTS.sub("", text, count=1) if _COMMENTS.match(text) else text
+        literal = _ASSIGNMENT.sub("", code, count=1) if _ASSIGNMENT.match(code) else code
+        if file.suffix == ".json" or literal[:1] in ("{", "[") or literal != code:
             return _structured(_parsed(literal))
         first, tabular = text.partition("\n")[0], file.suffix in (".csv", ".tsv")
         for delimiter in ",;\t":
@@ -102,6 +108,8 @@ def _structured(value: Any) -> list[Row]:
         if inner := next((value[name] for name in _INSIDE if isinstance(value.get(name), dict | list)), None):
             return _structured(inner)
         keys, values = [str(key) for key in value], list(value.values())
+        if _are(values, str) and _counted(values) and not _counted(keys):  # {name: number}, as texts
+            return _in_order(list(map(int, values)), [Row("", key) for key in keys])
         if _are(values, str):  # {key: name}, or {number: name}
             rows = list(map(Row, keys, values))
             return _in_order(list(map(int, keys)), rows) if "0" in keys and _counted(keys) else rows
@@ -180,6 +188,9 @@ def _ordered(rows: list[Row]) -> list[Row]:
         return _in_order(list(map(int, (row.key for row in rows))), rows) if "0" in {row.key for row in rows} else rows
     if len(rows) > 1 and all(row.key for row in rows) and _counted([row.name for row in rows]):
         return _by_number([row.name for row in rows], [Row("", row.key) for row in rows])
+    padded = [match for row in rows if not row.key and (match := _PADDED.fullmatch(row.name))]
+    if len(padded) == len(rows) == len({match["number"] for match in padded}):
+        return [Row(match[0], match["name"]) for match in padded]
     for form in (_AFTER_NUMBER, _BEFORE_NUMBER):
         found = [match for row in rows if (match := form.fullmatch(row.name))]
         numbers, names = [match["number"] for match in found], [_unquoted(match["name"]) for match in found]
@@ -191,7 +202,7 @@ def _ordered(rows: list[Row]) -> list[Row]:
                 return _by_number(numbers, named)
             if all(_is_wnid(row.key) for row in rows) and form is _AFTER_NUMBER:
                 return named  # of the devkit's list a part
-        elif _counted(numbers):
+        elif _counted(numbers) or ("0" in numbers and len(set(numbers)) == len(numbers)):
             before = form is _AFTER_NUMBER
             return _in_order(
                 list(map(int, numbers)),

@@ -79,8 +79,13 @@ def class_list(name_or_file: str) -> ClassList:
             "key<TAB>name"
         )
     known = _imagenet_names()
-    names = tuple((row.key and row.name) or known.get(key, key) for row, key in zip(rows, keys, strict=True))
-    return ClassList(file.name if file.stem in _LISTS else file.stem, keys, names)
+    names = ((row.key and row.name) or known.get(key, key) for row, key in zip(rows, keys, strict=True))
+    return ClassList(file.name if file.stem in _LISTS else file.stem, keys, tuple(map(_said, names)))
+
+
+def _said(name: str) -> str:
+    """As a prompt says it: underscores are those of folders and identifiers."""
+    return name.replace("_", " ")
 
 
 def renamed(classes: ClassList, file: Path) -> ClassList:
@@ -99,7 +104,7 @@ def renamed(classes: ClassList, file: Path) -> ClassList:
         raise InputError(
             f"class names {file}: {len(missing)} of {len(classes)} classes have no name, {missing[0]} among them"
         )
-    return replace(classes, names=tuple(by_key[key] for key in classes.keys))
+    return replace(classes, names=tuple(_said(by_key[key]) for key in classes.keys))
 
 
 def _names_in_order(classes: ClassList, names: Sequence[str], file: Path) -> Sequence[str]:

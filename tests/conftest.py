@@ -32,8 +32,12 @@ def pytest_collect_file() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs first: what is begun last should not take long, as one worker waits for the other."""
-    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "runs"))
+    """What is begun last should not take long, as one worker waits for the other."""
+    places = [
+        ROOT / "tests" / name for name in ("runs", "conditions", "evaluation", "overlap", "models", "calibration")
+    ]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(place) for place in places))
+    items.sort(key=lambda item: not item.path.is_relative_to(places[0]))
 
 
 @pytest.fixture

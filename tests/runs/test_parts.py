@@ -27,7 +27,7 @@ imagenet-sketch = "mini:imagenet-sketch"
 [conditions]
 natural = ["imagenet-v2", "imagenet-sketch", "imagenet-r"]
 imagenet-c = { corruptions = ["fog"], severities = [3] }
-attacks = { names = ["fgsm", "bim", "transfer-fgsm"], eps = ["1/255", "8/255"] }
+attacks = { names = ["fgsm", "transfer-fgsm"], eps = ["1/255", "8/255"] }
 [[rules]]
 match = "*"
 max_drop_vs_supervised = 0.02
@@ -104,7 +104,7 @@ def without_seconds(cells):
 def test_merged_shards_give_the_rows_verdicts_guards_and_summaries_of_one_run(whole, shards, tmp_path):
     own = [{c["test"] for c in run.cells if c["role"] == "candidate"} for run in shards]
     assert all(own)
-    assert sum(map(len, own)) == len(set.union(*own)) == 24
+    assert sum(map(len, own)) == len(set.union(*own)) == 20
     code, said = Fork("clip_robustness", "merge", *map(str, reversed(files(shards))), "-o", str(tmp_path)).communicate()
     raw, expected = (json.loads((f / "results.json").read_text()) for f in (tmp_path, whole.report_dir))
     assert without_seconds(raw["cells"]) == without_seconds(expected["cells"])
@@ -187,7 +187,7 @@ def test_workers_share_no_condition_and_give_the_same_rows(whole, suite, suite_r
         if line.startswith("[gw") and "::" in line:
             condition = line.rpartition("[")[2].split("]")[0].removeprefix("mini:clip-").removeprefix("mini:filter-")
             workers.setdefault(condition, set()).add(line[:5])
-    assert len(workers) == 12
+    assert len(workers) == 10
     assert all(len(who) == 1 for who in workers.values()), workers
     assert len(set.union(*workers.values())) == 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clip_robustness.errors import number_of
 from clip_robustness.reports.svg import NOT_IN_XML
 from clip_robustness.reports.table import interval, share
 from clip_robustness.reports.templates import environment
@@ -30,7 +31,7 @@ def lines(found: Sequence[Series]) -> list[str]:
     said = []
     for series in found:
         common = set.intersection(*(set(point.cells) for point in series.points))
-        said.append(f"mean accuracy in percent over the {len(common)} conditions that all runs below have")
+        said.append(f"mean accuracy in percent over the {number_of(len(common), 'condition')} that all runs below have")
         for at, point in enumerate(series.points):
             means = [f"{name} {_mean([point.cells[k] for k in common if k[0] == name])}" for name in FAMILIES]
             mark = "" if point.run.held else "  did not hold"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from clip_robustness.errors import number_of
 from clip_robustness.reports.table import interval, share
 
 
@@ -19,4 +20,5 @@ def environment(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"share": share, "interval": interval}
+    made.globals["number_of"] = number_of
     return made

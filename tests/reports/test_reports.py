@@ -17,7 +17,7 @@ import xmlschema
 from clip_robustness import registry
 from clip_robustness.conditions.benchmark import CORRUPTIONS
 from clip_robustness.evaluation.progress import Progress
-from clip_robustness.reports import csv, figures, html, junit, markdown, table, terminal
+from clip_robustness.reports import comment, csv, figures, html, junit, markdown, site, table, terminal
 from clip_robustness.reports.command import render
 from clip_robustness.results import gallery
 from clip_robustness.results.gallery import Example
@@ -545,3 +545,12 @@ def test_images_of_means_are_not_counted_twice(data):
     mean = replace(early, condition=f"{data}-mean", params={}, n_skipped=0)
     (said,) = table.spared([early, mean])
     assert "1 of 2 cells were settled early: 90 of 100 images were spared" in said
+
+
+def test_one_of_a_thing_is_told_in_the_singular(tmp_path):
+    """A run of one cell, that fails, in all views and in a leaderboard."""
+    alone = replace(RESULTS, cells=[replace(FAILED, n_skipped=1, checks=(BROKEN,))], warnings=[])
+    texts = [html.render(alone), markdown.render(alone), "\n".join(written(alone, 1)), comment.render(alone, None)]
+    texts.append(site.write([(tmp_path / "results.json", alone)], tmp_path / "site").read_text())
+    for text in texts:
+        assert not re.search(r"(?<![\w.])1 (?:\w+ )?(?:cells|limits|conditions|images|models|runs|candidates)\b", text)

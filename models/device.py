@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, number_of
 
 if TYPE_CHECKING:
     import torch
@@ -56,9 +56,14 @@ def _missing(name: str) -> str:
     if kind == "cuda" and not count:
         return "torch finds no CUDA GPU here; give --device cpu"
     if kind == "cuda":
-        return f"torch finds {count} CUDA GPUs here, numbered from 0; give one of them, or --device cuda for all"
+        found = number_of(count, "CUDA GPU")
+        return f"torch finds {found} here, numbered from 0; give one of them, or --device cuda for all"
     if kind == "mps" and not torch.backends.mps.is_available():
         return "torch finds no Apple GPU here; give --device cpu"
+    try:
+        torch.device(name)
+    except RuntimeError:
+        return "torch has no such device; give auto, cpu, cuda, cuda:1 or mps"
     return ""
 
 

@@ -124,3 +124,20 @@ def test_bad_paths_in_options_are_one_sentence(run_here, option, path):
     (said,) = (line for line in run.output.splitlines() if line.startswith("ERROR: "))
     assert len(said) < 2000
     assert not re.search(r"^\s*::error::", run.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (
+            "--costs=gone.json",
+            "gone.json: there is no such file or folder; give the results.json of an earlier",
+        ),
+        ("--exclude-overlap=gone.json", "gone.json: can't be read as JSON (there is no such file or folder); "),
+        ("--device=gpu", "--device gpu: torch has no such device; give auto, cpu, cuda, cuda:1 or mps"),
+    ],
+)
+def test_options_that_name_nothing_are_told_before_the_run(run_here, option, says):
+    found = run_here(option, "--samples=2", "-k", "clean")
+    assert (found.code, says in found.output) == (4, True), found.output
+    assert "Errno" not in found.output

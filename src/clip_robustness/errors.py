@@ -59,13 +59,17 @@ _OF_FILES: dict[type[OSError], str] = {
 }
 
 
+def reason(error: Exception) -> str:
+    """What is wrong, to append to a file's name."""
+    said = (_OF_FILES.get(type(error)) or error.strerror) if isinstance(error, OSError) else ""
+    return said or str(error)
+
+
 def sentence(error: Exception, most: int = 1500) -> str:
     """What an `InputError`, or an `OSError` that nobody expected, says to the user: a line, cut in the middle where a
     name in it has no end."""
-    said = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        said = f"{error.filename}: {_OF_FILES.get(type(error)) or error.strerror}"
-    text = one_line(said)
+    name = error.filename if isinstance(error, OSError) else None
+    text = one_line(str(error) if name is None else f"{name}: {reason(error)}")
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 

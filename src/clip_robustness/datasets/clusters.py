@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_robustness.errors import InputError, nearest
+from clip_robustness.errors import InputError, nearest, reason
 
 if TYPE_CHECKING:  # suites, which check rules, are light to import
     from clip_robustness.datasets.dataset import Dataset
@@ -73,7 +73,7 @@ def _listed(place: str, file: Path) -> Callable[[str], str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{place}: {file} under [clusters] can't be read: {error}") from None
+        raise InputError(f"{place}: {file} under [clusters] can't be read: {reason(error)}") from None
     cluster_of: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         id, tab, cluster = line.partition("\t")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_robustness.datasets.clusters import fault_of_pattern
-from clip_robustness.errors import InputError, nearest
+from clip_robustness.errors import InputError, nearest, reason
 
 if TYPE_CHECKING:  # suites, which check rules, are light to import
     from clip_robustness.datasets.dataset import Dataset
@@ -80,7 +80,7 @@ def _listed(place: str, file: Path, _: Sequence[str] = ()) -> Mapping[str, tuple
     try:
         lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{place}: {file} under [groups] can't be read: {error}") from None
+        raise InputError(f"{place}: {file} under [groups] can't be read: {reason(error)}") from None
     groups: dict[str, dict[str, None]] = defaultdict(dict)
     for number, line in enumerate(lines, 1):
         for id, group in _of_line(line, f"{place}: {file}, line {number}"):

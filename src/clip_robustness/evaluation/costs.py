@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from clip_robustness.conditions.condition import PAIRS, Condition, averaged_by
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, reason
 from clip_robustness.evaluation.settings import Settings
 from clip_robustness.models.spec import ModelSpec
 from clip_robustness.results.results import read
@@ -93,7 +93,8 @@ def read_costs(settings: Settings) -> Costs:
     try:
         cells = read(settings.costs).cells
     except (OSError, ValueError) as error:
-        raise InputError(f"--costs {settings.costs}: {error}; give the results.json of an earlier run") from None
+        said = f"{reason(error)}; give the results.json of an earlier run"
+        raise InputError(f"--costs {settings.costs}: {said}") from None
     conditions = [c for c in settings.suite.conditions if not c.kind.averages and not c.members]
     by_label = {(c.family, c.name, tuple(c.params)): c.path for c in conditions}
     measured = {}

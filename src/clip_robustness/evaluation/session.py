@@ -17,6 +17,7 @@ from clip_robustness.datasets import places
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import InputError, NotRunError
+from clip_robustness.evaluation.costs import read_costs
 from clip_robustness.evaluation.evaluator import Evaluator
 from clip_robustness.evaluation.fingerprint import code_version
 from clip_robustness.evaluation.images import MissingDataError, SampledImages
@@ -188,7 +189,7 @@ class Session:
     def check(self) -> None:
         """Find the run to compare with, load every model that is not remembered, list every data set that the suite
         names and open the store, so that mistakes show before hours are spent."""
-        _ = self.before  # the quickest comes first
+        _ = self.before, read_costs(self.settings)  # the quickest come first
         for condition in promises.to_check(self.settings.suite.conditions):
             promises.check(condition, lambda: self.classifier(self.settings.candidates[0]))
         for condition in self.settings.suite.conditions:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, reason
 from clip_robustness.files import whole
 
 RESULT = "overlap.json"
@@ -113,7 +113,7 @@ def _content(file: Path) -> dict[str, Any]:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{file}: can't be read as JSON ({error}); clip-robustness overlap writes such a file"
+            f"{file}: can't be read as JSON ({reason(error)}); clip-robustness overlap writes such a file"
         ) from None
     if not isinstance(raw, dict):
         raise InputError(f"{file}: an object {{data set: [ids of images]}} is expected")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_robustness.errors import InputError, nearest
+from clip_robustness.errors import InputError, nearest, reason
 from clip_robustness.files import expanded, is_bomb, whole
 from clip_robustness.results.headline import headline
 from clip_robustness.results.results import Results, from_json
@@ -170,7 +170,7 @@ def read(file: Path) -> Run:
     except InputError:
         raise
     except (OSError, zlib.error, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{file}: not a recorded run: {error}") from None
+        raise InputError(f"{file}: not a recorded run: {reason(error)}") from None
 
 
 def files(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from clip_robustness.conditions.catalogue import NAMES
 from clip_robustness.conditions.ids import condition_of
 from clip_robustness.datasets.classes import CLASS_LISTS
 from clip_robustness.datasets.subsets import SUBSETS
-from clip_robustness.errors import InputError, nearest
+from clip_robustness.errors import InputError, nearest, reason
 from clip_robustness.suites.suite import Suite
 
 _CONDITION = re.compile(r"(?P<id>[^@]+?)(:(?P<metric>pm0))?(@(?P<on>.+))?")
@@ -80,7 +80,7 @@ def looked_through(file: Path, data_sets: Collection[str] = ()) -> tuple[Figures
     try:
         lines = list(enumerate(file.read_text(encoding="utf-8").splitlines(), 1))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"figures {file}: can't be read: {error}") from None
+        raise InputError(f"figures {file}: can't be read: {reason(error)}") from None
     kept = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     table = csv.DictReader(line for _, line in kept)
     columns = table.fieldnames or ()

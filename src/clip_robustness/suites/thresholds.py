@@ -10,7 +10,7 @@ import tomlkit
 from tomlkit.items import AoT
 
 from clip_robustness.conditions.condition import Condition
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, reason
 from clip_robustness.files import whole
 from clip_robustness.suites import Suite
 from clip_robustness.suites.rules import Rule
@@ -55,4 +55,4 @@ def _replace(suite: Suite, text: str) -> None:
         with whole(suite.file) as file:
             file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--update-thresholds: {suite.file} can't be written: {error}") from error
+        raise InputError(f"--update-thresholds: {suite.file} can't be written: {reason(error)}") from error

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from clip_robustness.conditions.context import Answers, Batch, Batches, Context
 from clip_robustness.datasets.pixels import Pixels, Rng
-from clip_robustness.errors import InputError
+from clip_robustness.errors import InputError, reason
 from clip_robustness.models.classifier import predict, to_tensor
 from clip_robustness.registry import attack
 
@@ -44,7 +44,7 @@ def perturbation(file: Path, side: int, eps: float) -> Tensor:
                 raise InputError(f"{file}: one tensor is expected, it has {len(tensors)}")
             found = next(iter(tensors.values())).float()
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{file}: not a perturbation that can be read: {error}") from None
+        raise InputError(f"{file}: not a perturbation that can be read: {reason(error)}") from None
     found = found[0] if found.ndim == 4 and len(found) == 1 else found
     if found.ndim != 3 or len(found) != 3 or not found.numel():
         raise InputError(f"{file}: a tensor (3, height, width) is expected, not {tuple(found.shape)}")
@@ -77,7 +77,7 @@ def read_patch(file: Path) -> Image.Image:
         with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as picture:
             return picture.convert("RGBA")
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: not a picture that can be read: {error}") from None
+        raise InputError(f"{file}: not a picture that can be read: {reason(error)}") from None
 
 
 @attack(

@@ -72,6 +72,9 @@ class Batch:
     steps: Tensor
     passes: Tensor
     zero_gradient: Tensor
+    least: Tensor
+    most: Tensor
+    """Between which pixels stay: the ball, where the method does not leave it, and the range."""
     memory: dict[str, Tensor] = field(default_factory=dict)
     survival: float | None = None
     """The share of images that a move did not fool, so far; None where images do not leave early. Where it is small,
@@ -146,7 +149,6 @@ def run(
     `bounds` are the least and the largest pixel value.
     Raises `InputError` for images outside [0, 1] and `FloatingPointError` for logits that are not finite.
     """
-    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in bounds)
     source = iter(tasks)
     active: Batch | None = None
     moves = survived = 0
@@ -159,7 +161,7 @@ def run(
             else:
                 fresh.append(task)
         if fresh:
-            entering = _entered(classifier, method, fresh)
+            entering = _entered(classifier, method, fresh, bounds)
             active = active.joined(entering) if active else entering
         if not active:
             return
@@ -189,9 +191,7 @@ def run(
             moved = move(rows)
             if len(staying) < len(active):
                 active = active.rows(rows, staying)
-            if not method.wanders:
-                moved = projected(moved, active.clean, active.eps)
-            active.now = moved.clamp(low.to(moved), high.to(moved)).detach()
+            active.now = moved.clamp(active.least, active.most).detach()
             active.step = active.step + 1
         else:
             active = None
@@ -237,24 +237,31 @@ def run_in_order(classifier: Classifier, method: Method, tasks: Sequence[Task], 
     return [done[task.key] for task in tasks]
 
 
-def _entered(classifier: Classifier, method: Method, tasks: list[Task]) -> Batch:
+def _entered(
+    classifier: Classifier, method: Method, tasks: list[Task], bounds: tuple[Tensor | float, Tensor | float]
+) -> Batch:
     clean = torch.stack([task.image for task in tasks])
     check_images(classifier, clean)
+    low, high = (torch.as_tensor(bound, dtype=torch.float32).to(clean) for bound in bounds)
     radii = [torch.as_tensor(task.eps, dtype=clean.dtype).cpu() for task in tasks]
 
     def whole(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=clean.device)
 
+    eps = torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device)
+    room = torch.inf if method.wanders else eps
     batch = Batch(
         tasks=tasks,
         clean=clean,
         now=clean,
         labels=whole([task.label for task in tasks]),
-        eps=torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device),
+        eps=eps,
         step=whole([0] * len(tasks)),
         steps=whole([method.steps(_largest(task.eps)) for task in tasks]),
         passes=whole([task.passes for task in tasks]),
         zero_gradient=torch.tensor([task.zero_gradient for task in tasks], device=clean.device),
+        least=(clean - room).clamp(low, high),
+        most=(clean + room).clamp(low, high),
     )
     method.begin(classifier, batch)
     return batch

@@ -52,22 +52,24 @@ class Square:
             found = margin(logits[rows], batch.labels[rows])
             better = (found > margins[rows]) & (batch.step[rows] > 0)
             best[rows[better]], margins[rows[better]] = batch.now[rows[better]], found[better]
-            return torch.stack([self._next(batch, row, step) for row, step in _with(rows, batch.step[rows])])
+            moved = best[rows]
+            for image, (row, step) in zip(moved, _with(rows, batch.step[rows]), strict=True):
+                self._change(image, batch, row, step)
+            return moved
 
         return logits.clone(), move
 
-    def _next(self, batch: Batch, row: int, step: int) -> Tensor:
-        """The stripes at step 0, later a square on the best image so far."""
+    def _change(self, image: Tensor, batch: Batch, row: int, step: int) -> None:
+        """Stripes at step 0, later a square, which are put on the best image so far in place: copies take long."""
         rng, clean, eps = batch.rng(row), batch.clean[row], batch.eps[row]
         side = clean.shape[-1]
         if step == 0:
-            return clean + eps * _signs(rng, (3, 1, side)).to(clean)
+            image[:] = clean + eps * _signs(rng, (3, 1, side)).to(clean)
+            return
         wide = self.width(step - 1, side)
         top, left = (int(rng.random() * (side - wide)) for _ in range(2))
-        image = batch.memory["best"][row].clone()
         there = (slice(None), slice(top, top + wide), slice(left, left + wide))
         image[there] = clean[there] + eps * _signs(rng, (3, 1, 1)).to(clean)
-        return image
 
     def width(self, index: int, side: int) -> int:
         """Of a square, by its index, in an image of this width."""

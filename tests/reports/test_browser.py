@@ -132,7 +132,7 @@ def test_colours_follow_the_dark_mode(page):
         assert luminance(light, text, of) < 140
 
 
-@pytest.mark.parametrize("width", [1280, 1000, 400, 320])
+@pytest.mark.parametrize("width", [1280, 1180, 1105, 1057, 1000, 400, 320])
 def test_nothing_is_cut_at_any_width(page, width):
     """Rows that do not fit are cards; a matrix of all candidates may scroll."""
     opened = page(viewport={"width": width, "height": 800})

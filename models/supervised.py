@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from clip_robustness.datasets.classes import ClassList, class_list
+from clip_robustness.datasets.vocabulary import Called, Vocabulary
 from clip_robustness.errors import InputError, nearest, warn
 from clip_robustness.models.checkpoint import read_checkpoint
 from clip_robustness.models.classifier import Classifier, identified, weights_of
@@ -70,6 +71,7 @@ def load_timm(spec: ModelSpec, classes: ClassList, device: torch.device, **overr
             net.set_input_size(img_size=own)
         check_fit(net, weights, spec, classes)
         _check_counts(spec, log, outputs)
+        _check_labels(spec, log, classes)
         net.load_state_dict(weights)
     size = log.image_size or own
     logged = {**log.preprocessing, **({"input_size": (3, size, size)} if size else {}), **overrides}
@@ -109,6 +111,18 @@ def _check_counts(spec: ModelSpec, log: ImageTraining, outputs: int) -> None:
         raise InputError(
             f"model spec '{spec}': the arguments of its training say that it has {log.outputs} classes (num_classes), "
             f"its weights have {outputs}; one of them is of another model"
+        )
+
+
+def _check_labels(spec: ModelSpec, log: ImageTraining, classes: ClassList) -> None:
+    """Raise `InputError` where the outputs stand for the suite's classes in another order."""
+    called = Vocabulary([Called((key,), (name,)) for key, name in zip(classes.keys, classes.names, strict=True)])
+    found = [(i, *places) for i, places in enumerate(called.find(log.labels)) if len(places) == 1]
+    if len(log.labels) == len(classes) and sum(i != place for i, place in found) > len(found) / 2:
+        first = next(i for i, place in found if i != place)
+        raise InputError(
+            f"model spec '{spec}': its config.json calls output {first} '{log.labels[first]}', which the suite's class "
+            f"list '{classes.name}' has in another place; write the list in the order of its label_names"
         )
 
 

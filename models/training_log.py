@@ -4,6 +4,7 @@ torchvision's scripts."""
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from clip_robustness.errors import InputError
 
 _LARGEST = 1 << 20
+_PREPARED = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+"""Of timm's `pretrained_cfg`."""
 
 Colour = tuple[float, float, float]
 
@@ -67,12 +70,14 @@ def clip_training(file: Path) -> ClipTraining | None:
 class ImageTraining:
     """What the arguments of a supervised training say: what the network is built with, and its preprocessing in the
     words of `timm.data.resolve_data_config`. `tells` are the names that they have, if only to leave the default.
-    `channels` of an image and `outputs`, how many classes there are, tell nothing that the weights do not."""
+    `channels` of an image and `outputs`, how many classes there are, tell nothing that the weights do not; `labels` are
+    what the outputs stand for."""
 
     model: str | None = None
     image_size: int | None = None
     channels: int | None = None
     outputs: int | None = None
+    labels: tuple[str, ...] = ()
     build: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     tells: frozenset[str] = frozenset()
@@ -80,7 +85,7 @@ class ImageTraining:
 
 def image_training(file: Path, arguments: Mapping[str, Any]) -> ImageTraining:
     """The arguments of a training of timm, or of torchvision's, DeiT's and MAE's scripts, which call some otherwise:
-    those in a checkpoint, else those of the `args.yaml` beside it.
+    those in a checkpoint, else those of the `args.yaml` or of timm's `config.json` beside it.
 
     Raises `InputError` for a value that can't be meant.
     """
@@ -88,6 +93,9 @@ def image_training(file: Path, arguments: Mapping[str, Any]) -> ImageTraining:
     beside = file.resolve().parent / "args.yaml"
     if not said and beside.is_file() and beside.stat().st_size < _LARGEST:
         source, said = beside, _yaml(beside)
+    elif not said:
+        source = file.resolve().parent / "config.json"
+        said = _published(source) if source.is_file() and source.stat().st_size < _LARGEST else {}
     found: dict[str, Any] = {}
     for key, (name, read) in _IMAGE_ARGUMENTS.items():
         if (value := said.get(key)) is None or value in ("", [], {}) or name in found:
@@ -108,7 +116,9 @@ def image_training(file: Path, arguments: Mapping[str, Any]) -> ImageTraining:
     prepared: dict[str, Any] = {
         key: found[key] for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode") if key in found
     }
-    plain = {key: found.get(key) for key in ("model", "image_size", "channels", "outputs")}
+    plain: dict[str, Any] = {key: found.get(key) for key in ("model", "image_size", "channels", "outputs")} | {
+        "labels": found.get("labels", ())
+    }
     return ImageTraining(**plain, build=build, preprocessing=prepared, tells=frozenset(tells))
 
 
@@ -119,6 +129,21 @@ def _yaml(file: Path) -> Mapping[str, Any]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: not the arguments of a training: {reason}") from None
     return said if isinstance(said, dict) else {}
+
+
+def _published(file: Path) -> Mapping[str, Any]:
+    """What timm writes beside weights for the hub, in the words of its training; nothing of another library's."""
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(said, dict) or not isinstance(config := said.get("pretrained_cfg"), dict):
+            return {}
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not the configuration of a model: {error}") from None
+    names = {"architecture": "model", "global_pool": "gp", "model_args": "model_kwargs"}
+    names |= {key: key for key in ("num_classes", "label_names")}
+    return {key: config[key] for key in _PREPARED if key in config} | {
+        ours: said[theirs] for theirs, ours in names.items() if theirs in said
+    }
 
 
 def _literal(text: str) -> object:
@@ -132,6 +157,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("a name")
     return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("a list of names")
+    return tuple(value)
 
 
 def _flag(value: object) -> bool:
@@ -220,6 +251,7 @@ _IMAGE_ARGUMENTS: dict[str, tuple[str, Callable[[object], object]]] = {
     "in_chans": ("channels", _number),
     "num_classes": ("outputs", _number),
     "nb_classes": ("outputs", _number),
+    "label_names": ("labels", _names),
     "model_kwargs": ("model_kwargs", _plain),
     "input_size": ("image_size", _side),
     "img_size": ("image_size", _side),

@@ -265,6 +265,30 @@ def test_the_arguments_of_timms_training_are_used(tmp_path, vit):
         assert torch.equal(model.net.pos_embed, vit[96]["pos_embed"])
 
 
+def test_what_timm_writes_beside_weights_for_the_hub_is_used(tmp_path, vit):
+    torch.save(vit[96], tmp_path / "x.pt")
+    prepared = {"input_size": [3, 96, 96], "mean": [0.5] * 3, "std": [0.25] * 3, "crop_pct": 1.0}
+    config = {"architecture": "test_vit", "num_classes": 24, "pretrained_cfg": prepared | {"interpolation": "bilinear"}}
+
+    def loaded(**more):
+        (tmp_path / "config.json").write_text(json.dumps(config | more))
+        return load(f"timm:test_vit@{tmp_path / 'x.pt'}")
+
+    model, said = loaded(label_names=list(MINI.names))
+    assert said == []
+    assert (model.image_size, colours(model)) == (96, (HALF, (0.25, 0.25, 0.25)))
+    assert (model.interpolation, model.crop) == ("bilinear", "center, crop_pct 1")
+    with pytest.raises(
+        InputError, match=r"its config\.json calls output 0 '.*', which the suite's class list 'mini' has"
+    ):
+        loaded(label_names=list(MINI.names[::-1]))
+    with pytest.raises(InputError, match="say that the model is test_resnet"):
+        loaded(architecture="test_resnet")
+    assert "assumed are mean" in " ".join(
+        loaded(pretrained_cfg=None)[1]
+    )  # as transformers' are, which say nothing here
+
+
 def test_the_epsilon_of_timms_training_is_used(tmp_path):
     torch.manual_seed(0)
     net = timm.create_model("test_efficientnet", num_classes=24, bn_eps=0.1).eval()

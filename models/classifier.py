@@ -91,7 +91,7 @@ class Classifier(nn.Module):
 
 def check_images(classifier: Classifier, images: Tensor) -> None:
     """Raise `InputError` for images outside [0, 1] or of another shape than the classifier takes."""
-    low, high = images.min().item(), images.max().item()
+    low, high = torch.stack(torch.aminmax(images)).tolist()
     if not (low >= 0 and high <= 1):
         raise InputError(f"{classifier.name}: images must lie in [0, 1], these lie in [{low:.3g}, {high:.3g}]")
     if images.shape[1:] != (shape := (3, classifier.image_size, classifier.image_size)):

@@ -87,4 +87,4 @@ def geometry_key(geometry: Geometry) -> Hashable:
 
 def pixels_key(sample: Sample) -> tuple[Hashable, ...]:
     """What the pixels of an image depend on, beside the geometry."""
-    return (sample.path, sample.stamp, sample.id, sample.border, sample.cropped)
+    return (sample.place, sample.stamp, sample.id, sample.border, sample.cropped)

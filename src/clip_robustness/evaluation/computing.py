@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -192,13 +193,23 @@ class Computing:
 
         count = max(1, size // request.condition.kind.frames)
         blocks = [samples[start : start + count] for start in range(0, len(samples), count)]
-        with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
-            pending: list[Future[tuple[Sample, Pixels] | None]] = []
+        threads = max(2, torch.get_num_threads())
+        with ThreadPoolExecutor(threads) as pool:
+            pending: list[Future[list[tuple[int, tuple[Sample, Pixels] | None]]]] = []
             for block in [*blocks, []]:
-                following = [pool.submit(prepare, sample) for sample in block]
-                if ready := [pair for future in pending if (pair := future.result()) is not None]:
+                waiting = iter(list(enumerate(block)))  # a future for each image takes longer than an image in memory
+                following = [pool.submit(_each, prepare, waiting) for _ in range(min(threads, len(block)))]
+                done = sorted((found for future in pending for found in future.result()), key=itemgetter(0))
+                if ready := [pair for _, pair in done if pair is not None]:
                     yield ready
                 pending = following
+
+
+def _each(
+    prepare: Callable[[Sample], tuple[Sample, Pixels] | None], waiting: Iterator[tuple[int, Sample]]
+) -> list[tuple[int, tuple[Sample, Pixels] | None]]:
+    """With their places, those that no other thread took."""
+    return [(place, prepare(sample)) for place, sample in waiting]
 
 
 def _loaded(asked: EvalRequest) -> EvalRequest:

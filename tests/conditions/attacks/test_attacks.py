@@ -360,6 +360,42 @@ def test_the_estimate_points_along_the_gradient(victim, batch, name):
     assert torch.nn.functional.cosine_similarity(moved, true.flatten(), dim=0) > 0.1  # of random directions: 0.01
 
 
+class _Odd(torch.nn.Module):
+    """A model of a side that is odd, which counts the images of its passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.head = [], torch.nn.Linear(3 * 7 * 7, 5)
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        return self.head(images.flatten(1))
+
+
+@pytest.fixture
+def odd():
+    torch.manual_seed(0)
+    grey = {"geometry": lambda image: image, "mean": [0.5] * 3, "std": [0.5] * 3, "fingerprint": "0"}
+    classes = ClassList("five", tuple("abcde"), tuple("abcde"))
+    return Classifier(_Odd(), name="odd", classes=classes, image_size=7, **grey)
+
+
+@pytest.mark.parametrize("method", [NES, SPSA])
+def test_queries_of_many_images_fill_batches_and_depend_on_none(odd, method):
+    images = torch.rand(6, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        labels = odd(images).argmax(1)
+    found = {}
+    for queries, size in ((4, 6), (64, 6), (6, 2), (6, 1)):
+        one = replace(method, pairs=5, count=1, queries=queries)
+        found[queries, size], _, _ = attack(odd, images, labels, one, 1e-4, size=size)
+    first, *others = found.values()
+    assert all(torch.equal(first, other) for other in others)
+    odd.net.seen.clear()
+    attack(odd, images, labels, replace(method, pairs=5, count=1, queries=8), 1e-4, size=6)
+    assert odd.net.seen == [6, *[8] * 7, 4, 6]
+
+
 def test_deepfool_finds_smaller_perturbations_than_torchattacks(victim, batch):
     images, labels = batch[0][:12], batch[1][:12]
     theirs = torchattacks.DeepFool(victim, steps=50, overshoot=0.02)(images, labels)

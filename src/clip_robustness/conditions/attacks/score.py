@@ -47,23 +47,29 @@ class Estimated:
 
         def move(rows: Tensor) -> Tensor:
             batch.passes[rows] += 2 * self.pairs
-            steps = [self._estimate(classifier, batch, row).sign() for row in rows.tolist()]
-            return batch.now[rows] + self.size * batch.eps[rows] * torch.stack(steps)
+            return batch.now[rows] + self.size * batch.eps[rows] * self._estimates(classifier, batch, rows).sign()
 
         return logits.clone(), move
 
     @torch.inference_mode()
-    def _estimate(self, classifier: Classifier, batch: Batch, row: int) -> Tensor:
-        image, label, rng = batch.now[row], batch.labels[row], batch.rng(row)
-        total = torch.zeros_like(image)
-        blocks = -(-2 * self.pairs // self.queries)
-        for count in np.diff(np.linspace(0, self.pairs, blocks + 1).round().astype(int)).tolist():
-            drawn = torch.from_numpy(self._drawn(rng, (count, *image.shape))).to(image)
-            offsets = self.sigma * drawn
-            logits = classifier(torch.cat([image + offsets, image - offsets]))
-            above, below = margin(logits, label.expand(len(logits))).chunk(2)
-            total += torch.einsum("n,nchw->chw", above - below, drawn)
-        return total
+    def _estimates(self, classifier: Classifier, batch: Batch, rows: Tensor) -> Tensor:
+        """(n, 3, side, side). Images share the batches of queries; each draws its own directions, pair by pair, so that
+        they depend on no other image and on no batch size."""
+        images, labels = batch.now[rows], batch.labels[rows]
+        rngs, totals = [batch.rng(row) for row in rows.tolist()], torch.zeros_like(images)
+        pairs, most = len(rngs) * self.pairs, max(1, self.queries // 2)
+        for start in range(0, pairs, most):
+            places = [pair // self.pairs for pair in range(start, min(start + most, pairs))]
+            which = torch.tensor(places, device=rows.device)
+            directions = np.stack([self._drawn(rngs[place], images.shape[1:]) for place in places])
+            drawn = torch.from_numpy(directions).to(images)
+            offsets, around = self.sigma * drawn, images[which]
+            logits = classifier(torch.cat([around + offsets, around - offsets]))
+            above, below = margin(logits, labels[which].repeat(2)).chunk(2)
+            for place in range(places[0], places[-1] + 1):
+                own = slice(places.index(place), places.index(place) + places.count(place))
+                totals[place] += torch.einsum("n,nchw->chw", (above - below)[own], drawn[own])
+        return totals
 
     def _drawn(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         if self.directions == "gaussian":

@@ -242,3 +242,13 @@ def test_a_list_may_be_cut_off_by_who_reads_it(tmp_path, monkeypatch):
     Store(tmp_path).add("cell", block("a"))
     monkeypatch.setattr(sys, "stdout", Closed())
     assert main("store", ["--store", str(tmp_path), "list"]) == 0
+
+
+@pytest.mark.parametrize(
+    "after", [("list", "--store", "."), ("--store", ".", "list"), ("--store", "no", "list", "--store", ".")]
+)
+def test_the_folder_may_be_named_on_either_side_of_the_command(tmp_path, monkeypatch, capsys, after):
+    monkeypatch.chdir(tmp_path)
+    Store(tmp_path).add("cell", block("a"))
+    assert main("store", after) == 0
+    assert "clean/clean" in capsys.readouterr().out

@@ -95,3 +95,14 @@ def test_what_is_no_results_json_is_told(tmp_path):
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match=r"not a results.json of this suite: it has no 'schema'"):
         results.read(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    "figures", [{"accuracy": float("nan")}, {"accuracy": 61.5}, {"accuracy": 0.5, "ci95": (-0.1, 0.6)}]
+)
+def test_an_accuracy_that_can_not_be_is_told(tmp_path, figures):
+    """As percent, or as NaN, it would be shown and compared without a word."""
+    cell = result.Result("clean", "clean", {}, "mini:clip", "candidate", "pass", "", **figures)
+    (tmp_path / "results.json").write_text(results.Results("mini", {}, [], [cell]).to_json())
+    with pytest.raises(ValueError, match=r"results\.json: .*clean of mini:clip has an accuracy or an interval outside"):
+        results.read(tmp_path / "results.json")

@@ -172,6 +172,10 @@ def from_json(raw: dict[str, Any]) -> Results:
     for model in found.models:
         if not isinstance(model["model"] + model["role"], str) or not isinstance(model.get("warnings", []), list):
             raise ValueError("models: each has a name, a role and a list of warnings")
+    for cell in found.cells:
+        shares = [cell.accuracy, *(cell.ci95 or ())]
+        if not all(share is None or 0 <= share <= 1 for share in shares):  # nor is NaN
+            raise ValueError(f"cells: {cell.label} of {cell.model} has an accuracy or an interval outside of 0 to 1")
     return found
 
 

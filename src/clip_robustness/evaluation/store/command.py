@@ -133,16 +133,20 @@ def _code_now(about: About) -> str | None:
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
+    about_store: dict[str, Any] = {"type": argument, "help": "folder (default: reports/store)"}
     parser = argparse.ArgumentParser(
         prog="clip-robustness store", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--store", type=argument, default=Path("reports/store"), help="folder (default: reports/store)")
+    parser.add_argument("--store", default=Path("reports/store"), **about_store)
+    after = argparse.ArgumentParser(add_help=False)  # the option is right on either side of the command
+    after.add_argument("--store", default=argparse.SUPPRESS, **about_store)
     commands = parser.add_subparsers(required=True, dest="command")
-    commands.add_parser("list")
-    commands.add_parser("show").add_argument("key")
-    commands.add_parser("export").add_argument("file", type=argument, help="a file of JSON lines; - for the terminal")
-    commands.add_parser("merge").add_argument("folder", type=argument, nargs="+")
-    collected = commands.add_parser("gc")
+    commands.add_parser("list", parents=[after])
+    commands.add_parser("show", parents=[after]).add_argument("key")
+    exporting = commands.add_parser("export", parents=[after])
+    exporting.add_argument("file", type=argument, help="a file of JSON lines; - for the terminal")
+    commands.add_parser("merge", parents=[after]).add_argument("folder", type=argument, nargs="+")
+    collected = commands.add_parser("gc", parents=[after])
     collected.add_argument("--days", type=int)
     collected.add_argument("--other-code", action="store_true")
     collected.add_argument("--suite", action="append", default=[], help="a suite whose plugins are known; repeatable")

@@ -102,6 +102,28 @@ def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_cl
     )
 
 
+def test_baselines_of_one_clean_accuracy_make_no_trend(tmp_path):
+    (tmp_path / "same.toml").write_text(
+        """
+        classes = "mini"
+        [data]
+        imagenet = "mini:imagenet"
+        imagenet-v2 = "mini:imagenet-v2"
+        [conditions]
+        natural = ["imagenet-v2"]
+        [[rules]]
+        match = "natural/*"
+        min_effective_robustness = 0.0
+        """
+    )
+    clip, *baselines = map(parse, ("mini:clip", *(f"{name}=mini:supervised" for name in "abc")))
+    run, suite = tmp_path / "reports" / "run", load(str(tmp_path / "same.toml"))
+    session = Session(Settings(suite, (clip,), tuple(baselines), baselines[0], 24, 0, "cpu", 64, run, False))
+    cell = row(session, natural("imagenet-v2"))
+    assert cell.verdict == "fail"
+    assert "three supervised baselines, not all of the same clean accuracy" in cell.reason
+
+
 def test_images_of_several_labels_are_not_attacked_by_what_knows_one(tmp_path):
     for i, number in enumerate((6, 7, 8)):
         write(tmp_path / "val", 6, number, i)

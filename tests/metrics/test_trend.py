@@ -6,6 +6,7 @@ from scipy.special import expit, logit
 from scipy.stats import t
 
 from clip_robustness.conditions.benchmark import NATURAL
+from clip_robustness.metrics import evidence
 from clip_robustness.metrics.trend import Trend, effective_robustness, far_below, fit, published
 
 CLEAN = np.linspace(0.4, 0.9, 60)
@@ -53,6 +54,29 @@ def test_far_below_is_four_deviations_and_ten_points(shifted, far):
         trend = Trend(np.array([[1.0, 0]]), 1.0, 60, np.array([[1.0, 0]]), spread)
         right = round((shifted - limit) * 1_000_000)
         assert far_below(trend, correct(right, 1_000_000), correct(500_000, 1_000_000)) == far
+
+
+def test_three_models_make_a_trend():
+    """A ninth of the draws of three is one model alone, through which no line goes."""
+    trend = fit([0.5, 0.6, 0.7], [0.3, 0.45, 0.5])
+    assert np.isfinite(trend.resampled).all()
+    assert len(trend.resampled) == 5000
+    through = {tuple(np.round(line, 6)) for line in trend.resampled}
+    assert len(through) == 4  # the three of two models, whichever is drawn twice, and that of all
+    found = effective_robustness(trend, correct(400, 1000), correct(600, 1000))
+    assert found.low < found.value < found.high
+    tail = evidence.effective_robustness(trend, correct(400, 1000), correct(600, 1000), -0.2)
+    assert tail.p_violation + tail.p_compliance == pytest.approx(1, abs=0.001)
+
+
+def test_models_that_all_fall_to_the_same_accuracy_are_on_a_line():
+    trend = fit([0.5, 0.6, 0.7], [0.5, 0.5, 0.5])
+    assert (trend(0.65), trend.r2) == pytest.approx((0.5, 1))
+
+
+def test_models_of_one_clean_accuracy_have_no_trend():
+    with pytest.raises(ValueError, match="of other clean accuracies"):
+        fit([0.5, 0.5, 0.5], [0.3, 0.4, 0.5])
 
 
 def test_the_band_holds_the_true_line_about_as_often_as_it_says():

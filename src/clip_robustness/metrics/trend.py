@@ -59,13 +59,17 @@ class Trend:
 
 
 def fit(clean: ArrayLike, shifted: ArrayLike) -> Trend:
-    """Fit the trend to shares (n,) of supervised models. Needs at least three models."""
+    """Fit the trend to shares (n,) of supervised models, three at least. Raises `ValueError` where all have the same
+    clean accuracy."""
     x, y = _logits(clean), _logits(shifted)
-    rng = np.random.default_rng(0)
-    draws = rng.integers(0, len(x), (_DRAWS, len(x)))
+    if not np.ptp(x):
+        raise ValueError("a trend needs models of other clean accuracies")
+    draws = np.random.default_rng(0).integers(0, len(x), (_DRAWS, len(x)))
+    draws = np.resize(draws[np.ptp(x[draws], axis=1) > 0], draws.shape)  # through one model alone there is no line
     line = _least_squares(x[None], y[None])
     residuals = y - (line[0, 0] * x + line[0, 1])
-    r2, spread = float(1 - residuals.var() / y.var()), float(residuals.std(ddof=2))
+    r2 = float(1 - residuals.var() / y.var()) if np.ptp(y) else 1.0
+    spread = float(residuals.std(ddof=2))
     return Trend(line, r2, len(x), _least_squares(x[draws], y[draws]), spread)
 
 

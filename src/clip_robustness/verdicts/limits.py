@@ -168,7 +168,7 @@ def min_effective_robustness(look: Look, bound: float) -> Evidence | str:
     if trend is None:
         return (
             "min_effective_robustness needs a trend: a published one, over ImageNet's classes, or three supervised "
-            "baselines"
+            "baselines, not all of the same clean accuracy"
         )
     correct, clean = look.ours.correct, look.session.on_reference(look.cell.candidate, look.condition)
     of, scatter = (look.clusters, clean.clusters), look.session.settings.suite.gate.trend_interval == "prediction"
@@ -283,7 +283,10 @@ def _trend(look: Look) -> Trend | None:
         [session.outcomes(spec, c, seen).correct.mean() for spec in session.settings.supervised]
         for c, seen in ((reference(condition), None), (condition, images))
     ]
-    return replace(fit(*figures), source=f"trend of {len(figures[0])} baselines of the run")
+    try:
+        return replace(fit(*figures), source=f"trend of {len(figures[0])} baselines of the run")
+    except ValueError:
+        return None
 
 
 def on_common_images(first: Outcomes, second: Outcomes) -> Paired:

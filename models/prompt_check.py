@@ -1,7 +1,9 @@
-"""Whether prompts reach a model as they are meant: none is cut at its context length, no two classes have the same."""
+"""Whether prompts reach a model as they are meant: none is cut at its context length, no two classes have the same, and
+no template stands twice."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -59,14 +61,23 @@ class PromptCheck:
         return {i for i, more in zip(full, goes_on.tolist(), strict=True) if more}
 
     def said(self) -> str:
-        """What the user should know: empty where every prompt is whole, and not near to be cut."""
+        """What the user should know: empty where every prompt is whole, not near to be cut, and there once."""
+        said = [text for text in (self._said_of_length(), self._said_of_repeated()) if text]
+        return f"prompts {self._prompts.name}: {'; '.join(said)}" if said else ""
+
+    def _said_of_repeated(self) -> str:
+        texts = Counter(t.text for t in self._prompts.templates if isinstance(t, TextTemplate))
+        (text, times), *_ = texts.most_common(1) or [("", 1)]
+        more = sum(n > 1 for n in texts.values()) - 1
+        others = f", as do {more} others" if more > 1 else ", as does another one" if more else ""
+        return f"the template '{text}' stands {times} times and weighs as much{others}" if times > 1 else ""
+
+    def _said_of_length(self) -> str:
         if not (of := self._cut or self._full):
             return ""
         named = ", ".join(list(of)[:_NAMED]) + (", ..." if len(of) > _NAMED else "")
         classes = f"{len(of)} of {self._all} classes ({named})"
         context = f"the model's context length of {self._length} tokens"
         if self._cut:
-            found = f"{sum(self._cut.values())} are cut at {context}, in {classes}; shorten the template or the names"
-        else:
-            found = f"none is cut, but in {classes} they fill {context}"
-        return f"prompts {self._prompts.name}: {found}"
+            return f"{sum(self._cut.values())} are cut at {context}, in {classes}; shorten the template or the names"
+        return f"none is cut, but in {classes} they fill {context}"

@@ -178,6 +178,16 @@ def test_prompts_that_are_cut_are_told_with_their_classes(tmp_path):
     assert "1 are cut" in said
 
 
+def test_templates_that_stand_twice_are_told(tmp_path):
+    file = tmp_path / "t.txt"
+    file.write_text("a {}\nthe {}\na {}\n a {}\n")
+    assert said_of(file) == ["prompts t.txt: the template 'a {}' stands 3 times and weighs as much"]
+    file.write_text("a {}\nthe {}\na {}\nthe {}\nall {}\n")
+    assert said_of(file) == [
+        "prompts t.txt: the template 'a {}' stands 2 times and weighs as much, as does another one"
+    ]
+
+
 def test_prompts_that_become_equal_are_refused(tmp_path):
     (tmp_path / "long.txt").write_text(f"a {{}}.\n{'word ' * 30} {{}}\n")
     with pytest.raises(

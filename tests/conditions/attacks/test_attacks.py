@@ -328,6 +328,26 @@ def test_no_more_is_read_back_for_many_images_than_for_few(victim, batch):
     assert readings(48) == readings(8)
 
 
+def test_the_gradient_of_diverse_images_costs_as_much_an_image_in_any_batch(victim, batch):
+    class Made(TorchDispatchMode):
+        values = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            self.values += sum(part.numel() for part in (out if isinstance(out, tuple | list) else [out]) if
+                               isinstance(part, torch.Tensor))  # fmt: skip
+            return out
+
+    def made(count):
+        method = replace(CRAFTED["dim"], count=1)
+        tasks = [Task(i, batch[0][i], int(batch[1][i]), 1e-4, np.random.default_rng(0)) for i in range(count)]
+        with Made() as seen:
+            list(run(victim, method, tasks, size=count, stop_early=False))
+        return seen.values / count
+
+    assert made(32) < 1.1 * made(4)
+
+
 @pytest.mark.parametrize("name", ["nes", "spsa"])
 def test_score_based_attacks_take_no_gradient_of_the_victim(victim, batch, name, monkeypatch):
     forward = type(victim).forward

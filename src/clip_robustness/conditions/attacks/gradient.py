@@ -118,8 +118,9 @@ class SignSteps:
 
     @staticmethod
     def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:
-        """Each image with its own draw."""
-        return torch.cat([diverse(images[i : i + 1], batch.rng(row)) for i, row in enumerate(rows.tolist())])
+        """Each image with its own draw. The gradient of a slice is as large as the batch, those of a split are one."""
+        one_by_one = zip(images.split(1), rows.tolist(), strict=True)
+        return torch.cat([diverse(image, batch.rng(row)) for image, row in one_by_one])
 
 
 def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, smallest: float = 0.9) -> Tensor:

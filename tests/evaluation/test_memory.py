@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -76,13 +77,19 @@ def measured(tmp_path, spec, condition):
     return measure(session, Cell(spec, condition), "test")[0]
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The cell of a condition where memory bounds nothing."""
+    return cache(lambda condition: measured(tmp_path_factory.mktemp("plain"), PLAIN, condition))
+
+
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
 @pytest.mark.parametrize("limited", ["python_limited", "cpu_limited", "gpu_limited"])
-def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_cell_says_so(tmp_path, limited, condition):
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_the_cell_says_so(tmp_path, plain, limited, condition):
     spec = parse(f"python:tests.evaluation.test_memory:{limited}")
-    cell, plain = (measured(tmp_path, s, condition) for s in (spec, PLAIN))
-    assert (cell.n, cell.correct) == (plain.n, plain.correct)
-    assert plain.warnings == ()
+    cell, whole = measured(tmp_path, spec, condition), plain(condition)
+    assert (cell.n, cell.correct) == (whole.n, whole.correct)
+    assert whole.warnings == ()
     said = f"{condition.name} was computed 4 images at a time, 16 do not fit into memory"
     assert [warning.partition(": ")[2] for warning in cell.warnings] == [said]
     again = measured(tmp_path, spec, condition)
@@ -118,31 +125,28 @@ def bounded_by_memory(monkeypatch, images, gradients):
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
-def test_a_batch_is_bounded_before_the_memory_is_full(tmp_path, tmp_path_factory, monkeypatch, condition):
+def test_a_batch_is_bounded_before_the_memory_is_full(tmp_path, plain, monkeypatch, condition):
+    whole = plain(condition)
     model, gradients = models.load(PLAIN, class_list("mini")), bool(condition.kind.attack)
     for images, processes, fits in ((4.5, 1, 4), (9, 2, 4), (0, 1, 1), (99, 1, 16)):
         bounded_by_memory(monkeypatch, images, gradients)
         assert memory.bounded(model, 16, gradients=gradients, sharing=processes) == Batch(16, fits)
-    plain = measured(tmp_path_factory.mktemp("plain"), PLAIN, condition)
     bounded_by_memory(monkeypatch, 4.5 * workers(), gradients)
     cell = measured(tmp_path, PLAIN, condition)
-    assert (cell.n, cell.correct) == (plain.n, plain.correct)
+    assert (cell.n, cell.correct) == (whole.n, whole.correct)
     said = f"{condition.name} was computed 4 images at a time, 16 do not fit into memory"
     assert [warning.partition(": ")[2] for warning in cell.warnings] == [said]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
-def test_a_cpu_takes_no_more_than_it_gains_from_and_nothing_is_said_of_it(
-    tmp_path, tmp_path_factory, monkeypatch, condition
-):
-    passed = []
-    plain = measured(tmp_path_factory.mktemp("plain"), PLAIN, condition)
+def test_a_cpu_takes_no_more_than_it_gains_from_and_nothing_is_said_of_it(tmp_path, plain, monkeypatch, condition):
+    passed, whole = [], plain(condition)
     needed = memory.bytes_an_image(models.load(PLAIN, class_list("mini")), gradients=bool(condition.kind.attack))
     monkeypatch.setattr(memory, "_ENOUGH", 4.5 * memory._OVERHEAD * needed)
     forward = Classifier.forward
     monkeypatch.setattr(Classifier, "forward", lambda self, x: (passed.append(x), forward(self, x))[1])
     cell = measured(tmp_path, PLAIN, condition)
-    assert (cell.n, cell.correct, cell.warnings) == (plain.n, plain.correct, ())
+    assert (cell.n, cell.correct, cell.warnings) == (whole.n, whole.correct, ())
     assert max(len(images) for images in passed if images.requires_grad == bool(condition.kind.attack)) == 4
 
 

@@ -149,9 +149,9 @@ def test_the_command_writes_what_the_suite_takes(tmp_path, capsys):
         Image.fromarray(pretraining_pair(i)[0]).save(web / f"other-{i}.png")
     out = tmp_path / "out"
     command = ["--pretraining", str(web), "--encoder", "mini:filter", "--data", "imagenet-v2", "--out", str(out)]
-    assert main("overlap", command) == 0
+    assert main(["overlap", *command]) == 0
     first = (out / "overlap.json").read_text()
-    assert main("overlap", command) == 0
+    assert main(["overlap", *command]) == 0
     assert (out / "overlap.json").read_text() == first
     said = capsys.readouterr().out
     assert "320 pre-training images, search: exact" in said
@@ -182,7 +182,7 @@ def test_ready_embeddings_are_compared_by_cosine_alone(tmp_path, capsys):
         pq.write_table(keys, place / "metadata" / f"metadata_{shard}.parquet")
     out = tmp_path / "out"
     command = ["--pretraining", str(place), "--encoder", "mini:filter", "--data", "imagenet-v2", "--out", str(out)]
-    assert main("overlap", command) == 0
+    assert main(["overlap", *command]) == 0
     said = capsys.readouterr().out
     assert "warning: laion/img_emb_2: left out: embeddings have 7 numbers" in said
     one = read(out / "overlap.json").data["imagenet-v2"]

@@ -26,9 +26,14 @@ def test_what_the_embedded_suite_names_is_listed():
     assert {*names("limits")} == {*limit_names()}
 
 
-def test_what_is_listed_can_be_named(toml):
-    attacks = [name for name in names("attacks") if ":" not in name]
-    text = GOOD.replace('plugins = ["mine.py"]\n', "").replace('"signs", "fgsm"', ", ".join(map(repr, attacks)))
+def test_what_is_listed_can_be_named(toml, tmp_path):
+    (tmp_path / "it").touch()
+    needs = {entry.name: entry.needs for entry in listed(["attacks"]) if ":" not in entry.name}
+    attacks = list(needs)
+    alone = [name for name in attacks if "a file" not in needs[name]]
+    text = GOOD.replace('plugins = ["mine.py"]\n', "").replace('"signs", "fgsm"', ", ".join(map(repr, alone)))
+    of_files = (f'{{ names = ["{name}"], eps = ["8/255"], file = "it" }}' for name in attacks if name not in alone)
+    text = text.replace("attacks = [", f"attacks = [{', '.join(of_files)}, ")
     natural = [entry.name for entry in listed(["conditions"]) if entry.family == "natural"]
     text = text.replace('"imagenet-a"', ", ".join(map(repr, natural))).replace('"posterize", ', "")
     suite = suites.load(toml(text))

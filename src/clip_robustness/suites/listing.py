@@ -120,6 +120,7 @@ def _attacks(suite: Suite | None) -> Iterator[Entry]:
 def _entry(group: str, name: str, condition: Condition, about: str, suite: Suite | None) -> Entry:
     needs = [f"data {suite.data_of(condition) if suite else condition.data}"]
     needs += ["a surrogate"] if condition.kind.crafted_on == "surrogate" else []
+    needs += ["a file"] if condition.kind.takes_file else []
     needs += ["a zero-shot model"] if condition.kind.zero_shot_only else []
     found, source = condition.registered, condition.kind.source
     if found:

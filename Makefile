@@ -13,7 +13,7 @@ gate: $(STAMP)
 TESTS := tests --ignore tests/benchmarks -n 2 --dist loadfile --no-loadscope-reorder
 # whole runs, evaluations, simulations, attacks, and files of more than some seconds; `make check` leaves them to `make test`
 SLOW := tests/runs tests/conditions tests/evaluation tests/overlap tests/gpu tests/calibration tests/prompts \
-	tests/test_security.py tests/reports/test_browser.py tests/results/test_format.py \
+	tests/test_doing.py tests/test_security.py tests/reports/test_browser.py tests/reports/test_trackers.py tests/results/test_format.py \
 	$(patsubst %,tests/metrics/test_%.py,clusters error_rates) $(patsubst %,tests/verdicts/test_%.py,merge worst) \
 	$(patsubst %,tests/models/test_%.py,checkpoints models parity speed training_logs transformers zero_shot)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(_usage(), file=sys.stdout if name in ("-h", "--help") else sys.stderr)
         return 0 if name in ("-h", "--help") else _WRONG
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names in files of others may be no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.path.insert(0, str(Path.cwd()))  # for the modules of `python:` specs, as `python -m` does
     log = name != "run" and not sys.stderr.isatty()  # pytest's plugin says by itself what a run does
     beat = heartbeat(current, partial(print, file=sys.stderr, flush=True)) if log else nullcontext()

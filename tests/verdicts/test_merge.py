@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clip_robustness.__main__ import main
@@ -113,6 +113,7 @@ PLACES = [path for path in paths(GOOD) if path]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(changes=[(("cells", at, "condition"), "\ud800") for at in range(len(GOOD["cells"]))])
 @given(changes=st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
 def test_any_json_gives_a_result_or_one_sentence(tmp_path, monkeypatch, capsys, changes):
     raw = GOOD
@@ -125,7 +126,7 @@ def test_any_json_gives_a_result_or_one_sentence(tmp_path, monkeypatch, capsys, 
     file = tmp_path / "in" / "results.json"
     file.write_text(json.dumps(raw))
     out = tmp_path / "out"
-    for asked in (("merge", file, "-o", out), ("render", file, "--out", out), ("annotations", file)):
+    for asked in (("merge", file, "-o", out), ("render", file, "--out", out), ("annotations", file), ("comment", file)):
         code, said = run(capsys, *asked)
         assert code in (0, 1, 3, 4, 5), said
         assert "Traceback" not in said

@@ -103,9 +103,10 @@ def test_effective_robustness_is_measured_from_the_clean_accuracy_on_the_same_cl
 
 
 def test_baselines_of_one_clean_accuracy_make_no_trend(tmp_path):
-    (tmp_path / "same.toml").write_text(
-        """
+    suite = """
         classes = "mini"
+        candidate = ["mini:clip"]
+        supervised = ["a=mini:supervised", "b=mini:supervised", "c=mini:supervised"]
         [data]
         imagenet = "mini:imagenet"
         imagenet-v2 = "mini:imagenet-v2"
@@ -114,12 +115,8 @@ def test_baselines_of_one_clean_accuracy_make_no_trend(tmp_path):
         [[rules]]
         match = "natural/*"
         min_effective_robustness = 0.0
-        """
-    )
-    clip, *baselines = map(parse, ("mini:clip", *(f"{name}=mini:supervised" for name in "abc")))
-    run, suite = tmp_path / "reports" / "run", load(str(tmp_path / "same.toml"))
-    session = Session(Settings(suite, (clip,), tuple(baselines), baselines[0], 24, 0, "cpu", 64, run, False))
-    cell = row(session, natural("imagenet-v2"))
+    """
+    cell = row(session_of(tmp_path, suite, samples=24), natural("imagenet-v2"))
     assert cell.verdict == "fail"
     assert "three supervised baselines, not all of the same clean accuracy" in cell.reason
 

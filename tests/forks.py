@@ -154,6 +154,7 @@ def _begun(request: dict, stdin: int, stdout: int, stderr: int, done: int) -> li
         os.dup2(fd, standard)
     for fd in {stdin, stdout, stderr, done}:
         os.close(fd)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - that of before may be for a file, which can seek
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None  # what the environment says of it counts

@@ -4,14 +4,17 @@
 
 The mutants are those of cosmic-ray, which breaks constants, too, and two of ours: a number halved, a clamp left out.
 A sample takes places at random, and at each place one of the ways to break it. `[tool.mutants]` in pyproject.toml says
-which tests hold which modules. They run in a copy of the checkout, each in a fork of one process that has the large
-libraries loaded, until the first fails. What changes no outcome is left out: caches, guards, estimates of costs.
+which tests hold which modules; those of them that reach the place run in a copy of the checkout, for each mutant in a
+fork of one process that has the large libraries loaded, until the first fails. What changes no outcome is left out:
+caches, guards, estimates of costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
+import json
 import os
 import random
 import shutil
@@ -22,7 +25,7 @@ import tempfile
 import time
 import tomllib
 from ast import literal_eval
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,6 +37,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.number_replacer import NumberReplacer
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
+from coverage import Coverage
 from parso.python.tree import Decorator, Number
 from parso.tree import NodeOrLeaf
 
@@ -102,13 +106,82 @@ class Mutant:
     occurrence: int
     line: int
 
-    def tests(self) -> list[str]:
-        """The group's, the module's own before the others."""
-        own = f"test_{self.module.name}"
-        return sorted(self.group.tests, key=lambda test: Path(test).name != own)
-
     def code(self, original: str) -> str:
         return mutate_code(original, _operators()[self.operator](), self.occurrence)
+
+
+class Reached:
+    """A plugin of pytest, for code that is whole: writes to `file` what `Reaching` is made of."""
+
+    def __init__(self, modules: Sequence[Path], file: Path) -> None:
+        self._modules, self._file, self._seconds = modules, file, dict[str, float]()
+
+    def pytest_sessionstart(self) -> None:
+        self._coverage = Coverage(data_file=None, config_file=False, include=list(map(str, self._modules)))
+        self._coverage.start()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef, request):
+        """What tests share is no single one's."""
+        self._coverage.switch_context(request.node.nodeid if fixturedef.scope == "function" else "")
+        return (yield)
+
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        self._coverage.switch_context(item.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        lines = {str(module): data.contexts_by_lineno(str(module)) for module in self._modules}
+        self._file.write_text(json.dumps({"lines": lines, "seconds": self._seconds}))
+
+
+class Ordered:
+    """A plugin of pytest: these tests in this order, without the others that are known."""
+
+    def __init__(self, tests: Sequence[str], known: Collection[str]) -> None:
+        self._places, self._left_out = {test: place for place, test in enumerate(tests)}, {*known} - {*tests}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        kept = [item for item in items if item.nodeid not in self._left_out]
+        items[:] = sorted(kept, key=lambda item: self._places.get(item.nodeid, 0))
+
+
+@dataclass(frozen=True)
+class Reaching:
+    """Of a group: which reach a line of a module, '' for what they share, and how long each takes."""
+
+    lines: dict[str, dict[str, list[str]]]
+    seconds: dict[str, float]
+
+    def of(self, module: Path, line: int) -> list[str]:
+        """Those that reach the function of this line, the module's own file first, of a file the quickest first.
+
+        Then all others, where the line is in no function, where what it does is shared, or the module remembers what it
+        computed: only the first that asks reaches that.
+        """
+        source = module.read_text()
+        function = _function(source, line)
+        reaching = {test for at, tests in self.lines[str(module)].items() if int(at) in function for test in tests}
+        own, few = f"test_{module.name}", len(function) < len(source.splitlines()) and "cache" not in source
+        chosen = reaching if few and "" not in reaching else self.seconds
+
+        def place(test: str) -> tuple[bool, bool, str, float]:
+            file = test.partition("::")[0]
+            return test not in reaching, Path(file).name != own, file, self.seconds[test]
+
+        return sorted(chosen, key=place)
+
+
+def _function(source: str, line: int) -> range:
+    """The lines of the body that this line is in, all of the source's where it is in none."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    bodies = [range(node.body[0].lineno, 1 + (node.end_lineno or 0)) for node in functions]
+    return min((body for body in bodies if line in body), key=len, default=range(1, 1 + len(source.splitlines())))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -127,7 +200,7 @@ def main(argv: Sequence[str]) -> int:
     for library in _LIBRARIES:
         importlib.import_module(library)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "checkout"
+        copy = Path(folder).resolve() / "checkout"
         _copied(copy)
         killed = {group.name: list(_judged(copy, group, chosen)) for group in groups}
     _report({name: found for name, found in killed.items() if found})
@@ -149,15 +222,20 @@ def _judged(copy: Path, group: Group, chosen: Sequence[Mutant]) -> Iterator[bool
     if not mutants:
         return
     began = time.monotonic()
-    if not _passes(copy, group.tests, timeout=None):
+    found = copy.with_name("tests.json")
+    modules = sorted({copy / mutant.module for mutant in mutants})
+    if not _passes(copy, group.tests, Reached(modules, found), timeout=None):
         sys.exit(f"{group.name}: its tests fail as they are; see `pytest {' '.join(group.tests)}`")
     timeout = _TIMES * (time.monotonic() - began) + _SECONDS
+    tests = Reaching(**json.loads(found.read_text()))
     for mutant in mutants:
         file = copy / mutant.module
+        wanted = tests.of(file, mutant.line)
         original = file.read_text()
         changed = mutant.code(original)
         file.write_text(changed)
-        killed = not _passes(copy, mutant.tests(), timeout)
+        files = list(dict.fromkeys(test.partition("::")[0] for test in wanted))
+        killed = bool(files) and not _passes(copy, files, Ordered(wanted, tests.seconds), timeout)
         file.write_text(original)
         print("killed  " if killed else "SURVIVED", f"{mutant.module}:{mutant.line} {mutant.operator}", flush=True)
         for sign, line in () if killed else _difference(original, changed):
@@ -165,7 +243,7 @@ def _judged(copy: Path, group: Group, chosen: Sequence[Mutant]) -> Iterator[bool
         yield killed
 
 
-def _passes(copy: Path, tests: Sequence[str], timeout: float | None) -> bool:
+def _passes(copy: Path, tests: Sequence[str], plugin: object, timeout: float | None) -> bool:
     if (child := os.fork()) == 0:
         os.setsid()
         os.chdir(copy)
@@ -175,7 +253,7 @@ def _passes(copy: Path, tests: Sequence[str], timeout: float | None) -> bool:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
-            os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+            os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[plugin]))
     end = None if timeout is None else time.monotonic() + timeout
     while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if end is not None and time.monotonic() > end:

@@ -1,7 +1,7 @@
 """The attacks: parity with torchattacks, and what every one of them must keep to."""
 
 import copy
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import foolbox
 import numpy as np
@@ -348,19 +348,31 @@ def test_the_gradient_of_diverse_images_costs_as_much_an_image_in_any_batch(vict
     assert made(32) < 1.1 * made(4)
 
 
-@pytest.mark.parametrize("name", ["nes", "spsa"])
-def test_score_based_attacks_take_no_gradient_of_the_victim(victim, batch, name, monkeypatch):
-    forward = type(victim).forward
+@pytest.mark.parametrize("name", METHODS)
+def test_only_who_says_so_leaves_the_ball_or_does_without_gradients(victim, batch, name, monkeypatch):
+    """On its way: at the end nobody is outside of the ball."""
+    method, forward, traced, outside = METHODS[name], type(victim).forward, [], []
 
-    def guarded(self, images):
-        assert not torch.is_grad_enabled()
-        assert not images.requires_grad
+    def seen(self, images):
+        traced.append(images.requires_grad)
         return forward(self, images)
 
+    class Watched(type(method)):
+        def look(self, classifier, batch):
+            outside.append(bool(((batch.now - batch.clean).abs() > batch.eps + 1e-6).any()))
+            return super().look(classifier, batch)
+
+    monkeypatch.setattr(type(victim), "forward", seen)
+    watched = Watched(**{field.name: getattr(method, field.name) for field in fields(method)})
+    attack(victim, batch[0][:2], batch[1][:2], watched, 0.5 / 255)
+    assert method.blind == (not any(traced))
+    assert method.wanders == any(outside)
+
+
+@pytest.mark.parametrize("name", ["nes", "spsa"])
+def test_score_based_attacks_lower_the_score_by_pairs_of_queries(victim, batch, name):
     images, labels = batch[0][:4], batch[1][:4]
-    with monkeypatch.context() as patch:
-        patch.setattr(type(victim), "forward", guarded)
-        adversarial, _, found = attack(victim, images, labels, METHODS[name], 8 / 255)
+    adversarial, _, found = attack(victim, images, labels, METHODS[name], 8 / 255)
     assert all(d.passes == 1 + d.steps * 9 for d in found)
     with torch.no_grad():
         own = [victim(x).log_softmax(1).gather(1, labels[:, None]).mean() for x in (images, adversarial)]

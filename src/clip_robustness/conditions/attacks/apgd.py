@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from clip_robustness.conditions.attacks.gradient import drawn
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, per_image, projected
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, per_image, projected
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -48,7 +47,7 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class APGD:
+class APGD(Method):
     """A run of `count` iterations; with `targets` one for each of so many classes, or for all others where there are
     fewer. `rho` of the steps between checkpoints must have raised the loss; a step is `momentum` new, the rest is the
     step before it."""
@@ -57,8 +56,6 @@ class APGD:
     count: int = 100
     rho: float = 0.75
     momentum: float = 0.75
-    wanders: ClassVar[bool] = False
-    blind: ClassVar[bool] = False
 
     @cached_property
     def _windows(self) -> Tensor:

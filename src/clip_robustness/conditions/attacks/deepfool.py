@@ -6,12 +6,12 @@ The perturbation is the smallest that it finds, in the L-infinity or the L2 norm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, per_image
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, per_image
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
@@ -21,15 +21,13 @@ _BEYOND = 1e-4
 
 
 @dataclass(frozen=True)
-class DeepFool:
+class DeepFool(Method):
     """Over the `classes` best classes of the clean image; the sum of the steps is `overshoot` longer than needed."""
 
     norm: Literal["linf", "l2"] = "linf"
     classes: int = 10
     limit: int = 50
     overshoot: float = 0.02
-    wanders: ClassVar[bool] = False
-    blind: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         return self.limit

@@ -9,12 +9,11 @@ the image. A run for each of the most likely wrong classes, which is what suits 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move, per_image
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, per_image
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
@@ -24,7 +23,7 @@ _SMALLEST = 1e-8
 
 
 @dataclass(frozen=True)
-class FAB:
+class FAB(Method):
     """`count` iterations for each of `targets` classes, or of all others where there are fewer. The image's share of a
     step is at most `bias`, a step is `overshoot` times as long as needed, and `back` is what is left of a perturbation
     after a step back."""
@@ -34,8 +33,7 @@ class FAB:
     bias: float = 0.1
     overshoot: float = 1.05
     back: float = 0.9
-    wanders: ClassVar[bool] = True
-    blind: ClassVar[bool] = False
+    wanders = True
 
     def steps(self, eps: float) -> int:
         return self.targets * self.count

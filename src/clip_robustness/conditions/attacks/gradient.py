@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -38,7 +37,7 @@ def bim_steps(eps: float) -> int:
 
 
 @dataclass(frozen=True)
-class SignSteps:
+class SignSteps(Method):
     """Steps of `size` x eps along the gradient's sign; with momentum, along the sign of the sum of L1-normalised
     gradients, decayed by `momentum` a step; `diverse` looks at the images resized and padded at random. With `starts`
     all steps are taken from so many random points of the ball, one after the other, else once from the image."""
@@ -49,8 +48,6 @@ class SignSteps:
     diverse: bool = False
     loss: Loss = cross_entropy
     starts: int = 0
-    wanders: ClassVar[bool] = False
-    blind: ClassVar[bool] = False
 
     def steps(self, eps: float) -> int:
         count = self.count(eps) if callable(self.count) else self.count

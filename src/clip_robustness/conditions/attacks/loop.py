@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -112,13 +112,10 @@ Move = Callable[[Tensor], Tensor]
 class Method(Protocol):
     """How to step."""
 
-    @property
-    def wanders(self) -> bool:
-        """Whether its images may leave the ball on the way: what counts there is inside alone."""
-
-    @property
-    def blind(self) -> bool:
-        """Whether it sees logits alone, and takes no gradient."""
+    wanders: ClassVar[bool] = False
+    """Whether its images may leave the ball on the way: what counts there is inside alone."""
+    blind: ClassVar[bool] = False
+    """Whether it sees logits alone, and takes no gradient."""
 
     def steps(self, eps: float) -> int:
         """How many at most."""

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -21,7 +21,7 @@ from clip_robustness.registry import attack
 
 
 @dataclass(frozen=True)
-class Estimated:
+class Estimated(Method):
     """Steps of `size` x eps along the sign of the estimate from `pairs` antithetic pairs at distance `sigma`, pixel
     units; at most `queries` of them are asked at once."""
 
@@ -31,8 +31,7 @@ class Estimated:
     sigma: float = 0.001
     size: float = 0.15
     queries: int = 64
-    wanders: ClassVar[bool] = False
-    blind: ClassVar[bool] = True
+    blind = True
 
     def steps(self, eps: float) -> int:
         return self.count

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -26,13 +25,12 @@ _HALVES_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
-class Square:
+class Square(Method):
     """`count` squares, the first of which take the share `largest` of the pixels."""
 
     count: int = 5000
     largest: float = 0.8
-    wanders: ClassVar[bool] = False
-    blind: ClassVar[bool] = True
+    blind = True
 
     def steps(self, eps: float) -> int:
         """The first step leads to the stripes."""

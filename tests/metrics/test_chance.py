@@ -4,9 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import beta, binomtest, norm, t
 
-from clip_robustness.metrics.chance import Answers, Standing, another_order, guessed, likeliest, relabellings, standing
-from clip_robustness.metrics.clusters import Clusters
+from clip_robustness.metrics.chance import (
+    Answers,
+    Standing,
+    another_order,
+    far_better,
+    guessed,
+    likeliest,
+    relabellings,
+    standing,
+)
+from clip_robustness.metrics.clusters import Clusters, effect
 from clip_robustness.metrics.trend import far_below, published
 
 RNG = np.random.default_rng(0)
@@ -189,6 +199,34 @@ def test_another_order_is_found_on_images_that_it_was_not_chosen_on():
     assert another_order(guesses, at_least=0.0) is None
     one_each = answers(np.arange(100), order, 100)
     assert another_order(one_each, at_least=0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "n", "expected"),
+    [
+        (9, 0, 60, False),  # 2^-9 is more than a thousandth
+        (10, 0, 60, True),
+        (22, 5, 60, True),
+        (21, 6, 60, False),  # 0.003
+        (160, 60, 1000, True),
+        (159, 60, 1000, False),  # a point too few
+        (60, 160, 1000, False),
+    ],
+)
+def test_far_better_is_ten_points_and_a_sign_test_of_a_thousandth(won, lost, n, expected):
+    first, second = np.arange(n) < n - lost, (np.arange(n) < n - lost - won) | (np.arange(n) >= n - lost)
+    p = binomtest(lost, won + lost, alternative="less").pvalue
+    assert far_better(first, second) == (won - lost >= n // 10 and p <= 0.001) == expected
+
+
+def test_far_better_on_clusters_is_by_effective_counts_and_the_bound_where_these_are_few():
+    for count, won, lost, expected in ((40, 22, 2, True), (40, 15, 4, False), (20, 10, 0, True), (20, 9, 0, False)):
+        which = np.repeat(np.arange(count), 5)
+        clusters = Clusters.of([(str(i),) for i in which])
+        first, second = which < won, (which >= count - lost)
+        of, df = (effect(first.astype(int) - second, clusters).deff, count - 1) if count >= 30 else (5, np.inf)
+        p = t.cdf(norm.ppf(beta.sf(0.5, 5 * lost / of + 1, 5 * won / of)), df)
+        assert far_better(first, second, clusters) == (p <= 0.001) == expected, p
 
 
 def right(share, n):

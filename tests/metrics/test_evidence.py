@@ -75,6 +75,24 @@ def test_a_drop_on_other_images_is_tested_over_all_pairs_of_counts(one, other, b
     assert found.p_compliance == evidence.unpaired(correct(m, size), correct(k, n), -bound).p_violation
 
 
+@pytest.mark.parametrize(
+    ("n", "shares", "least", "most"),
+    [
+        (1000, [0.5], 391, 609),  # r = ln 1e9 = 20.72: r / 3 + sqrt(r^2 / 9 + 2 r n p (1 - p)) = 108.96
+        (1000, [0.3, 0.5, 0.4], 199, 609),  # 100.4 below 300
+        (1000, [0.001], 0, 18),  # 16.3 above 1
+        (1000, [0.999], 982, 1000),
+        (20, [0.5], 0, 20),
+        (9, [0.0, 1.0], 0, 9),
+    ],
+)
+def test_counts_that_are_left_out_are_all_but_impossible(n, shares, least, most):
+    counts = evidence._likely(n, np.array(shares))
+    assert counts.tolist() == list(range(least, most + 1))
+    for p in shares:
+        assert binom.cdf(least - 1, n, p) + binom.sf(most, n, p) < 2e-9
+
+
 def test_bounds_that_can_not_be_kept_or_not_be_broken():
     assert evidence.berger_boos_pvalue(3, 2, 9, -1) == 1
     assert evidence.berger_boos_pvalue(3, 2, 9, 1) == 0

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import fisher_exact
+from scipy.stats import fisher_exact, hypergeom, t
 
-from clip_robustness.metrics.clusters import Clusters
+from clip_robustness.metrics.clusters import Clusters, effect
+from clip_robustness.metrics.intervals import accuracy, paired_difference, unpaired_difference
 from clip_robustness.metrics.overlap import familiarity, fisher, split
 
 TABLES = [
@@ -21,6 +22,15 @@ TABLES = [
 def test_the_p_value_is_that_of_fishers_exact_test(table):
     (a, b), (c, d) = table
     assert fisher(a, a + b, a + c, a + b + c + d) == pytest.approx(fisher_exact(table).pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize(("good", "drawn", "total"), [(5, 4, 9), (7, 7, 8), (1, 3, 4), (6, 6, 12)])
+def test_the_p_value_adds_up_all_that_is_no_more_likely(good, drawn, total):
+    """Of every table with these margins, ties among them."""
+    for marked in range(max(0, drawn + good - total), min(drawn, good) + 1):
+        likelihoods = hypergeom.pmf(np.arange(total + 1), total, good, drawn)
+        expected = likelihoods[likelihoods <= likelihoods[marked] * (1 + 1e-9)].sum()
+        assert fisher(marked, drawn, good, total) == pytest.approx(expected)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))
@@ -69,6 +79,49 @@ def test_of_videos_they_are_so_too_where_whole_videos_overlap():
     assert (of_images > 0.2).all(), of_images
     few = Clusters.of([(str(video),) for video in np.repeat(np.arange(20), 15)])
     assert split(np.arange(300) < 150, np.arange(300) < 150, few).p == 1
+
+
+@pytest.fixture(scope="module", params=["images", "videos"])
+def case(request):
+    """What two models get right of 200 images, which of these overlap, and their clusters."""
+    rng = np.random.default_rng(3)
+    if request.param == "images":
+        return rng.random(200) < 0.7, rng.random(200) < 0.6, rng.random(200) < 0.3, None
+    ours, theirs, marks = ((rng.random(100) < share).repeat(2) for share in (0.7, 0.6, 0.4))
+    ours = ours ^ (rng.random(200) < 0.1)
+    return ours, theirs, marks, Clusters.of([(str(i // 2),) for i in range(200)])
+
+
+def test_a_split_is_of_the_parts_and_their_difference_by_the_share_that_overlaps(case):
+    ours, _, marks, clusters = case
+    inside, outside = (clusters and clusters[chosen] for chosen in (marks, ~marks))
+    found, gap = split(ours, marks, clusters), unpaired_difference(ours[marks], ours[~marks], inside, outside)
+    assert found.rate == accuracy(marks, clusters)
+    assert found.all == accuracy(ours, clusters)
+    assert (found.overlapping, found.clean) == (accuracy(ours[marks], inside), accuracy(ours[~marks], outside))
+    ends = np.array([gap.value, gap.low, gap.high]) * marks.mean()
+    assert (found.removed.value, found.removed.low, found.removed.high) == pytest.approx(tuple(ends))
+    scores = (marks - marks.mean()) * (ours - ours.mean())
+    if clusters:
+        of = effect(scores, clusters)
+        statistic = abs(scores.mean()) / (scores.std(ddof=1) * np.sqrt(of.deff / 200))
+        assert found.p == pytest.approx(2 * t.sf(statistic, of.df))
+
+
+def test_familiarity_is_a_difference_of_differences(case):
+    """Its ends are as far away as those of both differences, squared and summed up."""
+    ours, theirs, marks, clusters = case
+    one, other = (paired_difference(ours[m], theirs[m], clusters and clusters[m]) for m in (marks, ~marks))
+    found = familiarity(ours, theirs, marks, clusters)
+    assert found.value == one.value - other.value
+    reach = np.sqrt((one.value - one.low) ** 2 + (other.high - other.value) ** 2)
+    other_reach = np.sqrt((one.high - one.value) ** 2 + (other.value - other.low) ** 2)
+    assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + other_reach))
+
+
+def test_where_all_are_right_marks_of_videos_tell_nothing():
+    clusters = Clusters.of([(str(i // 2),) for i in range(200)])
+    assert split(np.ones(200, bool), np.arange(200) < 60, clusters).p == 1
 
 
 def test_familiarity_of_videos_knows_less_than_that_of_as_many_images():

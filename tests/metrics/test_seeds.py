@@ -31,10 +31,11 @@ def test_seeds_follow_each_other_over_the_images_that_all_have():
 def test_what_is_known_of_the_seeds_is_of_all_of_them():
     one, other = (outcomes([1, 0], "ab") for _ in range(2))
     one = replace(one, rivals=np.array([5, 6]), unreadable=("x",), seconds=1.0, notes=("a", "b"))
-    other = replace(other, rivals=np.array([7, 8]), unreadable=("x", "y"), seconds=2.0, notes=("b", "c"))
+    other = replace(other, rivals=np.array([7, 8]), unreadable=("x", "y"), fault="cut", seconds=2.0, notes=("b", "c"))
     found = of_seeds([one, other])
     assert found.rivals.tolist() == [5, 6, 7, 8]
     assert found.predictions.tolist() == [0, 1, 0, 1]
+    assert found.fault == "cut"
     assert (found.unreadable, found.seconds, found.notes, found.seeds) == (("x", "y"), 3, ("a", "b", "c"), 2)
     assert of_seeds([one, replace(other, rivals=None)]).rivals is None
     assert of_first_seed(one) is one

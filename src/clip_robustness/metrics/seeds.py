@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy.special import chdtri
@@ -32,8 +31,7 @@ def of_seeds(members: Sequence[Outcomes]) -> Outcomes:
     ids = [f"{id}{_MARK}{seed}" if seed else id for seed, outcomes in enumerate(kept) for id in outcomes.ids]
     measures = {name: np.concatenate([o.measures[name] for o in kept]) for name in kept[0].measures}
     rivals = [o.rivals for o in kept if o.rivals is not None]
-    return replace(
-        members[0],
+    return Outcomes(
         ids=tuple(ids),
         labels=np.concatenate([o.labels for o in kept]),
         predictions=np.concatenate([o.predictions for o in kept]),
@@ -41,6 +39,7 @@ def of_seeds(members: Sequence[Outcomes]) -> Outcomes:
         measures=measures,
         rivals=np.concatenate(rivals) if len(rivals) == len(kept) else None,
         unreadable=tuple(dict.fromkeys(id for outcomes in members for id in outcomes.unreadable)),
+        fault=next((outcomes.fault for outcomes in members if outcomes.fault), ""),
         seconds=sum(outcomes.seconds for outcomes in members),
         notes=tuple(dict.fromkeys(note for outcomes in members for note in outcomes.notes)),
         seeds=len(members),

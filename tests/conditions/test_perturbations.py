@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import zoom
+from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
 
 from clip_robustness.conditions.benchmark import PERTURBATIONS
 from clip_robustness.conditions.perturbations import perturb
@@ -65,34 +66,50 @@ def test_noise_starts_clean_and_grows_with_difficulty(photo, name):
     assert strength[0] > 1
 
 
-def test_the_middle_of_a_sequence_is_the_clean_centre(photo):
-    """Brightness +-0, rotation by 0 degrees, translation by 0 px, scale 1, zoom by nothing."""
-    clean = photo[3:45, 11:53]
-    for name, index in {
-        "brightness": 15,
-        "rotate": 15,
-        "translate": 20,
-        "scale": 24,
-        "zoom_blur": 0,
-    }.items():
-        assert np.abs(perturb(photo, name, rng(0))[index].astype(int) - clean).max() <= 1, name
+def turned(x, y, middle, degrees, scale):
+    """Where the pixels of a frame come from that is turned clockwise about the middle and enlarged."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    dx, dy = (x - middle[0]) / scale, (y - middle[1]) / scale
+    return middle[0] + c * dx + s * dy, middle[1] - s * dx + c * dy
 
 
-def test_frames_by_hand():
-    """A white pixel in a black image: where it goes."""
+def tilted(x, y, size, degrees):
+    """Where rays through the pixels of a frame, from an eye as far away as the diagonal is long, meet the picture plane
+    that is turned about both axes, one pixel behind them."""
+    far, (width, height) = np.hypot(*size), size
+    back = Rotation.from_euler("yx", [-degrees, degrees], degrees=True).inv()
+    rays = back.apply(np.stack([(x - width / 2) / far, (y - height / 2) / far, np.ones_like(x)], -1).reshape(-1, 3))
+    eye = back.apply([0, 0, far])
+    u, v, _ = ((1 + eye[2]) / rays[:, 2:] * rays - eye).T.reshape(3, *x.shape)
+    return u + width / 2, v + height / 2
 
-    def brightest(name, index, at=(50, 40)):
-        image = np.zeros((101, 101, 3), np.uint8)
-        image[at] = 255
-        return np.unravel_index(perturb(image, name, rng(0), side=101)[index][..., 0].argmax(), (101, 101))
 
-    assert brightest("translate", 0) == (50, 20)  # 20 px to the left
-    assert brightest("translate", 40) == (50, 60)
-    assert brightest("rotate", 30) == (47, 40)  # 15 degrees clockwise: 10 sin 15 = 2.6 px up, 10 cos 15 = 9.7 px left
-    assert brightest("scale", 4) == (50, 45)  # half the size: half as far from the middle
-    # 40.5 px left of and above the middle; turned by 15 degrees about both axes 39.4 and 36.7 px, and 19.7 px nearer to
-    # an eye that is 142.8 px away: 142.8 / 123.2 times as far, 45.7 and 42.5 px
-    assert brightest("tilt", 30, at=(10, 10)) == (8, 5)
+SOURCES = {
+    "translate": lambda x, y, size, i: (x + 20 - i, y),
+    "rotate": lambda x, y, size, i: turned(x, y, (np.array(size) - 1) / 2, i - 15, 1),
+    "scale": lambda x, y, size, i: turned(x, y, (np.array(size) - 1) / 2, 0, 0.4 + 0.025 * i),
+    "zoom_blur": lambda x, y, size, i: turned(x, y, (np.array(size) - 1) / 2, 0, 1 + 0.004 * i),
+    "tilt": lambda x, y, size, i: tilted(x, y, size, i - 15),
+}
+"""Pixels of the whole image -> where those of the i-th frame come from; of a zoom blur, of what the frame adds."""
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_pixel_of_a_frame_is_that_of_its_source_and_black_beyond_the_edges(name):
+    """On a smooth picture, 77 x 60 px, whose middle 52 px begin at 12 and 4."""
+    height, width, side = 60, 77, 52
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([90 + 3 * y, 60 + 2 * x, 150 + 60 * np.sin(x / 9 + y / 12)], -1).clip(40, 250).astype(np.uint8)
+    y, x = np.mgrid[4 : 4 + side, 12 : 12 + side].astype(float)
+    total = np.zeros((side, side, 3))
+    for i, frame in enumerate(perturb(image, name, rng(0))):
+        sx, sy = SOURCES[name](x, y, (width, height), i)
+        expected = np.stack([map_coordinates(image[..., c].astype(float), (sy, sx), order=1) for c in range(3)], -1)
+        total += expected
+        inside = (sx >= 0) & (sx <= width - 1) & (sy >= 0) & (sy <= height - 1)
+        expected, off = (total / (i + 1), 1.5) if name == "zoom_blur" else (expected, 0.5)  # which is cut after it
+        assert np.abs(frame[inside] - expected[inside]).max() <= off + 1e-3
+        assert not frame[(sx < -1) | (sx > width) | (sy < -1) | (sy > height)].any()
 
 
 def test_brightness_by_hand():
@@ -112,31 +129,26 @@ def test_noise_is_as_strong_as_published():
 
 
 def test_motion_and_snow_fall_as_published(monkeypatch):
-    """Motion: radius 10, sigma 3, 4 degrees a frame up to 0; snow: radius 14, sigma 4, from -150 degrees on."""
-    seen = []
+    """Motion: radius 10, sigma 3, 4 degrees a frame up to 0. Snow: normal noise of 0.05 +- 0.3, enlarged three times,
+    from 0.5 on, which falls with radius 14 and sigma 4 from -150 degrees on, over an image that keeps 85%."""
+    called = dict.fromkeys(("move", "snowflakes", "snowed"))
 
-    def record(values, radius, sigma, degrees):
-        seen.append((radius, sigma, degrees))
-        return values
+    def recorded(name):
+        def record(image, *given):
+            called[name].append(given)
+            return image[..., 0] if name == "snowflakes" else image
 
-    monkeypatch.setattr("clip_robustness.conditions.perturbations.move", record)
-    monkeypatch.setattr("clip_robustness.conditions.corruptions.weather.move", record)
-    perturb(np.zeros((40, 40, 3), np.uint8), "motion_blur", rng(0))
-    assert seen == [(10, 3, (i - 30) * 4) for i in range(31)]
-    seen.clear()
-    perturb(np.zeros((40, 40, 3), np.uint8), "snow", rng(0))
-    assert seen == [(14, 4, i * 4 - 150) for i in range(31)]
+        return record
 
-
-def test_snow_is_as_thick_as_published():
-    """On black: 0.15 x 0.5 between flakes, which are normal noise of 0.05 +- 0.3, enlarged three times, from 0.5 on;
-    they fall as they are and turned around."""
-    frames = perturb(np.zeros((192, 192, 3), np.uint8), "snow", rng(0), side=192)
-    assert np.median(frames) == round(255 * 0.15 * 0.5)
-    drawn = 0.05 + 0.3 * rng(1).standard_normal((400, 400))
-    flakes = zoom(drawn, 3, order=1)
-    flakes = np.where(flakes < 0.5, 0, flakes.clip(0, 1))
-    assert (frames / 255).mean() == pytest.approx(0.075 + 2 * flakes.mean(), rel=0.05)
+    for name in called:
+        called[name] = []
+        monkeypatch.setattr(f"clip_robustness.conditions.perturbations.{name}", recorded(name))
+    image, drawn = np.zeros((40, 40, 3), np.uint8), rng(0)
+    perturb(image, "motion_blur", drawn)
+    perturb(image, "snow", drawn)
+    assert called["move"] == [(10, 3, (i - 30) * 4) for i in range(31)]
+    assert called["snowflakes"] == [(0.05, 0.3, 3, 0.5, drawn)]
+    assert [given[1:] for given in called["snowed"]] == [(0.85, 14, 4, i * 4 - 150) for i in range(31)]
 
 
 def test_bad_requests(photo):

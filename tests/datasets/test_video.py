@@ -1,58 +1,17 @@
-"""Video sets: which frames belong to which anchor, and pm-k worked out by hand."""
+"""Video sets: which frames belong to which anchor."""
 
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from clip_robustness.datasets import load as data_sets
 from clip_robustness.datasets.classes import class_list
-from clip_robustness.datasets.dataset import Anchor, subsample
-from clip_robustness.metrics.outcomes import Outcomes
-from clip_robustness.metrics.video import over_anchors
+from clip_robustness.datasets.dataset import subsample
 from clip_robustness.mini.data import mini_folder
 from clip_robustness.models import InputError
 
 MINI = class_list("mini")
-
-
-def frames(right, unreadable=()):
-    """Outcomes of frames: id -> right or wrong."""
-    ids = tuple(right)
-    correct = np.array([right[i] for i in ids])
-    return Outcomes(ids, np.zeros(len(ids), np.int64), np.where(correct, 0, 1), correct, tuple(unreadable))
-
-
-BY_HAND = frames({"a": True, "a-1": True, "a+2": False, "a+10": True, "b": False, "b+1": True, "c": True})
-ANCHORS = (
-    Anchor("a", (("a-1", 1), ("a+2", 2), ("a+10", 10))),
-    Anchor("b", (("b+1", 1),)),
-    Anchor("c", ()),
-)
-
-
-@pytest.mark.parametrize(
-    ("k", "expected"),
-    [
-        (0, [True, False, True]),  # the anchors alone: b is wrong
-        (1, [True, False, True]),  # a-1 is right; b stays wrong though its neighbour is right; c has no neighbour
-        (2, [False, False, True]),  # a+2 is wrong: a is lost
-        (10, [False, False, True]),
-    ],
-)
-def test_pm_k_by_hand(k, expected):
-    found = over_anchors(BY_HAND, ANCHORS, k)
-    assert found.ids == ("a", "b", "c")
-    assert found.correct.tolist() == expected
-    assert found.others["pm0"].tolist() == [True, False, True]
-
-
-def test_an_anchor_with_an_unreadable_frame_within_k_is_left_out():
-    without = frames({"a": True, "a-1": True, "b": False, "b+1": True, "c": True, "a+10": True}, ["a+2"])
-    assert over_anchors(without, ANCHORS).ids == ("b", "c")
-    assert over_anchors(without, ANCHORS, k=1).ids == ("a", "b", "c")
-    assert over_anchors(without, ANCHORS).unreadable == ("a+2",)
 
 
 @pytest.fixture

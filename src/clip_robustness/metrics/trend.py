@@ -67,7 +67,7 @@ def fit(clean: ArrayLike, shifted: ArrayLike) -> Trend:
     draws = np.random.default_rng(0).integers(0, len(x), (_DRAWS, len(x)))
     draws = np.resize(draws[np.ptp(x[draws], axis=1) > 0], draws.shape)  # through one model alone there is no line
     line = _least_squares(x[None], y[None])
-    residuals = y - (line[0, 0] * x + line[0, 1])
+    residuals = y - line[0, 0] * x  # and the intercept, which their deviation does not depend on
     r2 = float(1 - residuals.var() / y.var()) if np.ptp(y) else 1.0
     spread = float(residuals.std(ddof=2))
     return Trend(line, r2, len(x), _least_squares(x[draws], y[draws]), spread)

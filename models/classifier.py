@@ -94,8 +94,9 @@ def check_images(classifier: Classifier, images: Tensor) -> None:
     low, high = torch.stack(torch.aminmax(images)).tolist()
     if not (low >= 0 and high <= 1):
         raise InputError(f"{classifier.name}: images must lie in [0, 1], these lie in [{low:.3g}, {high:.3g}]")
-    if images.shape[1:] != (shape := (3, classifier.image_size, classifier.image_size)):
-        raise InputError(f"{classifier.name}: images must have the shape (n, *{shape}), not {tuple(images.shape)}")
+    side, shape = classifier.image_size, tuple(images.shape)
+    if shape[1:] != (3, side, side):
+        raise InputError(f"{classifier.name}: images must have the shape (n, 3, {side}, {side}), not {shape}")
 
 
 def predictions_of(classifier: Classifier, logits: Tensor) -> Tensor:

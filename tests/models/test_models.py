@@ -13,7 +13,7 @@ from torchvision.models import mobilenet_v3_small, resnet18
 from clip_robustness import models
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.models import InputError, embedded
-from clip_robustness.models.classifier import Classifier, predictions_of
+from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.lite import by_order
 
 MINI, IMAGENET = class_list("mini"), class_list("imagenet")
@@ -22,11 +22,6 @@ MINI, IMAGENET = class_list("mini"), class_list("imagenet")
 @pytest.fixture(scope="module")
 def clip() -> Classifier:
     return models.load("mini:clip", MINI)
-
-
-@pytest.fixture(scope="module")
-def supervised() -> Classifier:
-    return models.load("mini:supervised", MINI)
 
 
 def test_one_checkpoint_in_two_architectures_has_two_fingerprints(tmp_path, monkeypatch, clip):
@@ -95,7 +90,7 @@ def test_baselines_of_all_of_imagenet_answer_for_some_of_its_classes(tmp_path):
     assert torch.equal(part(images), full(images)[:, [index("n02119789"), index("n01440764")]])
 
 
-def test_the_fingerprint_changes_with_a_single_weight(tmp_path, supervised):
+def test_the_fingerprint_changes_with_a_single_weight(tmp_path):
     net = timm.create_model("test_resnet", num_classes=24)
     prints = set()
     for step in (0.0, 1e-3):
@@ -103,30 +98,6 @@ def test_the_fingerprint_changes_with_a_single_weight(tmp_path, supervised):
         save_file(net.state_dict(), tmp_path / "net.safetensors")
         prints.add(models.load(f"timm:test_resnet@{tmp_path / 'net.safetensors'}", MINI).fingerprint)
     assert len(prints) == 2
-
-
-def test_weights_are_frozen_and_images_are_not(supervised):
-    images = torch.rand(2, 3, 64, 64).requires_grad_()
-    supervised.logits(images).sum().backward()
-    assert images.grad.abs().sum() > 0
-    assert not supervised.training
-    assert not any(p.requires_grad for p in supervised.parameters())
-
-
-@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
-def test_images_outside_the_unit_interval_are_refused(supervised, value):
-    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
-        supervised.logits(torch.full((1, 3, 64, 64), value))
-
-
-def test_another_resolution_is_refused(supervised):
-    with pytest.raises(InputError, match="must have the shape"):
-        supervised.logits(torch.rand(1, 3, 32, 32))
-
-
-def test_logits_that_are_not_finite_have_no_top_class(supervised):
-    with pytest.raises(FloatingPointError, match="NaN or infinite"):
-        predictions_of(supervised, torch.tensor([[0.0, float("nan")]]))
 
 
 def saved(tmp_path, name="checkpoint.pt", **changes):

@@ -31,7 +31,7 @@ def small_model(spec, classes, device):
     model = small.wrapped(small.load("cnn").net, spec.text, classes)
     model.image_size = SIDE
     model.geometry = lambda image: image.convert("RGB").resize((16, 16)).resize((SIDE, SIDE))
-    return model
+    return model.to(device)
 
 
 @pytest.fixture(scope="module")

@@ -407,6 +407,37 @@ def test_queries_of_many_images_fill_batches_and_depend_on_none(odd, method):
     assert odd.net.seen == [6, *[8] * 7, 4, 6]
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_deepfool_goes_just_beyond_the_nearest_boundary_of_a_linear_model(odd, norm, classes):
+    """A step, 1.02 times as far as to where the nearest of the best rivals is 1e-4 above the label; in this norm, its
+    dual length being that of the difference of the classes' weights. It takes a pass to look, one for the gradients and
+    one to see that it fools."""
+    head = odd.double().net.head
+    head.weight[:2] *= 0.3  # so that the second best is not always the nearest
+    images = 0.4 + 0.2 * torch.rand(8, 3, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        best = odd(images).topk(min(classes, 5), dim=1)
+    moved, predictions, found = attack(odd, images, best.indices[:, 0], DeepFool(norm, classes=classes), 1.0)
+    nearest = []
+    for image, logits, order, now in zip(images, best.values, best.indices, moved, strict=True):
+        slopes = (2 * (head.weight[order[1:]] - head.weight[order[0]])).view(-1, 3, 7, 7)  # of the images: std 0.5
+        lengths = slopes.flatten(1).norm(dim=1, p=1 if norm == "linf" else 2)
+        distances = (logits[0] - logits[1:] + 1e-4) / lengths
+        at = int(distances.argmin())
+        along = slopes[at].sign() if norm == "linf" else slopes[at] / lengths[at]
+        assert torch.allclose(now, image + 1.02 * distances[at] * along, atol=1e-9)
+        nearest.append(at)
+    assert predictions.tolist() == best.indices[range(8), 1 + torch.tensor(nearest)].tolist()
+    assert (max(nearest) > 0) == (classes > 2)
+    assert all((done.steps, done.passes) == (1, 3) for done in found)
+
+
+def test_deepfool_gives_up_after_fifty_steps(slope):
+    _, _, (done,) = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], DeepFool(), 1.0)
+    assert (done.steps, done.passes, done.zero_gradient) == (50, 101, False)
+
+
 def test_deepfool_finds_smaller_perturbations_than_torchattacks(victim, batch):
     images, labels = batch[0][:12], batch[1][:12]
     theirs = torchattacks.DeepFool(victim, steps=50, overshoot=0.02)(images, labels)

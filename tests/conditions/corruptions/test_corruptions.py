@@ -3,10 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.fft import dct, idct
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from clip_robustness.conditions.benchmark import CORRUPTIONS
+from clip_robustness.conditions.corruptions.blur import smooth
 from clip_robustness.conditions.corruptions.corrupt import corrupt, corrupt_batch
+from clip_robustness.conditions.corruptions.digital import _nearest, _response
 from clip_robustness.conditions.corruptions.frost import crystals, read_textures
 from clip_robustness.datasets.dataset import image_rng
 from clip_robustness.models import InputError
@@ -91,6 +94,31 @@ def test_each_severity_is_further_from_the_clean_image(photo, name):
 def test_blurring_one_colour_changes_nothing(name, severity, level, seed):
     image = np.full((48, 60, 3), level, np.uint8)
     assert np.abs(corrupt(image, name, severity, rng(seed)).astype(int) - level).max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [0.6, 0.7, 0.9, 1.1, 1.5, 3, 6])
+def test_smoothing_is_scipys_cut_off_at_four_sigma_with_edges_repeated(sigma):
+    image = rng(0).random((40, 50, 3))
+    expected = gaussian_filter(image, (sigma, sigma, 0), mode="nearest", truncate=4)
+    assert smooth(image, sigma) == pytest.approx(expected, abs=1e-12)
+    assert smooth(image, sigma).dtype == np.float64
+    single = smooth(image.astype(np.float32), sigma)
+    assert single.dtype == smooth((255 * image).astype(np.uint8), sigma).dtype == np.float32
+    assert single == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.6, 0.9, 1.7, 5, 60])
+def test_displacements_are_smoothed_as_scipy_does_cut_off_at_three_sigma_with_edges_mirrored(sigma):
+    values = rng(0).random(40)
+    found = idct(dct(values) * _response(40, sigma))
+    assert found == pytest.approx(gaussian_filter1d(values, sigma, mode="reflect", truncate=3), abs=1e-6)
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_pixels_are_as_large_as_pillows(size, target):
+    ramp = Image.fromarray(np.arange(size, dtype=np.int32)[None])
+    expected = np.asarray(ramp.resize((target, 1), Image.Resampling.NEAREST))[0]
+    assert _nearest(size, target).tolist() == expected.tolist()
 
 
 def test_contrast_by_hand():

@@ -159,22 +159,30 @@ class Reaching:
     seconds: dict[str, float]
 
     def of(self, module: Path, line: int) -> list[str]:
-        """Those that reach the function of this line, the module's own file first, of a file the quickest first.
+        """Those that reach the function of this line, the quickest first: files after the module's own, and in a file.
 
-        Then all others, where the line is in no function, where what it does is shared, or the module remembers what it
-        computed: only the first that asks reaches that.
+        Then, where the module remembers what it computed, so that only the first that asks reaches that, those that
+        reach anything of it; all, where the line is in no function, or what it does is shared.
         """
-        source = module.read_text()
-        function = _function(source, line)
-        reaching = {test for at, tests in self.lines[str(module)].items() if int(at) in function for test in tests}
-        own, few = f"test_{module.name}", len(function) < len(source.splitlines()) and "cache" not in source
-        chosen = reaching if few and "" not in reaching else self.seconds
+        source, lines = module.read_text(), self.lines[str(module)]
+        function, own = _function(source, line), f"test_{module.name}"
+        reaching = {test for at, tests in lines.items() if int(at) in function for test in tests}
+        chosen = {*self.seconds}
+        if len(function) < len(source.splitlines()) and "" not in reaching:
+            chosen = {*chain.from_iterable(lines.values())} - {""} if "cache" in source else reaching
+        costs = dict.fromkeys(map(_file, self.seconds), 0.0)
+        for test in reaching - {""}:
+            costs[_file(test)] += self.seconds[test]
 
-        def place(test: str) -> tuple[bool, bool, str, float]:
-            file = test.partition("::")[0]
-            return test not in reaching, Path(file).name != own, file, self.seconds[test]
+        def place(test: str) -> tuple[bool, bool, float, str, float]:
+            file = _file(test)
+            return test not in reaching, Path(file).name != own, costs[file], file, self.seconds[test]
 
         return sorted(chosen, key=place)
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _function(source: str, line: int) -> range:
@@ -234,7 +242,7 @@ def _judged(copy: Path, group: Group, chosen: Sequence[Mutant]) -> Iterator[bool
         original = file.read_text()
         changed = mutant.code(original)
         file.write_text(changed)
-        files = list(dict.fromkeys(test.partition("::")[0] for test in wanted))
+        files = list(dict.fromkeys(map(_file, wanted)))
         killed = bool(files) and not _passes(copy, files, Ordered(wanted, tests.seconds), timeout)
         file.write_text(original)
         print("killed  " if killed else "SURVIVED", f"{mutant.module}:{mutant.line} {mutant.operator}", flush=True)

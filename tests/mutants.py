@@ -25,7 +25,7 @@ import tempfile
 import time
 import tomllib
 from ast import literal_eval
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -57,8 +57,9 @@ _LIBRARIES = (
 _IMMATERIAL = ("passes", "drawing", "strict", "frozen", "eq", "repr", "maxsize")
 """Arguments of registrations, zip, dataclass and lru_cache: about what an image takes, for forecasts alone; what guards
 against mistakes that the code does not make; how much is kept."""
-_TIMES, _SECONDS = 5, 60
-"""A mutant that takes so many times as long as the code itself, and so many seconds more, hangs: it is killed."""
+_TIMES, _SECONDS = 5, 20
+"""A test that computes so many times as long as it took of the code as it is, and so many seconds more, hangs: the
+mutant is killed. So it is where all tests take as much longer without computing."""
 
 
 class Halved(NumberReplacer):
@@ -140,15 +141,19 @@ class Reached:
 
 
 class Ordered:
-    """A plugin of pytest: these tests in this order, without the others that are known."""
+    """A plugin of pytest: these tests in this order, without the others of those whose seconds are known. The process
+    ends where one takes much longer than it did."""
 
-    def __init__(self, tests: Sequence[str], known: Collection[str]) -> None:
-        self._places, self._left_out = {test: place for place, test in enumerate(tests)}, {*known} - {*tests}
+    def __init__(self, tests: Sequence[str], seconds: Mapping[str, float]) -> None:
+        self._places, self._seconds = {test: place for place, test in enumerate(tests)}, seconds
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        kept = [item for item in items if item.nodeid not in self._left_out]
+        kept = [item for item in items if item.nodeid in self._places or item.nodeid not in self._seconds]
         items[:] = sorted(kept, key=lambda item: self._places.get(item.nodeid, 0))
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        signal.setitimer(signal.ITIMER_PROF, _TIMES * self._seconds.get(item.nodeid, 0) + _SECONDS)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""`--engine ray`: the same rows as a local run, whatever happens to the workers. A local Ray of two CPUs."""
+"""`--engine ray`: the same rows as a local run, whatever happens to the workers. A local Ray of two CPUs, and none."""
 
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from clip_robustness.conditions.condition import CLEAN
 from clip_robustness.evaluation.cluster import Cluster
 from clip_robustness.models.spec import parse
 from tests.conftest import run_pytest
+from tests.ray_here import RayHere
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -100,16 +102,6 @@ def hungry(spec, classes, device):
     return changed(models.load("mini:clip", classes, device), refuse)
 
 
-def deadly(spec, classes, device):
-    """mini:clip, which always takes its worker along."""
-
-    def kill(images):
-        if "RAY_JOB_ID" in os.environ:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return changed(models.load("mini:clip", classes, device), kill)
-
-
 def suite(*factories):
     return SUITE.format(", ".join(f'"python:{__name__}:{factory.__name__}"' for factory in factories))
 
@@ -177,10 +169,13 @@ def test_a_node_without_the_images_is_named(tmp_path):
     assert f"node node7 lacks 1 images that are here (first: {here})" in str(cluster._failed[key])
 
 
-def test_a_task_that_takes_its_workers_along_is_given_up(toml, suite_run):
-    run = suite_run(f"--suite={toml(suite(deadly))}", "-k", "deadly-clean-imagenet-r", "--engine=ray")
+def test_a_task_that_takes_its_workers_along_is_given_up(toml, run_here, monkeypatch):
+    deaths = []
+    monkeypatch.setitem(sys.modules, "ray", RayHere(dies=lambda: deaths.append(1) is None))
+    run = run_here(f"--suite={toml(suite())}", "-k", "filter-clean-imagenet-r", "--batch-size=16", "--engine=ray")
     assert run.code == 1, run.output
     assert run.cells[0]["reason"].startswith("--engine ray: a block of clean-imagenet-r-classes was given up: ")
+    assert len(deaths) == 2 * 4  # of a block of these images and of one of the clean ones, a try and three more
 
 
 def test_ray_has_workers_of_its_own(run_here):

@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -121,7 +121,6 @@ def readings() -> Iterator[Counter[str]]:
 @contextmanager
 def device() -> Iterator[torch.device]:
     """For as long as the block runs `torch.tensor` makes tensors of it, too."""
-    _register()
     plain = torch.tensor
 
     def made(data: Any, *, device: Any = None, **more: Any) -> Tensor:
@@ -135,9 +134,8 @@ def device() -> Iterator[torch.device]:
         torch.tensor = plain
 
 
-@cache
-def _register() -> tuple[torch.library.Library, ...]:
-    """Once in a process. What it returns is to be kept: it ends with it."""
+def _registered() -> tuple[torch.library.Library, ...]:
+    """What it returns is to be kept: the registration ends with it."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend(), device_guard=_Guard())
     anything, autocast = (
         torch.library.Library("_", "IMPL"),
@@ -192,3 +190,7 @@ class _Backend:
 
     def _is_in_bad_fork(self) -> bool:
         return False
+
+
+_KEPT = _registered()
+"""When the module is imported: the first backward pass of a process settles which devices there are."""

@@ -94,33 +94,41 @@ def check_images(classifier: Classifier, images: Tensor) -> None:
     low, high = torch.stack(torch.aminmax(images)).tolist()
     if not (low >= 0 and high <= 1):
         raise InputError(f"{classifier.name}: images must lie in [0, 1], these lie in [{low:.3g}, {high:.3g}]")
+    check_shape(classifier, images)
+
+
+def check_shape(classifier: Classifier, images: Tensor) -> None:
+    """Raise `InputError` for images of another shape than the classifier takes."""
     side, shape = classifier.image_size, tuple(images.shape)
     if shape[1:] != (3, side, side):
         raise InputError(f"{classifier.name}: images must have the shape (n, 3, {side}, {side}), not {shape}")
 
 
-def predictions_of(classifier: Classifier, logits: Tensor) -> Tensor:
-    """Top-1 classes, int64 (n,). Raises `FloatingPointError` for logits that are not finite: they have no top class."""
-    if not logits.isfinite().all():
+def top_classes(logits: Tensor) -> Tensor:
+    """Top-1 classes, int64 (n,), -1 for logits that are not finite. To find out waits for no device; `known` tells."""
+    return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+
+
+def known(classifier: Classifier, classes: Sequence[int]) -> Sequence[int]:
+    """Top classes as they are. Raises `FloatingPointError` for logits that are not finite: they have no top class."""
+    if min(classes, default=0) < 0:
         raise FloatingPointError(
             f"{classifier.name}: logits are NaN or infinite; the checkpoint or its precision is broken"
         )
-    return logits.argmax(1)
+    return classes
+
+
+def predictions_of(classifier: Classifier, logits: Tensor) -> Tensor:
+    """Top-1 classes, int64 (n,). Raises as `known` does."""
+    found = top_classes(logits)
+    known(classifier, found.tolist())
+    return found
 
 
 @torch.inference_mode()
 def predict(classifier: Classifier, images: Tensor) -> list[int]:
-    """Top-1 classes of images as `Classifier.logits` takes them. Raises as that and `predictions_of` do."""
-    predictions: list[int] = predictions_of(classifier, classifier.logits(images)).tolist()
-    return predictions
-
-
-@torch.inference_mode()
-def confident(classifier: Classifier, images: Tensor) -> tuple[list[int], list[float]]:
-    """As `predict`, with the softmax probability of each, to four digits."""
-    logits = classifier.logits(images)
-    sure = logits.softmax(1).amax(1).tolist()
-    return predictions_of(classifier, logits).tolist(), [round(share, 4) for share in sure]
+    """Top-1 classes of images as `Classifier.logits` takes them. Raises as that and `known` do."""
+    return [*known(classifier, top_classes(classifier.logits(images)).tolist())]
 
 
 def to_tensor(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -45,8 +45,8 @@ def evaluate(tmp_path):
 def passes(monkeypatch):
     """Counts the images that a classifier really sees."""
     seen = []
-    original = module.confident
-    monkeypatch.setattr(module, "confident", lambda c, images: (seen.append(len(images)), original(c, images))[1])
+    original = module._asked
+    monkeypatch.setattr(module, "_asked", lambda context, batch: (seen.append(len(batch)), original(context, batch))[1])
     return seen
 
 
@@ -161,7 +161,7 @@ def test_noise_is_drawn_per_image(evaluate, classifier, images):
 
 
 def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, passes, monkeypatch):
-    predict = module.confident
+    predict = module._asked
     calls = []
 
     def crashing(*args):
@@ -170,7 +170,7 @@ def test_what_was_done_before_a_crash_is_kept(evaluate, classifier, images, pass
             raise KeyboardInterrupt
         return predict(*args)
 
-    monkeypatch.setattr(module, "confident", crashing)
+    monkeypatch.setattr(module, "_asked", crashing)
     with pytest.raises(KeyboardInterrupt):
         evaluate(classifier, CLEAN, images)
     assert sum(passes) == 32

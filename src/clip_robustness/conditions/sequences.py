@@ -7,17 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from clip_robustness.conditions.condition import DIFFICULTIES
-from clip_robustness.conditions.context import Answers, Batches, Context
+from clip_robustness.conditions.context import Answers, Batch, Batches, Context
 from clip_robustness.conditions.perturbations import perturb
+from clip_robustness.conditions.scoring import one_behind
 from clip_robustness.conditions.source import Source
 from clip_robustness.datasets.mp4 import read_video
 from clip_robustness.datasets.pixels import Pixels, squeezed
 from clip_robustness.metrics.benchmark import NOISE_SEQUENCES
 from clip_robustness.metrics.flips import flip_probabilities, top5_distances
 from clip_robustness.metrics.outcomes import Prediction
-from clip_robustness.models.classifier import predictions_of, to_tensor
+from clip_robustness.models.classifier import check_shape, known, to_tensor
 
 _LARGER = 8 / 7
 """Sequences are made from images whose shorter side is so much larger than the frames: 256 px for 224."""
@@ -49,17 +51,12 @@ def flips(context: Context, batches: Batches) -> Iterator[Answers]:
     An image whose frames are not all right has the class that they are mistaken for most often.
     """
     noise = context.condition["perturbation"] in NOISE_SEQUENCES
-    for batch in batches:
-        tops = []
-        frames = np.concatenate([pixels for _, pixels in batch])
-        for start in range(0, len(frames), context.size):
-            with torch.inference_mode():
-                logits = context.victim.logits(to_tensor(frames[start : start + context.size], context.device))
-                predictions_of(context.victim, logits)
-                tops.append(logits.topk(min(_TOP, logits.shape[1]), dim=1).indices.cpu())
+    for batch, best in one_behind((batch, _best(context, batch)) for batch in batches):
         ends = np.cumsum([len(pixels) for _, pixels in batch])[:-1]
+        classes = best.cpu().numpy()
+        known(context.victim, classes[:, 0].tolist())
         answers = []
-        for top, (sample, _) in zip(np.split(torch.cat(tops).numpy(), ends), batch, strict=True):
+        for top, (sample, _) in zip(np.split(classes, ends), batch, strict=True):
             wrong = top[:, 0][~np.isin(top[:, 0], sample.accepted)]
             measures = {}
             for step in DIFFICULTIES:
@@ -68,3 +65,16 @@ def flips(context: Context, batches: Batches) -> Iterator[Answers]:
             found = int(np.bincount(wrong).argmax()) if len(wrong) else sample.label
             answers.append((sample, Prediction(found, measures)))
         yield answers
+
+
+@torch.inference_mode()
+def _best(context: Context, batch: Batch) -> Tensor:
+    """The five best classes of all frames, int64 (frames, 5), of fewer where there are no more; -1 as `top_classes`."""
+    frames, found = np.concatenate([pixels for _, pixels in batch]), []
+    for start in range(0, len(frames), context.size):
+        images = to_tensor(frames[start : start + context.size], context.device)
+        check_shape(context.victim, images)
+        logits = context.victim(images)
+        best = logits.topk(min(_TOP, logits.shape[1]), dim=1).indices
+        found.append(best.masked_fill(~logits.isfinite().all(1, keepdim=True), -1))
+    return torch.cat(found)

@@ -176,7 +176,7 @@ class Reaching:
         if len(function) < len(source.splitlines()) and "" not in reaching:
             chosen = {*chain.from_iterable(lines.values())} - {""} if "cache" in source else reaching
         costs = dict.fromkeys(map(_file, self.seconds), 0.0)
-        for test in reaching - {""}:
+        for test in chosen:
             costs[_file(test)] += self.seconds[test]
 
         def place(test: str) -> tuple[bool, bool, float, str, float]:

@@ -31,6 +31,11 @@ def test_those_that_need_no_gradient_are_black_boxes():
     assert those("access", "black-box") == BLIND | TRANSFERRED
 
 
+def test_those_that_draw_nothing_are_the_same_under_all_seeds():
+    gradients = {"fgsm", "bim", "mim", "deepfool", "fab", "caption:", "template-heads"}
+    assert those("draws", False) == gradients | {"universal-file"} | TRANSFERRED - {"transfer-dim"}
+
+
 def test_files_names_and_eps():
     assert those("takes_file") == {"patch", "universal-file"}
     assert those("reads_names") == {"typographic"}

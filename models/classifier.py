@@ -133,7 +133,8 @@ def predict(classifier: Classifier, images: Tensor) -> list[int]:
 
 def to_tensor(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (..., height, width, 3) -> float (..., 3, height, width) in [0, 1]."""
-    return torch.tensor(pixels, device=device).movedim(-1, -3).float() / 255
+    planes = torch.tensor(pixels, device=device).movedim(-1, -3)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def fingerprint_of(module: nn.Module, *identity: object) -> str:

@@ -1,5 +1,6 @@
 """The synthetic shifts in a run: what is read, what is made on the fly, what is counted."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -202,6 +203,20 @@ def test_images_are_corrupted_once_for_all_models(monkeypatch, image_folder, tmp
         for classifier in (one, other):
             evaluate(classifier, condition, images)
     assert len(made) == 10
+
+
+def test_threads_prepare_only_what_is_not_in_memory(monkeypatch, image_folder, tmp_path):
+    images = replace(load.load("imagenet", str(image_folder({MINI.keys[0]: 5})), MINI), space=None)
+    submitted, submit = [], ThreadPoolExecutor.submit
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *args: (submitted.append(args), submit(*args))[1])
+    evaluate, other = Evaluator(Store(tmp_path / "store"), device=CPU, batch_size=3), brightness()
+    evaluate(brightness(), corruption("fog", 1), images)
+    assert submitted
+    submitted.clear()
+    other.fingerprint = "another"
+    for condition in (corruption("fog", 1), CLEAN):
+        assert len(evaluate(other, condition, images).ids) == 5
+    assert not submitted
 
 
 def test_no_more_pixels_are_kept_than_allowed(image_folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,7 +40,11 @@ class Context:
 
     def rng(self, sample: Sample) -> np.random.Generator:
         """That of the image itself."""
-        return image_rng(self.seed, self.condition.random_name, sample.id)
+        return image_rng(self.seed, self._random_name, sample.id)
+
+    @cached_property
+    def _random_name(self) -> str:
+        return self.condition.random_name
 
     def images(self, batch: Batch) -> Tensor:
         """Float (n, 3, side, side) in [0, 1]."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -179,8 +180,9 @@ class Computing:
         self, request: EvalRequest, samples: Sequence[Sample], size: int
     ) -> Iterator[list[tuple[Sample, Pixels]]]:
         """Batches of decoded images, without those that can't be, or that are no longer the files of `stamps`; the next
-        one is prepared while the model works."""
-        pixels_of = self._source.of(request.condition, request.classifier.loaded)
+        one is prepared while the model works. What is in memory is there sooner than a thread is."""
+        asked = request.condition, request.classifier.loaded
+        pixels_of, holds = self._source.of(*asked), self._source.holds(*asked)
 
         def prepare(sample: Sample) -> tuple[Sample, Pixels] | None:
             try:
@@ -195,19 +197,22 @@ class Computing:
         blocks = [samples[start : start + count] for start in range(0, len(samples), count)]
         threads = max(2, torch.get_num_threads())
         with ThreadPoolExecutor(threads) as pool:
-            pending: list[Future[list[tuple[int, tuple[Sample, Pixels] | None]]]] = []
+            pending: Sequence[Callable[[], _Places]] = []
             for block in [*blocks, []]:
-                waiting = iter(list(enumerate(block)))  # a future for each image takes longer than an image in memory
-                following = [pool.submit(_each, prepare, waiting) for _ in range(min(threads, len(block)))]
-                done = sorted((found for future in pending for found in future.result()), key=itemgetter(0))
+                following: Sequence[Callable[[], _Places]]
+                following = [work := partial(_each, prepare, iter(list(enumerate(block))))]
+                if not all(map(holds, block)):
+                    following = [pool.submit(work).result for _ in range(min(threads, len(block)))]
+                done = sorted((found for result in pending for found in result()), key=itemgetter(0))
                 if ready := [pair for _, pair in done if pair is not None]:
                     yield ready
                 pending = following
 
 
-def _each(
-    prepare: Callable[[Sample], tuple[Sample, Pixels] | None], waiting: Iterator[tuple[int, Sample]]
-) -> list[tuple[int, tuple[Sample, Pixels] | None]]:
+_Places = list[tuple[int, tuple[Sample, Pixels] | None]]
+
+
+def _each(prepare: Callable[[Sample], tuple[Sample, Pixels] | None], waiting: Iterator[tuple[int, Sample]]) -> _Places:
     """With their places, those that no other thread took."""
     return [(place, prepare(sample)) for place, sample in waiting]
 
@@ -224,8 +229,9 @@ def _by_labels(request: EvalRequest, samples: Sequence[Sample]) -> Iterator[tupl
     """Images by all their right labels, of which attacks have to lead away: of an attack on images that have several,
     with models for which these are one class."""
     apart: dict[tuple[int, ...], list[Sample]] = {}
+    attacked = request.condition.kind.attack is not None
     for sample in samples:
-        several = sample.accepted if request.condition.kind.attack and sample.also else ()
+        several = sample.accepted if attacked and sample.also else ()
         apart.setdefault(several, []).append(sample)
     for labels, own in apart.items():
         yield (_as_one(request, labels) if labels else request), own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,18 +36,29 @@ class PixelSource:
         side, known, makes = classifier.image_size, self.clean(classifier), condition.kind.pixels
         if not makes:
             return known
-        make, key = load(makes), (condition, geometry_key(classifier.geometry), side)
+        make, key = load(makes), _key(classifier, condition)
 
         def changed(sample: Sample) -> Pixels:
             rng = image_rng(self.seed, condition.random_name, sample.id)
             made: Pixels = make(Source(sample, condition, side, lambda: known(sample), rng, self.frost_textures))
             return made
 
-        return lambda sample: self._once((*pixels_key(sample), *key), lambda: changed(sample))
+        return lambda sample: self._once(key(sample), lambda: changed(sample))
+
+    def holds(self, condition: Condition, classifier: Classifier) -> Callable[[Sample], bool]:
+        """Whether the function that `of` returns has nothing to do for a sample but look into memory."""
+        key = _key(classifier, condition if condition.kind.pixels else None)
+
+        def held(sample: Sample) -> bool:
+            with suppress(OSError):  # its file is gone
+                return self.kept.get(key(sample)) is not None
+            return False
+
+        return held
 
     def clean(self, classifier: Classifier) -> Callable[[Sample], Pixels]:
         """The same for images as they are."""
-        key = geometry_key(classifier.geometry), classifier.image_size
+        key = _key(classifier)
 
         def clean(sample: Sample) -> Pixels:
             image = sample.image()
@@ -54,7 +66,7 @@ class PixelSource:
                 return squeezed(image, classifier.image_size)
             return np.asarray(classifier.geometry(image))
 
-        return lambda sample: self._once((*pixels_key(sample), *key), lambda: clean(sample), clean=True)
+        return lambda sample: self._once(key(sample), lambda: clean(sample), clean=True)
 
     def _once(self, key: Hashable, make: Callable[[], Pixels], *, clean: bool = False) -> Pixels:
         if (known := self.kept.get(key)) is not None:
@@ -62,3 +74,9 @@ class PixelSource:
         pixels = make()
         self.kept.put(key, pixels, clean=clean)
         return pixels
+
+
+def _key(classifier: Classifier, condition: Condition | None = None) -> Callable[[Sample], Hashable]:
+    """Under which the pixels of a sample are kept; clean ones without a condition."""
+    known = condition, geometry_key(classifier.geometry), classifier.image_size
+    return lambda sample: (*pixels_key(sample), *known)

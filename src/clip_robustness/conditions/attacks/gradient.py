@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, in_order, of_rows
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -68,50 +68,48 @@ class SignSteps(Method):
         if batch.survival is not None:
             without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
         plain, traced = (mask.nonzero().flatten() for mask in (without, ~without))
-        with torch.no_grad():
-            logits = classifier(batch.now[plain]) if len(plain) else None
-        seen, theirs = self._traced(classifier, batch, traced) if len(traced) else (None, None)
-        known = [part.detach() for part in (logits, theirs) if part is not None]
-        order = torch.cat([plain, traced]).argsort()
+        parts = list[tuple[Tensor, Tensor]]()
+        if len(plain):
+            with torch.no_grad():
+                parts.append((plain, classifier(of_rows(batch.now, plain))))
+        if len(traced):
+            seen, theirs = self._traced(classifier, batch, traced)
+            parts.append((traced, theirs.detach()))
 
         def move(rows: Tensor) -> Tensor:
             """Gradients of the traced images come from the pass that found out that they stand."""
-            moved = torch.empty_like(batch.now[rows])
-            anew = starting[rows]
-            late = torch.isin(rows, plain) & ~anew
-            early = ~late & ~anew
-            if anew.any():
-                moved[anew] = batch.clean[rows[anew]] + batch.eps[rows[anew]] * drawn(batch, rows[anew])
-            if early.any():
-                assert seen is not None
-                assert theirs is not None
-                place = torch.searchsorted(traced, rows[early])  # `traced` is in order
-                moved[early] = self._moved(batch, rows[early], seen, theirs, place)
-            if late.any():
+            anew, early, late = (rows[mask[rows]] for mask in (starting, ~without, without & ~starting))
+            parts = list[tuple[Tensor, Tensor]]()
+            if len(anew):
+                parts.append((anew, batch.clean[anew] + batch.eps[anew] * drawn(batch, anew)))
+            if len(early):
+                place = torch.searchsorted(traced, early)
+                parts.append((early, self._moved(batch, early, seen, theirs, place)))
+            if len(late):
                 if self.diverse:  # else it is the same image, looked at again for what became of others
-                    batch.passes[rows[late]] += 1
-                again, logits = self._traced(classifier, batch, rows[late])
-                moved[late] = self._moved(batch, rows[late], again, logits, torch.arange(len(again)).to(rows))
-            return moved
+                    batch.passes[late] += 1
+                again, logits = self._traced(classifier, batch, late)
+                parts.append((late, self._moved(batch, late, again, logits, torch.arange(len(again)).to(rows))))
+            return in_order(parts)
 
-        return torch.cat(known)[order], move
+        return in_order(parts), move
 
     def _traced(self, classifier: Classifier, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Images and their logits, ready for a gradient."""
-        seen = batch.now[rows].requires_grad_()
+        seen = of_rows(batch.now, rows).detach().requires_grad_()
         return seen, classifier(self._diversified(seen, batch, rows) if self.diverse else seen)
 
     def _moved(self, batch: Batch, rows: Tensor, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
         """Where `rows` go; in `seen` and `logits` they have these places."""
-        _, gradient = ascent(self.loss, logits[place], batch.labels[rows], seen)
-        gradient = gradient[place]
+        _, gradient = ascent(self.loss, of_rows(logits, place), batch.labels[rows], seen)
+        gradient = of_rows(gradient, place).contiguous()  # a network's order of memory may not be that of the images
         size = gradient.abs().mean((1, 2, 3), keepdim=True)
         batch.zero_gradient[rows] |= ~(size.flatten() > 0) | ~size.flatten().isfinite()
         if self.momentum is not None:
-            direction = self.momentum * batch.memory["direction"][rows]
+            direction = self.momentum * of_rows(batch.memory["direction"], rows)
             gradient = direction + gradient / size.clamp_min(torch.finfo(size.dtype).tiny)
             batch.memory["direction"][rows] = gradient
-        return batch.now[rows] + self.size * batch.eps[rows] * gradient.sign()
+        return of_rows(batch.now, rows) + self.size * batch.eps[rows] * gradient.sign()
 
     @staticmethod
     def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:

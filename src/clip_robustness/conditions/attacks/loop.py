@@ -219,6 +219,18 @@ def per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
+def of_rows(values: Tensor, rows: Tensor) -> Tensor:
+    """Those of the images of these indices, which are in order: without a copy where they are all."""
+    return values if len(rows) == len(values) else values[rows]
+
+
+def in_order(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The values of all images, from those of some each, with their indices, which are in order."""
+    if len(parts) == 1:
+        return parts[0][1]
+    return torch.cat([values for _, values in parts])[torch.cat([rows for rows, _ in parts]).argsort()]
+
+
 def projected(images: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
     """Images (n, 3, side, side), put back into the balls around the clean ones."""
     return images.clamp(clean - eps, clean + eps)

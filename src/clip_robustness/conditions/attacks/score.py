@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, of_rows
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -54,26 +54,29 @@ class Estimated(Method):
     def _estimates(self, classifier: Classifier, batch: Batch, rows: Tensor) -> Tensor:
         """(n, 3, side, side). Images share the batches of queries; each draws its own directions, pair by pair, so that
         they depend on no other image and on no batch size."""
-        images, labels = batch.now[rows], batch.labels[rows]
+        images, labels = of_rows(batch.now, rows), batch.labels[rows]
         rngs, totals = [batch.rng(row) for row in rows.tolist()], torch.zeros_like(images)
         pairs, most = len(rngs) * self.pairs, max(1, self.queries // 2)
         for start in range(0, pairs, most):
             places = [pair // self.pairs for pair in range(start, min(start + most, pairs))]
-            which = torch.tensor(places, device=rows.device)
+            counts = {place: places.count(place) for place in places}
             directions = np.stack([self._drawn(rngs[place], images.shape[1:]) for place in places])
             drawn = torch.from_numpy(directions).to(images)
-            offsets, around = self.sigma * drawn, images[which]
-            logits = classifier(torch.cat([around + offsets, around - offsets]))
-            above, below = margin(logits, labels[which].repeat(2)).chunk(2)
-            for place in range(places[0], places[-1] + 1):
-                own = slice(places.index(place), places.index(place) + places.count(place))
-                totals[place] += torch.einsum("n,nchw->chw", (above - below)[own], drawn[own])
+            which = torch.tensor(2 * places, device=rows.device)
+            queries = images[which]
+            offsets = self.sigma * drawn
+            queries[: len(places)] += offsets
+            queries[len(places) :] -= offsets
+            above, below = margin(classifier(queries), labels[which]).chunk(2)
+            parts = zip((above - below).split([*counts.values()]), drawn.split([*counts.values()]), strict=True)
+            for place, (gains, own) in zip(counts, parts, strict=True):
+                totals[place] += torch.einsum("n,nchw->chw", gains, own)
         return totals
 
     def _drawn(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         if self.directions == "gaussian":
             return rng.standard_normal(shape, np.float32)
-        return 2 * rng.integers(0, 2, shape, np.int8).astype(np.float32) - 1
+        return 2 * rng.integers(0, 2, shape, np.int8) - 1
 
 
 NES, SPSA = Estimated("gaussian"), Estimated("signs")

@@ -37,12 +37,14 @@ def run(context: Context, batches: Batches) -> Iterator[Answers]:
     eps, bounds = (1.0, (0.0, 1.0)) if minimal else _ball(context)
     passes = _counted(methods)
     blind_last = next((method for method in methods[1:] if method.blind), None)
+    draws = condition.kind.draws
 
     def tasks() -> Iterator[Task]:
         for batch in batches:
             for sample, pixels in batch:
                 waiting[sample.id] = sample
-                yield Task(sample.id, to_tensor(pixels, context.device), sample.label, eps, context.rng(sample))
+                rng = context.rng(sample) if draws else None
+                yield Task(sample.id, to_tensor(pixels, context.device), sample.label, eps, rng)
 
     def answered(block: Sequence[Attacked]) -> Answers:
         predictions, perturbed = [done.prediction for done in block], [done.image for done in block]

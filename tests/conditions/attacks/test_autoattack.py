@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,21 +48,20 @@ def standing(done):
 
 
 def test_robust_accuracy_within_one_image_of_the_reference(case):
-    """The worst case of the four, image by image, at three eps: of the first images that stand and that fall there."""
+    """The worst case of the four, image by image, at three eps: of the first images that fall there, and of one that
+    stands, which takes all steps of all four."""
     name, victim, images, labels, known = case
     chosen = [
         (units, i)
         for units in UNITS[name]
-        for stands in (True, False)
-        for i in (known[f"{units}/autoattack"] == stands).nonzero()[0][:4]
+        for stands, count in ((True, 1), (False, 4))
+        for i in (known[f"{units}/autoattack"] == stands).nonzero()[0][:count]
     ]
     rows, eps = [i for _, i in chosen], np.array([units / 255 for units, _ in chosen])
     ours = standing(in_turn(victim, STANDARD, tasks(images[rows], labels[rows], eps), size=len(rows)))
     theirs = np.array([known[f"{units}/autoattack"][i] for units, i in chosen])
     assert 0 < theirs.sum() < len(theirs)
-    for units in UNITS[name]:
-        there = np.isclose(eps, units / 255)
-        assert (ours[there] != theirs[there]).sum() <= 1
+    assert (ours != theirs).sum() <= 1
 
 
 def test_apgd_alone_within_one_image_of_the_reference(case):
@@ -103,14 +103,15 @@ def test_each_attack_sees_what_the_ones_before_it_left_standing(case):
     name, victim, images, labels, _ = case
     images, labels = images[:6], labels[:6].clone()
     labels[0] = (labels[0] + 1) % 24
-    done = list(in_turn(victim, STANDARD[:2], tasks(images, labels, UNITS[name][0] / 255), size=4))
+    targeted = replace(APGD_T, targets=2)
+    done = list(in_turn(victim, (APGD_CE, targeted), tasks(images, labels, UNITS[name][0] / 255), size=4))
     assert sorted(d.task.key for d in done) == list(range(len(images)))
     (wrong,) = [d for d in done if d.task.key == 0]
     assert (wrong.steps, wrong.passes, wrong.fooled) == (0, 1, True)
     alone = {d.task.key: d for d in run(victim, APGD_CE, tasks(images, labels, UNITS[name][0] / 255), size=4)}
     for d in done:
         first = alone[d.task.key]
-        assert d.method is (APGD_CE if first.fooled else APGD_T)
+        assert d.method is (APGD_CE if first.fooled else targeted)
         if first.fooled:
             assert d.passes == first.passes
         else:
@@ -158,14 +159,14 @@ def test_with_few_classes_there_are_fewer_targets_and_the_loss_is_the_margin(cou
     victim = small.load("cnn")
     victim.classes = ClassList("few", tuple("abc"[:count]), tuple("abc"[:count]))
     victim.net = torch.nn.Sequential(victim.net, Part(count))
-    images = small.pictures(12)[0]
+    images = small.pictures(6)[0]
     with torch.no_grad():
         labels = victim(images).argmax(1)
     for method, steps in ((APGD_T, (count - 1) * 101), (FAB_T, (count - 1) * 100)):
-        done = run_in_order(victim, method, tasks(images, labels, 1e-5), size=12)
+        done = run_in_order(victim, method, tasks(images, labels, 1e-5), size=6)
         assert {d.steps for d in done if not d.fooled} == {steps}
         assert not any(d.zero_gradient for d in done)
-        assert all(d.fooled for d in run(victim, method, tasks(images, labels, 0.5), size=12))
+        assert all(d.fooled for d in run(victim, method, tasks(images, labels, 0.5), size=6))
 
 
 class Part(torch.nn.Module):

@@ -77,8 +77,7 @@ def _mean_over_corruptions(
 ) -> Errors:
     names = over or alexnet_errors()
     complete(errors, names, "its corruptions" if over else "ImageNet-C")
-    if short := [name for name in names if len(errors[name]) != _SEVERITIES]:
-        raise InputError(
-            f"a mean over ImageNet-C needs {_SEVERITIES} severities; {short[0]} has {len(errors[short[0]])}"
-        )
+    for name in names:
+        if (count := len(errors[name])) != _SEVERITIES:
+            raise InputError(f"a mean over ImageNet-C needs {_SEVERITIES} severities; {name} has {count}")
     return np.mean([score(name, np.asarray(errors[name])) for name in names], axis=0)

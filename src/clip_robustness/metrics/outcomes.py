@@ -80,7 +80,7 @@ class Outcomes:
 
 def in_common(members: Sequence[Outcomes]) -> list[Outcomes]:
     """Of each those of the images that could be read under all."""
-    common = set(members[0].ids).intersection(*(outcomes.ids for outcomes in members))
+    common = set.intersection(*(set(outcomes.ids) for outcomes in members))
     return [outcomes.only([id in common for id in outcomes.ids]) for outcomes in members]
 
 

@@ -26,18 +26,19 @@ def right_under_all(members: Mapping[str, Outcomes]) -> Outcomes:
     Raises `InputError` where they have no image in common.
     """
     kept = in_common([*members.values()])  # all in the order of their ids
-    if not kept[0].ids:
+    ids, labels = kept[0].ids, kept[0].labels
+    if not ids:
         raise InputError(f"{', '.join(members)} have no image in common, so there is no worst case of them")
     correct = np.array([outcomes.correct for outcomes in kept])
     worst = (~correct).argmax(0)  # the first where all are right
     predictions = np.array([outcomes.predictions for outcomes in kept])[worst, np.arange(len(worst))]
     told = [name for name in _OVER_MEMBERS if all(name in outcomes.measures for outcomes in kept)]
     notes = [f"{name}: {note}" for name, outcomes in members.items() for note in outcomes.notes]
-    if alone := len(set().union(*(outcomes.ids for outcomes in members.values()))) - len(kept[0].ids):
+    if alone := len(set().union(*(outcomes.ids for outcomes in members.values()))) - len(ids):
         notes.append(f"{alone} images that not all members have are left out")
     return Outcomes(
-        ids=kept[0].ids,
-        labels=kept[0].labels,
+        ids=ids,
+        labels=labels,
         predictions=predictions,
         correct=np.asarray(correct.all(0)),
         unreadable=tuple(dict.fromkeys(id for outcomes in members.values() for id in outcomes.unreadable)),

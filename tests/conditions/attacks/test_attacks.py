@@ -19,6 +19,7 @@ from clip_robustness.conditions.attacks.deepfool import DeepFool
 from clip_robustness.conditions.attacks.fab import FAB
 from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
 from clip_robustness.conditions.attacks.loop import Attacked, Task, run
+from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.attacks.runners.in_loop import rounded
 from clip_robustness.conditions.attacks.score import NES, SPSA
 from clip_robustness.conditions.attacks.square import Square
@@ -27,7 +28,7 @@ from clip_robustness.conditions.attacks.universal import universal
 from clip_robustness.datasets.classes import ClassList, class_list
 from clip_robustness.mini.sets import picture
 from clip_robustness.models import InputError
-from clip_robustness.models.classifier import Classifier, to_tensor
+from clip_robustness.models.classifier import Classifier, predict, to_tensor
 from tests.attacking import attack
 
 METHODS = {
@@ -364,19 +365,6 @@ def test_score_based_attacks_lower_the_score_by_pairs_of_queries(victim, batch, 
     assert own[1] < own[0]
 
 
-@pytest.mark.parametrize("name", ["nes", "spsa"])
-def test_the_estimate_points_along_the_gradient(victim, batch, name):
-    """With many pairs, in the same half-space as the true gradient of the margin, by far."""
-    image, label = batch[0][1:2].clone().requires_grad_(), int(batch[1][1])
-    logits = victim(image)
-    (true,) = torch.autograd.grad(logits[0][torch.arange(24) != label].max() - logits[0, label], image)
-    tasks = [Task(0, image.detach()[0], label, 8 / 255, np.random.default_rng(0))]
-    method = replace(METHODS[name], pairs=1000, count=1)
-    (done,) = run(victim, method, tasks, size=1)
-    moved = (done.image - image.detach()[0]).flatten()
-    assert torch.nn.functional.cosine_similarity(moved, true.flatten(), dim=0) > 0.1  # of random directions: 0.01
-
-
 class _Odd(torch.nn.Module):
     """A model of a side that is odd, which counts the images of its passes."""
 
@@ -442,6 +430,32 @@ def test_deepfool_goes_just_beyond_the_nearest_boundary_of_a_linear_model(odd, n
 def test_deepfool_gives_up_after_fifty_steps(slope):
     _, _, (done,) = attack(slope, torch.full((1, 3, 8, 8), 0.5), [0], DeepFool(), 1.0)
     assert (done.steps, done.passes, done.zero_gradient) == (50, 101, False)
+
+
+@pytest.mark.parametrize("method", [NES, SPSA])
+def test_steps_go_along_the_sum_of_what_pairs_of_queries_find(odd, monkeypatch, method):
+    """The second of each pair is as far on the other side of the image; a direction counts by how much further the best
+    other class is ahead on its side."""
+    images, seen = 0.4 + 0.2 * torch.rand(1, 3, 7, 7, generator=torch.Generator().manual_seed(0)), []
+
+    def forward(normalised):
+        seen.append(0.5 * normalised + 0.5)
+        return odd.net.head(normalised.flatten(1))
+
+    monkeypatch.setattr(odd.net, "forward", forward)
+    labels = torch.tensor(predict(odd, images))
+    moved, _, _ = attack(odd, images, labels, replace(method, count=1, pairs=40, queries=20), 0.01)
+    blocks = [block.chunk(2) for block in seen[2:6]]
+    assert all(torch.allclose(above - images, images - below, atol=1e-6) for above, below in blocks)
+    offsets, others = (torch.cat(sides) for sides in zip(*blocks, strict=True))
+    directions = offsets - images
+    assert directions.std() == pytest.approx(0.001, rel=0.05)
+    assert (directions.abs().std() < 1e-6) == (method is SPSA)
+    with torch.no_grad():
+        above, below = (margin(odd(images), labels.expand(40)) for images in (offsets, others))
+    total = ((above - below)[:, None, None, None] * directions).sum(0)
+    clear = total.abs() > 1e-3 * total.abs().max()
+    assert torch.allclose((moved[0] - images[0])[clear], (0.15 * 0.01 * total.sign())[clear], atol=1e-6)
 
 
 def test_deepfool_finds_smaller_perturbations_than_torchattacks(victim, batch):

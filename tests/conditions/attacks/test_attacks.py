@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
+from foolbox.attacks import L2DeepFoolAttack, LinfDeepFoolAttack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -177,16 +178,18 @@ def test_robust_accuracy_within_one_image_of_foolbox(victim, batch, name, units)
     assert abs(int((predictions == labels).sum()) - int((~fooled).sum())) <= 1
 
 
-def test_deepfool_within_one_image_of_foolbox(victim, batch):
-    """Right at eps is whose perturbation is larger."""
-    images, labels = batch
-    theirs = foolbox.attacks.LinfDeepFoolAttack(steps=50, candidates=10, overshoot=0.02)
-    found, _, _ = theirs(foolbox.PyTorchModel(victim, bounds=(0, 1), device="cpu"), images, labels, epsilons=None)
-    ours, _, _ = attack(victim, images, labels, METHODS["deepfool"], 1.0)
-    sizes = [(moved - images).abs().amax((1, 2, 3)) for moved in (ours, found)]
-    for eps in (1 / 255, 2 / 255, 4 / 255):
-        standing = [int((size > eps).sum()) for size in sizes]
-        assert abs(standing[0] - standing[1]) <= 1
+@pytest.mark.parametrize(("norm", "theirs"), [("linf", LinfDeepFoolAttack), ("l2", L2DeepFoolAttack)])
+def test_deepfool_finds_perturbations_as_small_as_foolboxs(victim, batch, norm, theirs):
+    """Which goes 1e-4 further a step in the linf norm, in pixels, not logits: a fiftieth of what it takes here."""
+    images, labels = batch[0][:12], batch[1][:12]
+    wrapped = foolbox.PyTorchModel(victim, bounds=(0, 1), device="cpu")
+    found, _, fooled = theirs(steps=50, candidates=10, overshoot=0.02)(wrapped, images, labels, epsilons=None)
+    ours, predictions, done = attack(victim, images, labels, DeepFool(norm), 1.0)
+    assert fooled.all()
+    assert (predictions != labels).all()
+    assert max(each.steps for each in done) > 3
+    own, other = ((moved - images).flatten(1).norm(dim=1, p=np.inf if norm == "linf" else 2) for moved in (ours, found))
+    assert own.tolist() == pytest.approx(other.tolist(), rel=0.03 if norm == "linf" else 0.005)
 
 
 def test_parity_of_diverse_inputs_given_the_same_random_numbers(victim, batch):
@@ -456,21 +459,6 @@ def test_steps_go_along_the_sum_of_what_pairs_of_queries_find(odd, monkeypatch, 
     total = ((above - below)[:, None, None, None] * directions).sum(0)
     clear = total.abs() > 1e-3 * total.abs().max()
     assert torch.allclose((moved[0] - images[0])[clear], (0.15 * 0.01 * total.sign())[clear], atol=1e-6)
-
-
-def test_deepfool_finds_smaller_perturbations_than_torchattacks(victim, batch):
-    images, labels = batch[0][:12], batch[1][:12]
-    theirs = torchattacks.DeepFool(victim, steps=50, overshoot=0.02)(images, labels)
-    ours, predictions, _ = attack(victim, images, labels, DeepFool("l2"), 1.0)
-    with torch.no_grad():
-        clean = victim(images).argmax(1) == labels
-    assert (predictions[clean] != labels[clean]).all()
-    norms = [(adversarial - images).flatten(1).norm(dim=1)[clean].median() for adversarial in (ours, theirs)]
-    assert norms[0] <= 1.01 * norms[1]
-    in_linf, _, _ = attack(victim, images, labels, DeepFool(), 1.0)
-    assert (in_linf - images).abs().amax((1, 2, 3))[clean].median() < (ours - images).abs().amax((1, 2, 3))[
-        clean
-    ].median()
 
 
 def test_vanishing_gradients_are_noted(victim, batch):

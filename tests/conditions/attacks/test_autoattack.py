@@ -230,10 +230,11 @@ def test_a_step_of_fab_goes_beyond_a_mean_of_two_projections():
 
 
 def test_squares_become_smaller_by_the_published_schedule():
-    side = 224
-    at = {0: 0.8, 10: 0.8, 11: 0.4, 50: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 1001: 0.025, 2001: 0.0125, 4001: 0.00625}
-    for index, share in at.items():
-        assert SQUARE.width(index, side) == round(math.sqrt(share) * side)
+    shares = [SQUARE.width(index, 2240) ** 2 / 2240**2 for index in range(5000)]
+    falls = [i for i in range(1, 5000) if shares[i] != shares[i - 1]]
+    assert falls == [11, 51, 201, 501, 1001, 2001, 4001]
+    assert [shares[i] for i in (0, *falls)] == pytest.approx([0.8 / 2**i for i in range(8)], rel=0.01)
+    assert SQUARE.width(0, 224) == round(math.sqrt(0.8) * 224)
     assert SQUARE.width(4001, 4) == 1
 
 

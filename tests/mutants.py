@@ -115,10 +115,10 @@ class Reached:
     """A plugin of pytest, for code that is whole: writes to `file` what `Reaching` is made of."""
 
     def __init__(self, modules: Sequence[Path], file: Path) -> None:
-        self._modules, self._file, self._seconds = modules, file, dict[str, float]()
+        self._modules, self._file, self._seconds = list(map(str, modules)), file, dict[str, float]()
 
     def pytest_sessionstart(self) -> None:
-        self._coverage = Coverage(data_file=None, config_file=False, include=list(map(str, self._modules)))
+        self._coverage = Coverage(data_file=None, config_file=False, include=self._modules)
         self._coverage.start()
 
     @pytest.hookimpl(wrapper=True)
@@ -128,6 +128,11 @@ class Reached:
         return (yield)
 
     def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """What an earlier test left in a cache is computed anew."""
+        for module in [sys.modules[name] for name in sys.modules if name.startswith("clip_robustness.")]:
+            if module.__file__ in self._modules:
+                for value in vars(module).values():
+                    getattr(value, "cache_clear", bool)()
         self._coverage.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -136,7 +141,7 @@ class Reached:
     def pytest_sessionfinish(self) -> None:
         self._coverage.stop()
         data = self._coverage.get_data()
-        lines = {str(module): data.contexts_by_lineno(str(module)) for module in self._modules}
+        lines = {module: data.contexts_by_lineno(module) for module in self._modules}
         self._file.write_text(json.dumps({"lines": lines, "seconds": self._seconds}))
 
 
@@ -166,15 +171,15 @@ class Reaching:
     def of(self, module: Path, line: int) -> list[str]:
         """Those that reach the function of this line, the quickest first: files after the module's own, and in a file.
 
-        Then, where the module remembers what it computed, so that only the first that asks reaches that, those that
-        reach anything of it; all, where the line is in no function, or what it does is shared.
+        Then, where objects remember what they computed, so that only the first that asks reaches that, those that reach
+        anything of the module; all, where the line is in no function, or what it does is shared.
         """
         source, lines = module.read_text(), self.lines[str(module)]
         function, own = _function(source, line), f"test_{module.name}"
         reaching = {test for at, tests in lines.items() if int(at) in function for test in tests}
         chosen = {*self.seconds}
         if len(function) < len(source.splitlines()) and "" not in reaching:
-            chosen = {*chain.from_iterable(lines.values())} - {""} if "cache" in source else reaching
+            chosen = {*chain.from_iterable(lines.values())} - {""} if "cached_property" in source else reaching
         costs = dict.fromkeys(map(_file, self.seconds), 0.0)
         for test in chosen:
             costs[_file(test)] += self.seconds[test]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clip_robustness.datasets.classes import ClassList
 from clip_robustness.errors import InputError
+from clip_robustness.models.device import sent
 from clip_robustness.models.options import Precision
 from clip_robustness.models.precision import computing_in
 
@@ -133,7 +134,7 @@ def predict(classifier: Classifier, images: Tensor) -> list[int]:
 
 def to_tensor(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (..., height, width, 3) -> float (..., 3, height, width) in [0, 1]."""
-    planes = torch.tensor(pixels, device=device).movedim(-1, -3)
+    planes = sent(torch.tensor(pixels), device).movedim(-1, -3)
     return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 

@@ -67,6 +67,13 @@ def _missing(name: str) -> str:
     return ""
 
 
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """What the CPU has, on a device: from memory that a GPU reads by itself, which need not finish its work first."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
 def threads_of(workers: int) -> int:
     """A worker's share of the CPUs that this process may use; `OMP_NUM_THREADS`, where it is set, is per worker."""
     if (chosen := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():

@@ -121,3 +121,24 @@ def test_a_search_for_near_duplicates(device, tmp_path):
 
     for ours, theirs in zip(found(device), found("cpu"), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("id", "a_pass"),
+    [("fgsm-4/255", 1), ("bim-4/255", 1), ("mim-4/255", 1), ("pgd-4/255", 1), ("apgd-t-4/255", 1), ("square-16/255", 2),
+     ("fab-4/255", 2), ("nes-16/255-20pairs", 1), ("imagenet-v2", 1)],
+)  # fmt: skip
+def test_what_waits_for_a_device(sessions, id, a_pass):
+    """A step of an attack reads back once, a forward pass of plain images once, an image that enters once at most."""
+    session, _ = sessions
+    (condition,) = [condition for condition in SUITE.conditions if condition.id == id]
+    model, images = session.asked(session.settings.candidates[0], condition), session.images(condition)
+    forwards = []
+    hook = model.loaded.net.register_forward_hook(lambda *_: forwards.append(1))
+    try:
+        with emulated.readings() as found:
+            for _ in session.evaluator.answers(model, condition, images, None, range(4)):
+                pass
+    finally:
+        hook.remove()
+    assert 0 < found.total() <= a_pass * len(forwards) + 4 * bool(condition.kind.attack), found

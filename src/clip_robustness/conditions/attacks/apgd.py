@@ -10,11 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clip_robustness.conditions.attacks.gradient import drawn
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, per_image, projected
+from clip_robustness.conditions.attacks.loop import (
+    Batch,
+    Method,
+    Methods,
+    Move,
+    Rows,
+    in_order,
+    of_rows,
+    per_image,
+    projected,
+)
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -58,9 +70,9 @@ class APGD(Method):
     momentum: float = 0.75
 
     @cached_property
-    def _windows(self) -> Tensor:
+    def _windows(self) -> NDArray[np.int64]:
         """Iterations -> how many there were since the last checkpoint, where there is one; else 0."""
-        windows, before = torch.zeros(1 + self.count, dtype=torch.int64), 0
+        windows, before = np.zeros(1 + self.count, np.int64), 0
         for checkpoint in checkpoints(self.count):
             windows[checkpoint], before = checkpoint - before, checkpoint
         return windows
@@ -71,59 +83,62 @@ class APGD(Method):
 
     def begin(self, classifier: Classifier, batch: Batch) -> None:
         targets = min(self.targets, len(classifier.classes) - 1)
-        batch.steps.clamp_(max=max(targets, 1) * (1 + self.count))
+        batch.steps = batch.steps.clip(max=max(targets, 1) * (1 + self.count))
         batch.memory["targets"] = batch.labels.new_zeros(len(batch), targets)
         batch.memory |= {name: torch.zeros_like(batch.clean) for name in ("before", "best", "best_gradient")}
         batch.memory |= {name: batch.clean.new_zeros(len(batch)) for name in ("loss", "best_loss", "checked", "size")}
-        batch.memory |= {"rises": torch.zeros_like(batch.step), "halved": torch.zeros_like(batch.zero_gradient)}
+        batch.memory |= {"rises": torch.zeros_like(batch.labels), "halved": torch.zeros_like(batch.zero_gradient)}
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
         """Only images on their way in a run need a gradient: not the clean ones, nor those at a run's end."""
         batch.passes += 1
-        plain, traced = (mask.nonzero().flatten() for mask in (self._at(batch) == 0, self._at(batch) > 0))
-        with torch.no_grad():
-            known = classifier(batch.now[plain]) if len(plain) else batch.clean.new_zeros(0, len(classifier.classes))
-        seen = batch.now[traced].requires_grad_()
-        logits = classifier(seen) if len(traced) else known[:0]
-        together = torch.cat([known, logits.detach()])[torch.cat([plain, traced]).argsort()]
-        clean = (batch.step == 0).nonzero().flatten()
-        targets = batch.memory["targets"]
-        targets[clean] = together[clean].topk(1 + targets.shape[1], dim=1).indices[:, 1:]
+        plain, traced = np.flatnonzero(self._at(batch) == 0), np.flatnonzero(self._at(batch) > 0)
+        parts = list[tuple[Rows, Tensor]]()
+        if len(plain):
+            with torch.no_grad():
+                parts.append((plain, classifier(of_rows(batch.now, batch.there(plain)))))
+        if len(traced):
+            seen = of_rows(batch.now, batch.there(traced)).detach().requires_grad_()
+            theirs = classifier(seen)
+            parts.append((traced, theirs.detach()))
+        logits = in_order(batch, parts)
+        if len(clean := np.flatnonzero(batch.step == 0)):
+            there, targets = batch.there(clean), batch.memory["targets"]
+            targets[there] = logits[there].topk(1 + targets.shape[1], dim=1).indices[:, 1:]
 
-        def move(rows: Tensor) -> Tensor:
-            moved = torch.empty_like(batch.now[rows])
-            starting = self._at(batch)[rows] == 0
-            if starting.any():
-                start = drawn(batch, rows[starting])
+        def move(rows: Rows) -> Tensor:
+            parts = list[tuple[Rows, Tensor]]()
+            if len(starting := rows[self._at(batch)[rows] == 0]):
+                there, start = batch.there(starting), drawn(batch, starting)
                 start /= start.abs().amax((1, 2, 3), keepdim=True)
-                moved[starting] = batch.clean[rows[starting]] + batch.eps[rows[starting]] * start
-            if not starting.all():
-                going = rows[~starting]
-                place = torch.searchsorted(traced, going)
-                losses, gradient = ascent(self._loss(batch, going), logits[place], batch.labels[going], seen)
-                moved[~starting] = self._step(batch, going, losses, gradient[place])
-            return moved
+                parts.append((starting, batch.clean[there] + batch.eps[there] * start))
+            if len(going := rows[self._at(batch)[rows] > 0]):
+                place, labels = batch.there(np.searchsorted(traced, going)), batch.labels[batch.there(going)]
+                losses, gradient = ascent(self._loss(batch, going), of_rows(theirs, place), labels, seen)
+                parts.append((going, self._step(batch, going, losses, of_rows(gradient, place))))
+            return in_order(batch, parts)
 
-        return together, move
+        return logits, move
 
-    def _at(self, batch: Batch) -> Tensor:
+    def _at(self, batch: Batch) -> NDArray[np.int64]:
         """0: at the end of a run, or before the first; then 1 at its random start, and one more each iteration."""
         return batch.step % (1 + self.count)
 
-    def _loss(self, batch: Batch, rows: Tensor) -> Loss:
+    def _loss(self, batch: Batch, rows: Rows) -> Loss:
         if not self.targets:
             return cross_entropy
-        targets = batch.memory["targets"][rows, batch.step[rows] // (1 + self.count)]
+        run = batch.there(batch.step[rows] // (1 + self.count))
+        targets = batch.memory["targets"][batch.there(rows), run]
         return lambda logits, labels: targeted_dlr(logits, labels, targets)
 
-    def _step(self, batch: Batch, rows: Tensor, losses: Tensor, gradient: Tensor) -> Tensor:
-        """Where `rows` go from where they are, whose losses and gradients these are."""
+    def _step(self, batch: Batch, going: Rows, losses: Tensor, gradient: Tensor) -> Tensor:
+        """Where those go from where they are, whose losses and gradients these are."""
+        rows, done = batch.there(going), self._at(batch)[going] - 1
         size = gradient.abs().sum((1, 2, 3))
         batch.zero_gradient[rows] |= ~(size > 0) | ~size.isfinite()
         now, clean, eps = batch.now[rows], batch.clean[rows], batch.eps[rows]
         known = {name: value[rows] for name, value in batch.memory.items()}
-        done = self._at(batch)[rows] - 1
-        first, window = done == 0, self._windows.to(done.device)[done]
+        first, window = batch.there(done == 0), batch.there(self._windows[done])
         checking = window > 0
 
         better = first | (losses > known["best_loss"])

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, per_image
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, Rows, per_image
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
@@ -47,11 +48,13 @@ class DeepFool(Method):
         batch.passes += 1
         with torch.no_grad():
             logits = classifier(batch.now)
-        first = (batch.step == 0).nonzero().flatten()
-        batch.memory["rivals"][first] = logits[first].topk(self._rivals(classifier), dim=1).indices
+        if len(first := np.flatnonzero(batch.step == 0)):
+            there = batch.there(first)
+            batch.memory["rivals"][there] = logits[there].topk(self._rivals(classifier), dim=1).indices
 
-        def move(rows: Tensor) -> Tensor:
-            batch.passes[rows] += 1
+        def move(standing: Rows) -> Tensor:
+            batch.passes[standing] += 1
+            rows = batch.there(standing)
             seen = batch.now[rows].requires_grad_()
             scores = classifier(seen).gather(1, batch.memory["rivals"][rows])
             # the standing images' best class is still their label, which was their best when clean

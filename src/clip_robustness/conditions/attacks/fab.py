@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, per_image
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, Rows, in_order, per_image
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.registry import attack
@@ -40,7 +41,7 @@ class FAB(Method):
 
     def begin(self, classifier: Classifier, batch: Batch) -> None:
         targets = min(self.targets, len(classifier.classes) - 1)
-        batch.steps.clamp_(max=targets * self.count)
+        batch.steps = batch.steps.clip(max=targets * self.count)
         batch.memory["targets"] = batch.labels.new_zeros(len(batch), targets)
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
@@ -48,37 +49,41 @@ class FAB(Method):
         batch.passes += 1
         seen = batch.now.clone().requires_grad_()
         logits = classifier(seen)
-        clean = (batch.step == 0).nonzero().flatten()
-        targets = batch.memory["targets"]
-        targets[clean] = logits.detach()[clean].topk(1 + targets.shape[1], dim=1).indices[:, 1:]
+        if len(first := np.flatnonzero(batch.step == 0)):
+            there, targets = batch.there(first), batch.memory["targets"]
+            targets[there] = logits.detach()[there].topk(1 + targets.shape[1], dim=1).indices[:, 1:]
 
-        def move(rows: Tensor) -> Tensor:
-            clean, now = batch.clean[rows], batch.now[rows]
+        def move(rows: Rows) -> Tensor:
+            there = batch.there(rows)
+            clean, now = batch.clean[there], batch.now[there]
             begins = (batch.step[rows] % self.count == 0) & (batch.step[rows] > 0)
-            over = logits.detach()[rows].argmax(1) != batch.labels[rows]
+            over = logits.detach()[there].argmax(1) != batch.labels[there]
             points = torch.where(per_image(over), clean + self.back * (now - clean), now)
-            points = torch.where(per_image(begins), clean, points)
-            gaps, slopes = batch.clean.new_empty(len(rows)), torch.empty_like(points)
-            moved = begins | over
-            if not moved.all():
-                stayed = rows[~moved]
-                gaps[~moved], found = self._boundary(batch, stayed, logits[stayed], seen)
-                slopes[~moved] = found[stayed]
-            if moved.any():
-                batch.passes[rows[moved]] += 1
-                again = points[moved].requires_grad_()
-                gaps[moved], slopes[moved] = self._boundary(batch, rows[moved], classifier(again), again)
-            size = slopes.abs().sum((1, 2, 3))
-            batch.zero_gradient[rows] |= ~(size > 0) | ~size.isfinite()
-            return self._stepped(points, clean, gaps, slopes)
+            points = torch.where(per_image(batch.there(begins)), clean, points)
+            moved = begins | over.cpu().numpy()
+            gaps, slopes = list[tuple[Rows, Tensor]](), list[tuple[Rows, Tensor]]()
+            if len(stay := rows[~moved]):
+                gap, slope = self._boundary(batch, stay, logits[batch.there(stay)], seen)
+                gaps.append((stay, gap))
+                slopes.append((stay, slope[batch.there(stay)]))
+            if len(gone := rows[moved]):
+                batch.passes[gone] += 1
+                again = points[batch.there(np.flatnonzero(moved))].requires_grad_()
+                gap, slope = self._boundary(batch, gone, classifier(again), again)
+                gaps.append((gone, gap))
+                slopes.append((gone, slope))
+            direction = in_order(batch, slopes)
+            size = direction.abs().sum((1, 2, 3))
+            batch.zero_gradient[there] |= ~(size > 0) | ~size.isfinite()
+            return self._stepped(points, clean, in_order(batch, gaps), direction)
 
         return logits.detach(), move
 
-    def _boundary(self, batch: Batch, rows: Tensor, logits: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def _boundary(self, batch: Batch, rows: Rows, logits: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """How far the targets of `rows`, which these logits are of, are above their labels, and how that depends on
         `seen`."""
-        targets = batch.memory["targets"][rows, batch.step[rows] // self.count]
-        both = logits.gather(1, torch.stack([targets, batch.labels[rows]], 1))
+        there, run = batch.there(rows), batch.there(batch.step[rows] // self.count)
+        both = logits.gather(1, torch.stack([batch.memory["targets"][there, run], batch.labels[there]], 1))
         gaps = both[:, 0] - both[:, 1]
         return gaps.detach(), torch.autograd.grad(gaps.sum(), seen)[0]
 

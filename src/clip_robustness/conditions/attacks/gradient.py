@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, in_order, of_rows
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, Rows, in_order, of_rows
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -61,46 +61,46 @@ class SignSteps(Method):
         """Images after their last step need no gradient. Those that probably were fooled are looked at without one, and
         once more with it if they stand; so are all that are fooled as they are, but shown in another way."""
         batch.passes += 1
-        starting = (
-            batch.step % (batch.steps // self.starts) == 0 if self.starts else torch.zeros_like(batch.zero_gradient)
-        )
+        starting = batch.step % (batch.steps // self.starts) == 0 if self.starts else np.zeros(len(batch), bool)
         without = (batch.step >= batch.steps) | starting
         if batch.survival is not None:
             without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
-        plain, traced = (mask.nonzero().flatten() for mask in (without, ~without))
-        parts = list[tuple[Tensor, Tensor]]()
+        plain, traced = np.flatnonzero(without), np.flatnonzero(~without)
+        parts = list[tuple[Rows, Tensor]]()
         if len(plain):
             with torch.no_grad():
-                parts.append((plain, classifier(of_rows(batch.now, plain))))
+                parts.append((plain, classifier(of_rows(batch.now, batch.there(plain)))))
         if len(traced):
             seen, theirs = self._traced(classifier, batch, traced)
             parts.append((traced, theirs.detach()))
 
-        def move(rows: Tensor) -> Tensor:
+        def move(rows: Rows) -> Tensor:
             """Gradients of the traced images come from the pass that found out that they stand."""
             anew, early, late = (rows[mask[rows]] for mask in (starting, ~without, without & ~starting))
-            parts = list[tuple[Tensor, Tensor]]()
+            parts = list[tuple[Rows, Tensor]]()
             if len(anew):
-                parts.append((anew, batch.clean[anew] + batch.eps[anew] * drawn(batch, anew)))
+                there = batch.there(anew)
+                parts.append((anew, batch.clean[there] + batch.eps[there] * drawn(batch, anew)))
             if len(early):
-                place = torch.searchsorted(traced, early)
+                place = batch.there(np.searchsorted(traced, early))
                 parts.append((early, self._moved(batch, early, seen, theirs, place)))
             if len(late):
                 if self.diverse:  # else it is the same image, looked at again for what became of others
                     batch.passes[late] += 1
                 again, logits = self._traced(classifier, batch, late)
-                parts.append((late, self._moved(batch, late, again, logits, torch.arange(len(again)).to(rows))))
-            return in_order(parts)
+                parts.append((late, self._moved(batch, late, again, logits, batch.there(np.arange(len(late))))))
+            return in_order(batch, parts)
 
-        return in_order(parts), move
+        return in_order(batch, parts), move
 
-    def _traced(self, classifier: Classifier, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _traced(self, classifier: Classifier, batch: Batch, rows: Rows) -> tuple[Tensor, Tensor]:
         """Images and their logits, ready for a gradient."""
-        seen = of_rows(batch.now, rows).detach().requires_grad_()
+        seen = of_rows(batch.now, batch.there(rows)).detach().requires_grad_()
         return seen, classifier(self._diversified(seen, batch, rows) if self.diverse else seen)
 
-    def _moved(self, batch: Batch, rows: Tensor, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
-        """Where `rows` go; in `seen` and `logits` they have these places."""
+    def _moved(self, batch: Batch, standing: Rows, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
+        """Where those that stand go; in `seen` and `logits` they have these places."""
+        rows = batch.there(standing)
         _, gradient = ascent(self.loss, of_rows(logits, place), batch.labels[rows], seen)
         gradient = of_rows(gradient, place).contiguous()  # a network's order of memory may not be that of the images
         size = gradient.abs().mean((1, 2, 3), keepdim=True)
@@ -112,9 +112,9 @@ class SignSteps(Method):
         return of_rows(batch.now, rows) + self.size * batch.eps[rows] * gradient.sign()
 
     @staticmethod
-    def _diversified(images: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+    def _diversified(images: Tensor, batch: Batch, rows: Rows) -> Tensor:
         """Each image with its own draw. The gradient of a slice is as large as the batch, those of a split are one."""
-        one_by_one = zip(images.split(1), rows.tolist(), strict=True)
+        one_by_one = zip(images.split(1), rows, strict=True)
         return torch.cat([diverse(image, batch.rng(row)) for image, row in one_by_one])
 
 
@@ -130,10 +130,9 @@ def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, s
     return F.pad(resized, (left, side - small - left, top, side - small - top))
 
 
-def drawn(batch: Batch, rows: Tensor) -> Tensor:
+def drawn(batch: Batch, rows: Rows) -> Tensor:
     """Uniform in [-1, 1), shaped like the images, each drawn by its image."""
-    numbers = np.stack([batch.rng(row).random(batch.clean.shape[1:], np.float32) for row in rows.tolist()])
-    return 2 * torch.from_numpy(numbers).to(batch.clean) - 1
+    return 2 * batch.there(np.stack([batch.rng(row).random(batch.clean.shape[1:], np.float32) for row in rows])) - 1
 
 
 FGSM = SignSteps(1, size=1.0)

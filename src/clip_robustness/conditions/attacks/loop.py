@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from clip_robustness.models.classifier import Classifier, check_images, predictions_of
+from clip_robustness.models.classifier import Classifier, check_images, known, top_classes
+from clip_robustness.models.device import sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +61,23 @@ class Attacked:
         return replace(self.task, passes=self.passes, zero_gradient=self.zero_gradient)
 
 
+Rows = NDArray[np.int64]
+"""Indices of images of a batch, in order."""
+
+
 @dataclass(eq=False)
 class Batch:
-    """Images under attack, n of them; methods keep tensors (n, ...) of their own in `memory`."""
+    """Images under attack, n of them; methods keep tensors (n, ...) of their own in `memory`. What can be counted is
+    counted on the host: to read from a device waits for all that it still has to do."""
 
     tasks: list[Task]
     clean: Tensor
     now: Tensor
     labels: Tensor
     eps: Tensor
-    step: Tensor
-    steps: Tensor
-    passes: Tensor
+    step: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    passes: NDArray[np.int64]
     zero_gradient: Tensor
     least: Tensor
     most: Tensor
@@ -89,24 +96,29 @@ class Batch:
         assert rng is not None
         return rng
 
-    def rows(self, keep: Tensor, places: Sequence[int]) -> Batch:
-        """Those of the indices `keep`, which are `places` on the host."""
-        tensors: dict[str, Any] = {name: value[keep] for name, value in self._tensors().items()}
-        memory = {name: value[keep] for name, value in self.memory.items()}
-        return replace(self, tasks=[self.tasks[i] for i in places], memory=memory, **tensors)
+    def there(self, values: NDArray[Any]) -> Tensor:
+        """On the device, as indices or values of images."""
+        return sent(torch.from_numpy(values), self.now.device)
+
+    def rows(self, keep: Rows) -> Batch:
+        there, tasks = self.there(keep), [self.tasks[i] for i in keep]
+        memory = {name: value[there] for name, value in self.memory.items()}
+        counts: dict[str, Any] = {name: value[keep] for name, value in self._of(np.ndarray)}
+        tensors: dict[str, Any] = {name: value[there] for name, value in self._of(Tensor)}
+        return replace(self, tasks=tasks, memory=memory, **counts, **tensors)
 
     def joined(self, other: Batch) -> Batch:
-        mine, theirs = self._tensors(), other._tensors()
-        tensors: dict[str, Any] = {name: torch.cat([mine[name], theirs[name]]) for name in mine}
         memory = {name: torch.cat([value, other.memory[name]]) for name, value in self.memory.items()}
-        return replace(self, tasks=self.tasks + other.tasks, memory=memory, **tensors)
+        counts: dict[str, Any] = {name: np.append(value, getattr(other, name)) for name, value in self._of(np.ndarray)}
+        tensors: dict[str, Any] = {name: torch.cat([value, getattr(other, name)]) for name, value in self._of(Tensor)}
+        return replace(self, tasks=self.tasks + other.tasks, memory=memory, **counts, **tensors)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+    def _of(self, kind: type) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, kind)]
 
 
-Move = Callable[[Tensor], Tensor]
-"""Indices of the images that still stand -> where they go, before they are put back into the ball."""
+Move = Callable[[Rows], Tensor]
+"""The images that still stand -> where they go, before they are put back into the ball."""
 
 
 class Method(Protocol):
@@ -164,30 +176,25 @@ def run(
             return
         active.survival = (survived + 1) / (moves + 3) if stop_early else None
         logits, move = method.look(classifier, active)
-        predictions = predictions_of(classifier, logits.detach())
-        outside = _outside(active) if method.wanders else torch.zeros_like(active.zero_gradient)
-        predictions = torch.where(outside, active.labels, predictions)
+        predictions, zero_gradient, outside = _seen(classifier, method, active, logits.detach())
         going_on = active.step < active.steps
         if stop_early:
-            going_on &= predictions == active.labels
-        fates = _fates(active, predictions, outside, going_on)
-        if stop_early:
-            moved_before = [fate for fate in fates if fate.step]
-            moves += len(moved_before)
-            survived += sum(fate.prediction == fate.label for fate in moved_before)
+            stand = predictions == np.array([task.label for task in active.tasks])
+            moves += int((active.step > 0).sum())
+            survived += int(stand[active.step > 0].sum())
+            going_on &= stand
         done = [
             Attacked(
-                active.tasks[i], method, (active.clean if fate.outside else active.now)[i].clone(), fate.prediction,
-                fate.step, fate.passes, bool(fate.zero_gradient),
+                active.tasks[i], method, (active.clean if outside[i] else active.now)[i].clone(), int(predictions[i]),
+                int(active.step[i]), int(active.passes[i]), bool(zero_gradient[i]),
             )
-            for i, fate in enumerate(fates) if not fate.going_on
+            for i in np.flatnonzero(~going_on)
         ]  # fmt: skip
-        staying = [i for i, fate in enumerate(fates) if fate.going_on]
-        if staying:
-            rows = torch.tensor(staying, device=active.now.device)
-            moved = move(rows)
+        staying = np.flatnonzero(going_on)
+        if len(staying):
+            moved = move(staying)
             if len(staying) < len(active):
-                active = active.rows(rows, staying)
+                active = active.rows(staying)
             active.now = moved.clamp(active.least, active.most).detach()
             active.step = active.step + 1
         else:
@@ -196,22 +203,16 @@ def run(
         yield from done
 
 
-class _Fate(NamedTuple):
-    """Of an image after a step, on the host."""
-
-    prediction: int
-    label: int
-    step: int
-    passes: int
-    zero_gradient: int
-    outside: int
-    going_on: int
-
-
-def _fates(batch: Batch, predictions: Tensor, outside: Tensor, going_on: Tensor) -> list[_Fate]:
-    """All that is read back of a step, at once: each reading waits for the device."""
-    known = predictions, batch.labels, batch.step, batch.passes, batch.zero_gradient, outside, going_on
-    return [_Fate(*row) for row in torch.stack([values.long() for values in known], 1).tolist()]
+def _seen(classifier: Classifier, method: Method, batch: Batch, logits: Tensor) -> NDArray[np.int64]:
+    """Of each image its class, whether a gradient was zero, and whether it is outside its ball, where it counts as its
+    label: (3, n). All that is read back of a step, at once: each reading waits for the device."""
+    classes = top_classes(logits)
+    outside = _outside(batch) if method.wanders else torch.zeros_like(batch.zero_gradient)
+    found: NDArray[np.int64] = torch.stack([classes, batch.zero_gradient.long(), outside.long()]).cpu().numpy()
+    known(classifier, found[0].tolist())
+    labels = np.array([task.label for task in batch.tasks])
+    found[0] = np.where(found[2], labels, found[0])
+    return found
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -224,11 +225,12 @@ def of_rows(values: Tensor, rows: Tensor) -> Tensor:
     return values if len(rows) == len(values) else values[rows]
 
 
-def in_order(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The values of all images, from those of some each, with their indices, which are in order."""
+def in_order(batch: Batch, parts: Sequence[tuple[Rows, Tensor]]) -> Tensor:
+    """The values of all images, from those of some each."""
     if len(parts) == 1:
         return parts[0][1]
-    return torch.cat([values for _, values in parts])[torch.cat([rows for rows, _ in parts]).argsort()]
+    places = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return torch.cat([values for _, values in parts])[batch.there(places)]
 
 
 def projected(images: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
@@ -251,24 +253,21 @@ def _entered(
 ) -> Batch:
     clean = torch.stack([task.image for task in tasks])
     check_images(classifier, clean)
-    low, high = (torch.as_tensor(bound, dtype=torch.float32).to(clean) for bound in bounds)
+    low, high = (b if isinstance(b, Tensor) else sent(torch.tensor(b), clean.device) for b in bounds)
     radii = [torch.as_tensor(task.eps, dtype=clean.dtype).cpu() for task in tasks]
 
-    def whole(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=clean.device)
-
-    eps = torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]).to(clean.device)
+    eps = sent(torch.stack([radius.reshape(-1, 1, 1).expand(3, 1, 1) for radius in radii]), clean.device)
     room = torch.inf if method.wanders else eps
     batch = Batch(
         tasks=tasks,
         clean=clean,
         now=clean,
-        labels=whole([task.label for task in tasks]),
+        labels=sent(torch.tensor([task.label for task in tasks]), clean.device),
         eps=eps,
-        step=whole([0] * len(tasks)),
-        steps=whole([method.steps(_largest(task.eps)) for task in tasks]),
-        passes=whole([task.passes for task in tasks]),
-        zero_gradient=torch.tensor([task.zero_gradient for task in tasks], device=clean.device),
+        step=np.zeros(len(tasks), np.int64),
+        steps=np.array([method.steps(_largest(task.eps)) for task in tasks]),
+        passes=np.array([task.passes for task in tasks]),
+        zero_gradient=sent(torch.tensor([task.zero_gradient for task in tasks]), clean.device),
         least=(clean - room).clamp(low, high),
         most=(clean + room).clamp(low, high),
     )

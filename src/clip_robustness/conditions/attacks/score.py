@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, of_rows
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, Rows, of_rows
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -44,25 +44,27 @@ class Estimated(Method):
         with torch.inference_mode():
             logits = classifier(batch.now)
 
-        def move(rows: Tensor) -> Tensor:
+        def move(rows: Rows) -> Tensor:
             batch.passes[rows] += 2 * self.pairs
-            return batch.now[rows] + self.size * batch.eps[rows] * self._estimates(classifier, batch, rows).sign()
+            there = batch.there(rows)
+            return batch.now[there] + self.size * batch.eps[there] * self._estimates(classifier, batch, rows).sign()
 
         return logits.clone(), move
 
     @torch.inference_mode()
-    def _estimates(self, classifier: Classifier, batch: Batch, rows: Tensor) -> Tensor:
+    def _estimates(self, classifier: Classifier, batch: Batch, rows: Rows) -> Tensor:
         """(n, 3, side, side). Images share the batches of queries; each draws its own directions, pair by pair, so that
         they depend on no other image and on no batch size."""
-        images, labels = of_rows(batch.now, rows), batch.labels[rows]
-        rngs, totals = [batch.rng(row) for row in rows.tolist()], torch.zeros_like(images)
+        there, rngs = batch.there(rows), [batch.rng(row) for row in rows]
+        images, labels = of_rows(batch.now, there), batch.labels[there]
+        totals = torch.zeros_like(images)
         pairs, most = len(rngs) * self.pairs, max(1, self.queries // 2)
         for start in range(0, pairs, most):
             places = [pair // self.pairs for pair in range(start, min(start + most, pairs))]
             counts = {place: places.count(place) for place in places}
             directions = np.stack([self._drawn(rngs[place], images.shape[1:]) for place in places])
-            drawn = torch.from_numpy(directions).to(images)
-            which = torch.tensor(2 * places, device=rows.device)
+            drawn = batch.there(directions).to(images.dtype)
+            which = batch.there(np.array(2 * places))
             queries = images[which]
             offsets = self.sigma * drawn
             queries[: len(places)] += offsets

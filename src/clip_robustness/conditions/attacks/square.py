@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move
+from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, Rows
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -46,14 +46,15 @@ class Square(Method):
         with torch.inference_mode():
             logits = classifier(batch.now)
 
-        def move(rows: Tensor) -> Tensor:
-            best, margins = batch.memory["best"], batch.memory["margin"]
-            found = margin(logits[rows], batch.labels[rows])
-            better = (found > margins[rows]) & (batch.step[rows] > 0)
-            best[rows[better]], margins[rows[better]] = batch.now[rows[better]], found[better]
-            moved = best[rows]
-            for image, (row, step) in zip(moved, _with(rows, batch.step[rows]), strict=True):
-                self._change(image, batch, row, step)
+        def move(rows: Rows) -> Tensor:
+            best, margins, there = batch.memory["best"], batch.memory["margin"], batch.there(rows)
+            found = margin(logits[there], batch.labels[there])
+            better = (found > margins[there]).cpu().numpy() & (batch.step[rows] > 0)
+            chosen = batch.there(rows[better])
+            best[chosen], margins[chosen] = batch.now[chosen], found[batch.there(np.flatnonzero(better))]
+            moved = best[there]
+            for image, row in zip(moved, rows, strict=True):
+                self._change(image, batch, row, int(batch.step[row]))
             return moved
 
         return logits.clone(), move
@@ -78,10 +79,6 @@ class Square(Method):
 
 def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(2 * rng.integers(0, 2, shape, np.int8) - 1)
-
-
-def _with(rows: Tensor, steps: Tensor) -> list[tuple[int, int]]:
-    return list(zip(rows.tolist(), steps.tolist(), strict=True))
 
 
 SQUARE = Square()

@@ -52,13 +52,13 @@ def run(context: Context, batches: Batches) -> Iterator[Answers]:
             perturbed = [rounded(done) for done in block]
             predictions = predict(victim.in_fp32(), torch.stack(perturbed))
         context.note([waiting[str(done.task.key)] for done in block], perturbed)
-        found = []
-        for done, prediction in zip(block, predictions, strict=True):
+        found, sizes = [], _sizes(block) if minimal else None
+        for i, (done, prediction) in enumerate(zip(block, predictions, strict=True)):
             measures = {passes: float(done.passes)}
             if passes == "passes":
                 measures["zero_gradient"] = float(done.zero_gradient)
-            if minimal:
-                measures["smallest_eps"] = _size(done) if done.fooled else NEVER
+            if sizes:
+                measures["smallest_eps"] = sizes[i] if done.fooled else NEVER
             if blind_last:
                 measures["blind_alone"] = float(done.fooled and done.method is blind_last)
             found.append((waiting.pop(str(done.task.key)), Prediction(prediction, measures)))
@@ -88,7 +88,7 @@ def search(context: Context, batches: Batches) -> Iterator[Answers]:
             lost = fooled.nonzero()[0]
             context.note([batch[chosen[i]][0] for i in lost], [done[i].image for i in lost])
             best.note(chosen, [d.prediction for d in done], fooled, [d.passes for d in done])
-            return fooled, np.array([_size(d) for d in done])
+            return fooled, np.array(_sizes(done))
 
         return best.answers(batch, smallest_eps(trial, len(batch)))
 
@@ -115,8 +115,10 @@ def rounded(done: Attacked) -> Tensor:
     return torch.where(outside, inwards, levels.round()).clamp(0, 255) / 255
 
 
-def _size(done: Attacked) -> float:
-    return float((done.image - done.task.image).abs().max())
+def _sizes(attacked: Sequence[Attacked]) -> list[float]:
+    """How far each image was moved, in the L-infinity norm."""
+    sizes: list[float] = torch.stack([(done.image - done.task.image).abs().max() for done in attacked]).tolist()
+    return sizes
 
 
 def _ball(context: Context) -> tuple[float | Tensor, tuple[float, float] | tuple[Tensor, Tensor]]:

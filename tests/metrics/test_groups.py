@@ -75,6 +75,21 @@ def test_the_worst_is_named_and_its_upper_end_accounts_for_the_others():
     assert worst.estimate.high == accuracy(correct[groups[1].chosen], None, 4).high > alone.high
 
 
+def test_groups_of_clusters_are_told_with_what_clusters_tell():
+    """Forty clusters of five, a group each half; the second is right in fewer."""
+    clusters = Clusters.of([(str(i // 5),) for i in range(400)])
+    correct = np.repeat([True, False, True, False], [150, 50, 100, 100])
+    groups = [Group(name, np.arange(400) // 200 == half) for half, name in enumerate(("first", "second"))]
+    inside = groups[1].chosen
+    worst = worst_group(correct, groups, clusters)
+    assert worst.estimate.low == accuracy(correct[inside], clusters[inside]).low
+    assert worst.estimate.high == accuracy(correct[inside], clusters[inside], 2).high
+    tails = [evidence.share(correct[g.chosen], 0.7, clusters[g.chosen]) for g in groups]
+    found = worst_group_at_least(correct, groups, 0.7, clusters)
+    assert found.p_violation == 2 * tails[1].p_violation < 1
+    assert found.p_compliance == tails[1].p_compliance < 1
+
+
 @pytest.mark.parametrize("bound", [0.3, 0.5, 0.62])
 def test_one_group_is_an_accuracy(bound):
     from clip_robustness.metrics.evidence import share

@@ -30,6 +30,11 @@ def test_any_accepted_label_is_right():
     assert worst_wording(answers, [(0, 1)] * 40, "ab").correct.all()
 
 
+def test_without_images_that_judge_nothing_is_chosen():
+    alone = outcomes([np.ones(1, bool), np.zeros(1, bool)])
+    assert worst_wording(alone, [(0,)], "ab") is alone
+
+
 def test_one_wording_needs_no_choice():
     alone = outcomes([np.ones(8, bool)])
     assert worst_wording(alone, [(0,)] * 8, ["one"]) is alone

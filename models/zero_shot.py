@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from open_clip import (
 )
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
@@ -211,9 +213,22 @@ def load_clip(spec: ModelSpec, device: torch.device) -> Clip:
             warn(f"{spec}: its positional embedding is resized to {plan.image_size} px")
         if later and plan.image_size:
             net.visual.set_input_size(plan.image_size)
-        tokenizer = get_tokenizer(name, context_length=plan.context_length)
+        tokenizer = _tokenizer(name, config["text_cfg"], plan.context_length)
     net.requires_grad_(False).eval().to(device)
     return Clip(net, tokenizer, _preprocessing(net.visual, spec), (config, plan.arguments))
+
+
+def _tokenizer(name: str, text: dict[str, Any], context_length: int | None) -> Tokenizer:
+    """open_clip's `get_tokenizer`; one for all models of CLIP's own, which takes as long to make as a small model."""
+    if ":" in name or "siglip" in name.lower() or text.get("hf_tokenizer_name") or text.get("tokenizer_kwargs"):
+        found: Tokenizer = get_tokenizer(name, context_length=context_length)
+        return found
+    return _clips_own(context_length or text.get("context_length", DEFAULT_CONTEXT_LENGTH))
+
+
+@cache
+def _clips_own(context_length: int) -> SimpleTokenizer:
+    return SimpleTokenizer(context_length=context_length)
 
 
 def _preprocessing(tower: Any, spec: ModelSpec) -> Preprocessing:

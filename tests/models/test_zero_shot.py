@@ -34,6 +34,13 @@ def clip():
     return load_clip(parse(SPEC), torch.device("cpu"))
 
 
+def test_clips_tokenizer_is_made_once(clip):
+    """And is that of the architecture, with its context length."""
+    assert load_clip(parse(SPEC), torch.device("cpu")).tokenizer is clip.tokenizer
+    theirs = open_clip.get_tokenizer(embedded.CLIP_ARCHITECTURE)
+    assert torch.equal(clip.tokenizer(["a photo of a cup."]), theirs(["a photo of a cup."]))
+
+
 def test_a_head_of_many_blocks_equals_open_clips(clip, monkeypatch):
     """Blocks of classes and of texts that do not divide the numbers of either."""
     monkeypatch.setattr(head, "_CLASSES_AT_ONCE", 7)

@@ -1,5 +1,6 @@
 """What the suite's own tests share."""
 
+import gc
 import json
 import os
 import signal
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ]
     items.sort(key=lambda item: not any(item.path.is_relative_to(place) for place in places))
     items.sort(key=lambda item: not item.path.is_relative_to(places[0]))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now is no garbage, and is not looked through again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

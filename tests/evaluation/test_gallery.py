@@ -50,7 +50,7 @@ def test_the_choice_does_not_depend_on_the_order_of_the_images():
 
 @pytest.fixture(scope="module")
 def images():
-    return subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 24, seed=0)
+    return subsample(read_folder("imagenet", mini_folder("imagenet"), MINI), 12, seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from tests.gpu.rows import Check, Plan, Rate
 
 
 def test_a_quick_check_passes_on_a_cpu(tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "QUICK", Plan(models=(), images=4, batch=2, cells=2, seconds=0.0))
+    monkeypatch.setattr(check, "QUICK", Plan(models=(), images=2, batch=2, cells=2, seconds=0.0))
     monkeypatch.setattr(rates, "_ROUNDS", 1)
     assert check.main(["--quick", "--device", "cpu", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "check.json").read_text())

@@ -151,7 +151,8 @@ def test_timm_file(arch, tmp_path, files):
 
 
 @pytest.mark.parametrize(
-    ("arch", "tag"), [("alexnet", ""), ("resnet18", ""), ("mobilenet_v3_small", "/IMAGENET1K_V1"), ("vgg11_bn", "")]
+    ("arch", "tag"),
+    [("alexnet", ""), ("resnet18", ""), ("mobilenet_v3_small", "/IMAGENET1K_V1"), ("squeezenet1_1", "")],
 )
 def test_torchvision_file(arch, tag, tmp_path, files):
     torch.manual_seed(0)

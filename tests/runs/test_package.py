@@ -15,6 +15,7 @@ from clip_robustness.conditions.condition import CLEAN, attack, corruption, natu
 from clip_robustness.conditions.ids import condition_of
 from clip_robustness.errors import InputError
 from tests import ROOT
+from tests.forks import Fork
 
 
 def run(*command, folder):
@@ -101,12 +102,12 @@ def test_wrong_options_are_4_as_pytest_has_it(capsys):
 def test_a_run_in_any_folder_leaves_its_reports_there_and_can_be_repeated(tmp_path):
     """What is named exists by the second time: pytest alone takes it for a place to look for its configuration."""
     (tmp_path / "elsewhere").mkdir()
-    command = ["-m", "clip_robustness", "run", "--samples", "8", "-k", "clip-clean", "--gallery", "0"]
+    command = ["clip_robustness", "run", "--samples", "8", "-k", "clip-clean", "--gallery", "0"]
     command += ["--report-dir", str(tmp_path / "out"), "-q"]
     for _ in range(2):
-        done = run(*command, folder=tmp_path / "elsewhere")
-        assert done.returncode == 0, done.stdout + done.stderr
+        code, said = Fork(*command, folder=tmp_path / "elsewhere").communicate()
+        assert code == 0, said
         cells = json.loads((tmp_path / "out" / "results.json").read_text())["cells"]
         assert {cell["condition"] for cell in cells} >= {"clean"}
-    merged = run("-m", "clip_robustness", "render", str(tmp_path / "out" / "results.json"), folder=tmp_path)
-    assert merged.returncode == 0, merged.stderr
+    render = Fork("clip_robustness", "render", str(tmp_path / "out" / "results.json"), folder=tmp_path)
+    assert render.wait() == 0

@@ -38,8 +38,12 @@ attacks = { names = ["fgsm"], eps = ["8/255"] }
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """The embedded default on few images."""
-    return run_pytest(tmp_path_factory.mktemp("small") / "reports" / "run", "--samples", "8")
+    """The embedded default on few images, which NES and SPSA ask with two pairs of queries a step."""
+    folder = tmp_path_factory.mktemp("small")
+    text = (suites.FOLDER / "mini.toml").read_text()
+    assert "pairs = 20 }" in text
+    (folder / "mini.toml").write_text(text.replace("pairs = 20 }", "pairs = 2 }"))
+    return run_pytest(folder / "reports" / "run", f"--suite={folder / 'mini.toml'}", "--samples", "8")
 
 
 def rows(run):

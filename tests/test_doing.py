@@ -55,13 +55,13 @@ SLOWLY = """
 import time
 from clip_robustness import doing
 from clip_robustness.fixtures import progress
-doing.EVERY, progress._SILENT = 0.1, 0
+doing.EVERY, progress._SILENT, progress._POLL = 0.05, 0, 0.05
 
 def slowed(owner, name):
     function = getattr(owner, name)
     def slow(*args, **options):
         result = function(*args, **options)
-        time.sleep(0.6)
+        time.sleep(0.25)
         return result
     setattr(owner, name, slow)
 

@@ -188,10 +188,10 @@ def test_quiet_and_verbose(run):
 SLOWLY = """
 import time
 from clip_robustness.fixtures import progress
-progress._SILENT = 0
+progress._SILENT, progress._POLL = 0, 0.05
 from clip_robustness.evaluation.store import Store
 add = Store.add
-def slowly(self, *args): add(self, *args); time.sleep(0.6)
+def slowly(self, *args): add(self, *args); time.sleep(0.2)
 Store.add = slowly
 """
 

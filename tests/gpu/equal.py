@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from clip_robustness import models, suites
-from clip_robustness.conditions.condition import CLEAN, Condition, attack
+from clip_robustness.conditions.condition import CLEAN, SEARCH, Condition, attack
 from clip_robustness.datasets.classes import class_list
 from clip_robustness.datasets.dataset import Dataset
 from clip_robustness.errors import NotRunError
@@ -21,6 +22,7 @@ from clip_robustness.evaluation.needs import needs
 from clip_robustness.evaluation.session import Session
 from clip_robustness.evaluation.settings import Cell, Settings
 from clip_robustness.evaluation.store import Store
+from clip_robustness.metrics.outcomes import Prediction
 from clip_robustness.models.classifier import Classifier
 from clip_robustness.models.spec import parse
 from tests import ROOT
@@ -83,9 +85,15 @@ def _as_on_a_cpu(plan: Plan, device: torch.device, folder: Path) -> Iterator[Che
     )  # fmt: skip
 
 
-def _by_id(evaluate: Evaluator, classifier: Classifier, condition: Condition, images: Dataset) -> dict[str, int]:
+def _answers(
+    evaluate: Evaluator, classifier: Classifier, condition: Condition, images: Dataset
+) -> dict[str, Prediction]:
     blocks = evaluate.answers(classifier, condition, images, None, range(len(images)))
-    return {id: answer.prediction for found, _ in blocks for id, answer, _ in found}
+    return {id: answer for found, _ in blocks for id, answer, _ in found}
+
+
+def _by_id(evaluate: Evaluator, classifier: Classifier, condition: Condition, images: Dataset) -> dict[str, int]:
+    return {id: answer.prediction for id, answer in _answers(evaluate, classifier, condition, images).items()}
 
 
 def _precisions(plan: Plan, exact: Classifier, images: Dataset, device: torch.device, folder: Path) -> Iterator[Check]:
@@ -94,8 +102,11 @@ def _precisions(plan: Plan, exact: Classifier, images: Dataset, device: torch.de
     with torch.inference_mode():
         expected = exact(batch)
     spread = float(expected.std())
-    few = replace(images, samples=images.samples[:16])
-    outcomes = _by_id(Evaluator(None, device=device, batch_size=plan.batch), exact, attack("bim", "2/255"), few)
+    few, evaluate = replace(images, samples=images.samples[:16]), Evaluator(None, device=device, batch_size=plan.batch)
+    searched = _answers(evaluate, exact, attack("bim", SEARCH), few).values()
+    middle = float(np.median([answer.measures["smallest_eps"] for answer in searched]))
+    condition = attack("bim", f"{255 * middle:.3g}/255")  # half of the images survive
+    outcomes = _by_id(evaluate, exact, condition, few)
     for name in ("tf32", "bf16", "fp16") if device.type == "cuda" else ("bf16",):
         for other in loaded(replace(plan, models=plan.models[:1]), device, folder, f"precision={name}"):
             if other.name.partition("?")[0] != exact.name.partition("?")[0]:
@@ -103,12 +114,12 @@ def _precisions(plan: Plan, exact: Classifier, images: Dataset, device: torch.de
             with torch.inference_mode():
                 away = float((other(batch) - expected).abs().max()) / spread
             yield Check(f"{name}: logits", away < _NEAR[name], f"{away:.1%} of their spread away, at most")
-            found = _by_id(Evaluator(None, device=device, batch_size=plan.batch), other, attack("bim", "2/255"), few)
+            found = _by_id(evaluate, other, condition, few)
             labels = {sample.id: sample.label for sample in few.samples}
             survived = [sum(made[id] == labels[id] for id in made) for made in (outcomes, found)]
             yield Check(
                 f"{name}: robust accuracy under BIM, judged in fp32", abs(survived[0] - survived[1]) <= 1,
-                f"{survived[0]} and {survived[1]} of {len(labels)} images survive",
+                f"{survived[0]} and {survived[1]} of {len(labels)} images survive {condition.id}",
             )  # fmt: skip
 
 

@@ -15,10 +15,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clip_robustness import models
+from clip_robustness.conditions.attacks import gradient
 from clip_robustness.conditions.attacks.apgd import APGD
 from clip_robustness.conditions.attacks.deepfool import DeepFool
 from clip_robustness.conditions.attacks.fab import FAB
-from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD, bim_steps, diverse
+from clip_robustness.conditions.attacks.gradient import BIM, FGSM, MIM, PGD, SignSteps, bim_steps, view, viewed
 from clip_robustness.conditions.attacks.loop import Attacked, Task, run
 from clip_robustness.conditions.attacks.losses import margin
 from clip_robustness.conditions.attacks.runners.in_loop import rounded
@@ -479,12 +480,26 @@ def test_diverse_images_are_smaller_or_the_same(batch):
     image = batch[0][:1]
     sizes = set()
     for seed in range(40):
-        shown = diverse(image, np.random.default_rng(seed))
+        shown = viewed(image, view(np.random.default_rng(seed), 64))
         assert shown.shape == image.shape
         sizes.add(int((shown[0].abs().sum(0).sum(0) > 0).sum()))
     assert min(sizes) >= int(64 * 0.9)
     assert max(sizes) == 64
     assert len(sizes) > 3
+
+
+@pytest.mark.parametrize(("chosen", "a_step"), [(None, 1), ((60, 0, 0), 2)])
+def test_an_image_that_is_shown_as_it_is_need_not_be_looked_at_twice(victim, batch, monkeypatch, chosen, a_step):
+    """To see whether it fools, and for its gradient."""
+    monkeypatch.setattr(gradient, "view", lambda rng, side: chosen)
+    images, labels = batch
+    tasks = [
+        Task(i, image, label, 0.01 / 255, np.random.default_rng(i))
+        for i, (image, label) in enumerate(zip(images, labels.tolist(), strict=True))
+    ]
+    survived = [done for done in run(victim, SignSteps(3, diverse=True), tasks, size=8) if not done.fooled]
+    assert survived
+    assert {done.passes for done in survived} == {3 * a_step + 1}
 
 
 def test_images_outside_the_unit_interval_are_refused(victim, batch):

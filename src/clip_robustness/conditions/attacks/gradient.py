@@ -8,7 +8,7 @@ et al. 2018). Steps are shares of eps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,19 +59,21 @@ class SignSteps(Method):
 
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
         """Images after their last step need no gradient. Those that probably were fooled are looked at without one, and
-        once more with it if they stand; so are all that are fooled as they are, but shown in another way."""
+        once more with it if they stand; so are those that are fooled as they are, but shown in another way."""
         batch.passes += 1
+        views = self._views(batch)
+        elsewhere = np.array([view is not None for view in views])
         starting = batch.step % (batch.steps // self.starts) == 0 if self.starts else np.zeros(len(batch), bool)
         without = (batch.step >= batch.steps) | starting
         if batch.survival is not None:
-            without |= (batch.step > 0) & (batch.survival < _SMALL) | self.diverse
+            without |= (batch.step > 0) & (batch.survival < _SMALL) | elsewhere
         plain, traced = np.flatnonzero(without), np.flatnonzero(~without)
         parts = list[tuple[Rows, Tensor]]()
         if len(plain):
             with torch.no_grad():
                 parts.append((plain, classifier(of_rows(batch.now, batch.there(plain)))))
         if len(traced):
-            seen, theirs = self._traced(classifier, batch, traced)
+            seen, theirs = self._traced(classifier, batch, traced, views)
             parts.append((traced, theirs.detach()))
 
         def move(rows: Rows) -> Tensor:
@@ -85,18 +87,29 @@ class SignSteps(Method):
                 place = batch.there(np.searchsorted(traced, early))
                 parts.append((early, self._moved(batch, early, seen, theirs, place)))
             if len(late):
-                if self.diverse:  # else it is the same image, looked at again for what became of others
-                    batch.passes[late] += 1
-                again, logits = self._traced(classifier, batch, late)
+                batch.passes[late] += elsewhere[late]  # else the same is looked at again for what became of others
+                again, logits = self._traced(classifier, batch, late, views)
                 parts.append((late, self._moved(batch, late, again, logits, batch.there(np.arange(len(late))))))
             return in_order(batch, parts)
 
         return in_order(batch, parts), move
 
-    def _traced(self, classifier: Classifier, batch: Batch, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Images and their logits, ready for a gradient."""
+    def _views(self, batch: Batch) -> list[View | None]:
+        """How each image is shown to find its step, each by its own draw; those after their last step draw no more."""
+        side, before_last = batch.clean.shape[-1], self.diverse & (batch.step < batch.steps)
+        return [view(batch.rng(row), side) if before_last[row] else None for row in range(len(batch))]
+
+    @staticmethod
+    def _traced(
+        classifier: Classifier, batch: Batch, rows: Rows, views: Sequence[View | None]
+    ) -> tuple[Tensor, Tensor]:
+        """Images and their logits, ready for a gradient. That of a slice is as large as the batch, those of a split are
+        one."""
         seen = of_rows(batch.now, batch.there(rows)).detach().requires_grad_()
-        return seen, classifier(self._diversified(seen, batch, rows) if self.diverse else seen)
+        if not any(views[row] for row in rows):
+            return seen, classifier(seen)
+        one_by_one = zip(seen.split(1), rows, strict=True)
+        return seen, classifier(torch.cat([viewed(image, views[row]) for image, row in one_by_one]))
 
     def _moved(self, batch: Batch, standing: Rows, seen: Tensor, logits: Tensor, place: Tensor) -> Tensor:
         """Where those that stand go; in `seen` and `logits` they have these places."""
@@ -111,21 +124,23 @@ class SignSteps(Method):
             batch.memory["direction"][rows] = gradient
         return of_rows(batch.now, rows) + self.size * batch.eps[rows] * gradient.sign()
 
-    @staticmethod
-    def _diversified(images: Tensor, batch: Batch, rows: Rows) -> Tensor:
-        """Each image with its own draw. The gradient of a slice is as large as the batch, those of a split are one."""
-        one_by_one = zip(images.split(1), rows, strict=True)
-        return torch.cat([diverse(image, batch.rng(row)) for image, row in one_by_one])
+
+View = tuple[int, int, int]
+"""How large an image is shown, and where from the left and from the top."""
 
 
-def diverse(image: Tensor, rng: np.random.Generator, probability: float = 0.5, smallest: float = 0.9) -> Tensor:
-    """An image (1, 3, side, side), with some probability made smaller, to between `smallest` and 1 of its side, and
-    padded with zeros at random; differentiable."""
-    side = image.shape[-1]
+def view(rng: np.random.Generator, side: int, probability: float = 0.5, smallest: float = 0.9) -> View | None:
+    """With some probability smaller, between `smallest` and 1 of its side, at a random place; None: as it is."""
     small = int(rng.integers(int(side * smallest), side))
     left, top = (int(rng.integers(0, side - small)) for _ in range(2))
-    if rng.random() >= probability:
+    return (small, left, top) if rng.random() < probability else None
+
+
+def viewed(image: Tensor, view: View | None) -> Tensor:
+    """An image (1, 3, side, side) resized and padded with zeros; differentiable."""
+    if view is None:
         return image
+    side, (small, left, top) = image.shape[-1], view
     resized = F.interpolate(image, size=(small, small), mode="bilinear", align_corners=False)
     return F.pad(resized, (left, side - small - left, top, side - small - top))
 

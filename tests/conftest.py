@@ -37,9 +37,8 @@ def pytest_collect_file() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is begun last should not take long, as one worker waits for the other."""
-    places = [
-        ROOT / "tests" / name for name in ("runs", "conditions", "evaluation", "overlap", "models", "calibration")
-    ]
+    slow = "runs conditions evaluation overlap models calibration metrics verdicts reports gpu prompts test_doing.py"
+    places = [ROOT / "tests" / name for name in (*slow.split(), "test_security.py")]
     items.sort(key=lambda item: not any(item.path.is_relative_to(place) for place in places))
     items.sort(key=lambda item: not item.path.is_relative_to(places[0]))
 

@@ -2,6 +2,7 @@
 can tell from zero."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def tasks(images, labels, eps):
     ]
 
 
+def eps_of(name):
+    return 1.0 if name == "deepfool" else EPS
+
+
+@pytest.fixture(scope="module")
+def attacked(sure):
+    """By a method, in a precision; computed once."""
+    return cache(
+        lambda name, precision: list(in_turn(at(precision), [METHODS[name]], tasks(*sure, eps_of(name)), size=5))
+    )
+
+
 def test_half_precision_has_no_gradient_of_such_a_loss(sure):
     """Else the others of these tests would show nothing."""
     seen = sure[0].clone().requires_grad_()
@@ -92,10 +105,9 @@ def test_the_scaled_loss_has_the_direction_of_the_exact_one(sure, precision):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", METHODS)
-def test_what_stands_and_what_falls_is_the_float32_models(sure, name, precision):
-    images, _ = sure
-    eps = 1.0 if name == "deepfool" else EPS
-    (exact, found) = (list(in_turn(at(p), [METHODS[name]], tasks(*sure, eps), size=5)) for p in ("fp32", precision))
+def test_what_stands_and_what_falls_is_the_float32_models(sure, attacked, name, precision):
+    images, eps = sure[0], eps_of(name)
+    exact, found = attacked(name, "fp32"), attacked(name, precision)
     standing = [sum(not d.fooled for d in done) for done in (exact, found)]
     assert abs(standing[0] - standing[1]) <= 1
     assert standing[1] < 8

@@ -49,6 +49,7 @@ def test_its_readings_are_counted(device):
     assert found.total() == 5
 
 
+@pytest.mark.filterwarnings("ignore:.*its precision and compile options make a forward pass take")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("kind", ["clip", "supervised"])
 def test_logits_and_gradients(device, kind, precision):

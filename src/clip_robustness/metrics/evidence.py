@@ -210,10 +210,11 @@ def _tango(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, bound: float
 
 def _unpaired(right: int, n: int, other_right: int, other_n: int, bound: float) -> float:
     others = nuisance_grid(other_right, other_n, low=max(0.0, -bound), high=min(1.0, 1 - bound))
-    counts = _likely(n, np.clip(others + bound, 0, 1))
+    shares = np.clip(others + bound, 0, 1)
+    counts = _likely(n, shares)
     observed = right / n - other_right / other_n
     least = np.ceil((counts / n - observed) * other_n - 1e-9)
-    weights = exactly(counts, n, np.clip(others + bound, 0, 1)[:, None])
+    weights = exactly(counts, n, shares[:, None])
     return _worst(weights, least - 1, other_n, others[:, None])
 
 

@@ -222,11 +222,14 @@ def test_the_projection_is_the_nearest_point_of_the_plane_in_the_box(points, slo
             assert (np.abs(w) * np.minimum(room, 0.99 * largest)).sum() < abs(gap)
 
 
-def test_a_step_of_fab_goes_beyond_a_mean_of_two_projections():
-    """On a plane at 0.7: 0.1 from the point at 0.6, 0.2 from the image at 0.5, whose share is a tenth, not a third."""
-    point, clean, slope = (torch.full((1, 3, 4, 4), value) for value in (0.6, 0.5, 1.0))
-    found = FAB_T._stepped(point, clean, torch.tensor([-0.1 * slope.sum()]), slope)
-    assert torch.allclose(found, torch.full_like(found, 0.9 * (0.6 + 1.05 * 0.1) + 0.1 * (0.5 + 1.05 * 0.2)))
+@pytest.mark.parametrize(("point", "clean", "bias"), [(0.6, 0.5, 0.1), (0.69, 0.4, 1 / 31)])
+def test_a_step_of_fab_goes_beyond_a_mean_of_two_projections(point, clean, bias):
+    """On a plane at 0.7, whose projections are as far away as it is. The image's share is that of the point's distance
+    in both, 1/3 and 1/31, a tenth at most."""
+    points, cleans, slope = (torch.full((1, 3, 4, 4), value) for value in (point, clean, 1.0))
+    found = FAB_T._stepped(points, cleans, (point - 0.7) * slope.sum()[None], slope)
+    expected = (1 - bias) * (point + 1.05 * (0.7 - point)) + bias * (clean + 1.05 * (0.7 - clean))
+    assert torch.allclose(found, torch.full_like(found, expected))
 
 
 def test_squares_become_smaller_by_the_published_schedule():

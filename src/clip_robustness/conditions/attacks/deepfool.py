@@ -66,8 +66,8 @@ class DeepFool(Method):
             lengths = (flat.abs().sum(2) if self.norm == "linf" else flat.norm(dim=2)).clamp_min(1e-12)
             distances = (gaps.detach().T.abs() + _BEYOND) / lengths
             distance, nearest = distances.min(0)
-            slope = slopes[nearest, torch.arange(len(rows), device=nearest.device)]
-            length = lengths.gather(0, nearest[None])[0]
+            each = torch.arange(len(rows), device=nearest.device)
+            slope, length = slopes[nearest, each], lengths[nearest, each]
             batch.zero_gradient[rows] |= length <= 1e-12
             direction = slope.sign() if self.norm == "linf" else slope / per_image(length)
             batch.memory["total"][rows] += per_image(distance) * direction

@@ -127,8 +127,8 @@ def _response(size: int, sigma: float) -> NDArray[np.float32]:
 def _brightness_table(change: float) -> Pixels:
     """(65536,): new grey level for `largest * 256 + level`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = _GREYS / _GREYS[:, None] * np.clip(_GREYS + change, 0, 1)[:, None]
-    scaled[0] = np.clip(change, 0, 1)  # black becomes grey
+        scaled = _GREYS / _GREYS[:, None] * np.minimum(_GREYS + change, 1)[:, None]
+    scaled[0] = change  # black becomes grey
     return to_pixels(scaled * 255).ravel()
 
 
@@ -137,5 +137,5 @@ def _saturation_table(factor: float, shift: float) -> NDArray[np.float32]:
     """(65536,): new by old saturation for `largest * 256 + smallest`; 1 where there is no colour."""
     with np.errstate(divide="ignore", invalid="ignore"):
         old = 1 - _GREYS / _GREYS[:, None]
-        ratio = np.clip(old * factor + shift, 0, 1) / old
+        ratio = np.minimum(old * factor + shift, 1) / old
     return np.where(old > 0, ratio, 1).astype(np.float32).ravel()

@@ -37,7 +37,7 @@ def snowflakes(image: Pixels, mean: float, spread: float, size: float, least: fl
 
     height, width = (math.ceil(n / size) for n in image.shape[:2])
     layer = zoom(mean + spread * rng.standard_normal((height, width)), size, order=1)
-    return np.where(layer < least, 0, layer.clip(0, 1)).astype(np.float32)
+    return np.where(layer < least, 0, np.minimum(layer, 1)).astype(np.float32)
 
 
 def snowed(image: Pixels, flakes: Floats, keep: float, radius: int, sigma: float, degrees: float) -> Pixels:

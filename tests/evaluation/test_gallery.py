@@ -71,7 +71,6 @@ CONDITIONS: list[tuple[Condition, float]] = [
     (attack("bim", "4/255", rounded=True), 4 / 255),
     (attack("bim", "min"), 64 / 255),
     (attack("deepfool", "4/255"), 4 / 255),
-    (attack("nes", "8/255", pairs=10), 8 / 255),
     (attack("transfer-mim", "32/255"), 32 / 255),
     (attack("transfer-mim", "min"), 64 / 255),
     (attack("typographic"), 1),

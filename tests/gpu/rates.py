@@ -52,12 +52,14 @@ def _of_model(plan: Plan, classifier: Classifier, images: Dataset, precision: st
 
         return run
 
-    clean = answers(CLEAN)
-    clean()  # decodes what follows takes from memory
-    once, bare = _in_turns(device, plan.seconds, clean, forward)
-    yield Rate(name, precision, "clean, decoded before", count / once, plan.batch / bare, 0.9)
-    once, bare = _in_turns(device, 0, answers(corruption("contrast", 3)), forward)
-    yield Rate(name, precision, "imagenet-c contrast", count / once, plan.batch / bare, 0.9)
+    for label, condition in (
+        ("clean, decoded before", CLEAN),
+        ("imagenet-c contrast, made before", corruption("contrast", 3)),
+    ):
+        run = answers(condition)
+        run()  # what follows takes the pixels from memory
+        once, bare = _in_turns(device, plan.seconds, run, forward)
+        yield Rate(name, precision, label, count / once, plan.batch / bare, 0.9)
     for label, condition in (
         ("BIM, all survive", attack("bim", _SMALL)),
         ("BIM", attack("bim", _LARGE)),

@@ -6,7 +6,7 @@ ATTACKS = {found.name: found.options for found in registry.ours("attack")}
 WITHOUT_MODEL = {"patch", "typographic"}
 BLIND = {*WITHOUT_MODEL, "nes", "spsa", "square", "universal-file"}
 TRANSFERRED = {f"transfer-{name}" for name in ("fgsm", "bim", "mim", "dim")}
-LONG = {"pgd", "apgd-ce", "apgd-t", "fab", "square", "autoattack"}
+LONG = {"nes", "spsa", "pgd", "apgd-ce", "apgd-t", "fab", "square", "autoattack"}
 """Of hundreds of passes an image."""
 
 

@@ -94,7 +94,7 @@ def _asked(method: Estimated, context: Context) -> Methods:
 
 @attack(
     "nes", access="black-box", runner="in_loop", search=True, options=("pairs", "normalized", "rounded"),
-    passes=(2800, 0), source="Ilyas et al. 2018",
+    passes=(2800, 0), pictured=False, source="Ilyas et al. 2018",
 )  # fmt: skip
 def nes(context: Context) -> Methods:
     return _asked(NES, context)
@@ -102,7 +102,7 @@ def nes(context: Context) -> Methods:
 
 @attack(
     "spsa", access="black-box", runner="in_loop", search=True, options=("pairs", "normalized", "rounded"),
-    passes=(2800, 0), source="Uesato et al. 2018",
+    passes=(2800, 0), pictured=False, source="Uesato et al. 2018",
 )  # fmt: skip
 def spsa(context: Context) -> Methods:
     return _asked(SPSA, context)

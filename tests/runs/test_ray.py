@@ -23,7 +23,7 @@ SUITE = """
 classes = "mini"
 candidate = ["mini:clip", "mini:filter", {}]
 supervised = ["mini:supervised"]
-samples = 48
+samples = 36
 [data]
 imagenet = "mini:imagenet"
 imagenet-r = "mini:imagenet-r"
@@ -32,8 +32,8 @@ ytbb-robust = "mini:ytbb-robust"
 natural = ["imagenet-r", "ytbb-robust"]
 imagenet-c = {{ corruptions = ["fog"], severities = [3] }}
 attacks = [
-    {{ names = ["deepfool", "transfer-fgsm"], eps = ["1/255"], samples = 24 }},
-    {{ names = ["universal"], eps = ["8/255"], samples = 24 }},
+    {{ names = ["deepfool", "transfer-fgsm"], eps = ["1/255"], samples = 12 }},
+    {{ names = ["universal"], eps = ["8/255"], samples = 12 }},
 ]
 [[rules]]
 match = "*"
@@ -108,7 +108,7 @@ def suite(*factories):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, environment):
-    """A local run and one by Ray, of 48 images in blocks of 4 x 8, but attacks of 24: what does not come from `mini:`
+    """A local run and one by Ray, of 36 images in blocks of 4 x 8, but attacks of 12: what does not come from `mini:`
     under one condition alone. How to run locally on the store of Ray's. And where is noted that a worker was killed.
     """
     folder = tmp_path_factory.mktemp("runs")

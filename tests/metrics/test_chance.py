@@ -66,6 +66,23 @@ def test_frames_of_a_video_are_no_independent_evidence():
     assert standing(of_videos(30, 10, np.arange(30) < 6)).status == "at"
 
 
+def test_a_constant_answer_is_at_chance_on_videos_too():
+    """Nine tenths of 60 videos are of one class, and so are all answers; or those of the tenth are told."""
+    labels = np.repeat(np.arange(60) >= 54, 5).astype(int)
+    clusters = Clusters.of([(str(i // 5),) for i in range(300)])
+    assert standing(replace(answers(labels * 0, labels, 1000), clusters=clusters)).status == "at"
+    assert standing(replace(answers(labels, labels, 1000), clusters=clusters)).status == "above"
+
+
+def test_of_each_cluster_the_first_image_counts_in_the_way_with_the_fewest():
+    """Three clusters the one way, four the other."""
+    ways = [(a, b) for a, b in zip("xxyyzz", "ppqqrs", strict=True)]
+    told = replace(answers(range(6), [0, 9, 2, 9, 9, 5], 10), clusters=Clusters.of(ways))
+    assert (told.one_each.predictions.tolist(), told.one_each.accepted.tolist()) == ([0, 2, 4], [[0], [2], [9]])
+    assert told.one_each.clusters is None
+    assert replace(told, clusters=None).one_each.predictions.tolist() == list(range(6))
+
+
 def test_guessing_video_by_video_passes_for_more_as_seldom_as_alpha_says():
     guesses = [of_videos(60, 20, RNG.random(60) < 0.25) for _ in range(300)]
     assert sum(standing(told).status == "above" for told in guesses) <= 2

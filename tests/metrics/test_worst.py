@@ -33,9 +33,11 @@ def test_members_are_paired_by_image():
 
 def test_what_all_members_tell_of_images_is_that_of_the_worst():
     eps, zero = np.array([0.1, 0.3, 2.0, 0.2]), np.array([1.0, 0, 1, 0])
-    one = outcomes([0] * 4, measures={"smallest_eps": eps, "zero_gradient": zero, "passes": np.ones(4)})
-    other = outcomes([0] * 4, measures={"smallest_eps": eps[::-1], "passes": np.full(4, 2.0)})
+    counts = {"passes": np.ones(4), "queries": np.arange(4.0)}
+    one = outcomes([0] * 4, measures={"smallest_eps": eps, "zero_gradient": zero, **counts})
+    other = outcomes([0] * 4, measures={"smallest_eps": eps[::-1], "passes": np.full(4, 2.0), "queries": np.ones(4)})
     found = right_under_all({"bim": one, "deepfool": other})
     assert found.measures["smallest_eps"].tolist() == [0.1, 0.3, 0.3, 0.1]
     assert found.measures["passes"].tolist() == [3, 3, 3, 3]
+    assert found.measures["queries"].tolist() == [1, 2, 3, 4]
     assert "zero_gradient" not in found.measures  # of one alone nothing follows

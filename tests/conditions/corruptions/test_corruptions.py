@@ -121,6 +121,15 @@ def test_pixels_are_as_large_as_pillows(size, target):
     assert _nearest(size, target).tolist() == expected.tolist()
 
 
+@given(images(), severities)
+def test_pixelated_images_are_resized_by_pillow_and_back(image, severity):
+    share = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
+    (height, width), whole = image.shape[:2], Image.fromarray(image)
+    small = whole.resize((int(share * width), int(share * height)), Image.Resampling.BOX)
+    expected = np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
+    assert np.array_equal(corrupt(image, "pixelate", severity, rng(0)), expected)
+
+
 def test_contrast_by_hand():
     """Mean 0.5, factor 0.4: 0 -> 0.3, 1 -> 0.7; 255 x 0.3 = 76.5, cut to 76."""
     image = np.repeat(np.array([[0], [255]], np.uint8), 16, axis=0)[..., None] * np.ones((1, 32, 3), np.uint8)

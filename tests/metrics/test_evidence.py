@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binom, binomtest, multinomial, norm, t, ttest_1samp
 from statsmodels.stats.proportion import proportion_confint
@@ -117,6 +119,29 @@ def test_a_constant_mean_is_tested_as_if_one_image_were_on_the_other_side(consta
     expected = evidence.mean_at_most(np.array(other), 0.2)
     assert evidence.mean_at_most(scores, 0.2) == expected
     assert getattr(expected, side) < 0.5
+
+
+def test_a_constant_mean_of_clusters_is_tested_as_if_one_of_them_were_on_the_other_side():
+    """Forty of four, and one more: four images, as many as the bound on the design effect."""
+    clusters, zeros = Clusters.of([(str(i // 4),) for i in range(160)]), np.zeros(160)
+    with_another = Clusters.of([(str(i // 4),) for i in range(164)])
+    assert evidence.mean_at_most(zeros, 0.2, clusters) == evidence.mean_at_most(
+        np.append(zeros, np.ones(4)), 0.2, with_another
+    )
+
+
+@pytest.mark.parametrize(("count", "n", "low", "high"), [(3, 20, 0.0, 1.0), (0, 5, 0.02, 0.8), (5, 5, 0.0, 0.99)])
+def test_the_grid_is_of_the_exact_interval_of_all_but_a_hundred_thousandth(count, n, low, high):
+    least, most = proportion_confint(count, n, 1e-5, "beta")
+    expected = np.linspace(least if count else 0, most if count < n else 1, 48).clip(low, high)
+    assert evidence.nuisance_grid(count, n, low, high) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(-1, 45)), min_size=1, max_size=20))
+def test_the_first_count_from_which_on_something_holds_is_found(pairs):
+    most, first = (np.array(column) for column in zip(*pairs, strict=True))
+    found = evidence.rejection_region(lambda c: c >= first, most)
+    assert found.tolist() == [next((c for c in range(m + 1) if c >= f), m + 1) for m, f in pairs]
 
 
 @pytest.mark.parametrize("clusters", [None, Clusters.of([(str(i // 4),) for i in range(160)])])

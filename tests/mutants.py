@@ -57,6 +57,8 @@ _LIBRARIES = (
 _IMMATERIAL = ("passes", "drawing", "strict", "frozen", "eq", "repr", "maxsize")
 """Arguments of registrations, zip, dataclass and lru_cache: about what an image takes, for forecasts alone; what guards
 against mistakes that the code does not make; how much is kept."""
+_SEEDED = ("default_rng", "manual_seed")
+"""Any seed is as good."""
 _TIMES, _SECONDS = 5, 20
 """A test that computes so many times as long as it took of the code as it is, and so many seconds more, hangs: the
 mutant is killed. So it is where all tests take as much longer without computing."""
@@ -328,6 +330,10 @@ def _places(group: Group, module: Path) -> Iterator[list[Mutant]]:
 
 
 def _immaterial(node: NodeOrLeaf) -> bool:
+    if node.type == "operator":
+        return node.parent.type in ("parameters", "param")  # the star of a signature
+    if node.type == "number" and node.parent.type == "trailer":
+        return node.parent.get_previous_sibling().get_last_leaf().value in _SEEDED
     if isinstance(node, Decorator):
         return node.get_code(include_prefix=False).startswith(("@cache\n", "@lru_cache"))
     return node.type == "argument" and node.get_first_leaf().value in _IMMATERIAL

@@ -19,6 +19,8 @@ def test_bins_are_fifteen_of_equal_width_and_each_has_a_side_of_its_own():
     confidence = np.repeat([0.05, 6 / 15, 0.39, 1.0], 10)
     correct = np.r_[np.zeros(10), np.arange(10) < 9, np.arange(10) < 1, np.arange(10) < 6] > 0
     assert calibration_error(confidence, correct).value == pytest.approx((0.05 + 0.5 + 0.29 + 0.4) / 4)
+    last = np.repeat([0.95, 1.0], 10)  # ten times 0.05 not sure enough, and once too sure
+    assert calibration_error(last, np.arange(20) < 19).value == pytest.approx(0.5 / 20)
     both = np.repeat([6 / 15 + 0.01, 7 / 15 - 0.01], 10)  # of one bin, so that 0.5 and 0.3 make up for each other
     assert calibration_error(both, np.arange(20) < 9).value == pytest.approx(abs(20 * 13 / 30 - 9) / 20)
 

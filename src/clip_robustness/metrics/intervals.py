@@ -74,7 +74,7 @@ def median(values: NDArray[np.float64], lowest: float, highest: float, clusters:
     ordered = np.sort(values)
     n, middle = len(ordered), float(np.median(ordered))
     of = effect(values <= middle, clusters)
-    ranks = np.arange(n // 2 + 1) / of.deff
+    ranks = np.arange(n) / of.deff
     below = int((at_most(ranks, of.count(n), 0.5) < of.tail(_TAIL)).sum())
     low, high = (ordered[below - 1], ordered[n - below]) if below else (lowest, highest)
     return Estimate(middle, float(low), float(high))

@@ -122,6 +122,7 @@ def test_clusters_of_several_sizes_by_hand():
     assert (clusters.count, clusters.most) == (3, pytest.approx(14 / 6))
     assert clusters.df == pytest.approx(36 / 14 - 1)
     assert clusters_of([0, 0, 0, 1]).df == 1
+    assert clusters_of([0, 0, 0, 0]).variance(np.arange(4.0)) == 0
     scores = np.array([1.0, 0, 1, 1, 0, 0])
     sums = np.array([0.0, 0.5, -0.5])  # of what is above the mean of a half
     assert clusters.variance(scores) == pytest.approx(3 / 2 * (sums**2).sum() / 36)

@@ -215,12 +215,12 @@ def test_the_images_that_would_decide():
 @pytest.mark.parametrize("p", ACCURACIES)
 def test_stopping_early_raises_no_more_false_alarms_and_passes_no_more_than_alpha(n, p):
     """The candidate, p, is worse by just what is allowed, and is looked at several times."""
-    drop, times = (0.05 if p > 0.05 else 0.005), 400
+    drop, times = (0.05 if p > 0.05 else 0.005), TIMES
     sizes = sequential.looks(n)
     rng, wrong = np.random.default_rng(0), {"p_violation": 0, "p_compliance": 0}
     for _ in range(times):
-        images = rng.choice(4, n, p=shares_of(p - drop, p))
-        tails = [tail_of(int((images[:s] == 1).sum()), int((images[:s] == 2).sum()), s, drop) for s in sizes]
+        seen = np.cumsum([rng.multinomial(more, shares_of(p - drop, p)) for more in np.diff((0, *sizes))], 0).tolist()
+        tails = [tail_of(won, lost, size, drop) for (_, won, lost, _), size in zip(seen, sizes, strict=True)]
         for side in wrong:
             # as soon as one look is convinced, the cell ends
             looks = [sequential.over_looks(tails[: k + 1], sizes) for k in range(len(sizes))]

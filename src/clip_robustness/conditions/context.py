@@ -16,6 +16,7 @@ from clip_robustness.datasets.dataset import Sample, image_rng
 from clip_robustness.datasets.pixels import Pixels
 from clip_robustness.metrics.outcomes import Prediction
 from clip_robustness.models.classifier import Classifier, predict, to_tensor
+from clip_robustness.models.device import sent
 
 Batch = Sequence[tuple[Sample, Pixels]]
 Batches = Iterable[Batch]
@@ -51,7 +52,7 @@ class Context:
         return to_tensor(np.stack([pixels for _, pixels in batch]), self.device)
 
     def labels(self, samples: Sequence[Sample]) -> Tensor:
-        return torch.tensor([sample.label for sample in samples], device=self.device)
+        return sent(torch.tensor([sample.label for sample in samples]), self.device)
 
     def note(self, samples: Sequence[Sample], images: Iterable[Tensor]) -> None:
         if self.pictures is not None:

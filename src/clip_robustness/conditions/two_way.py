@@ -14,6 +14,7 @@ from clip_robustness.conditions.context import Answers, Batch, Batches, Context
 from clip_robustness.conditions.scoring import one_behind
 from clip_robustness.metrics.outcomes import Prediction
 from clip_robustness.models.classifier import known, top_classes
+from clip_robustness.models.device import sent
 
 
 def run(context: Context, batches: Batches) -> Iterator[Answers]:
@@ -32,6 +33,6 @@ def run(context: Context, batches: Batches) -> Iterator[Answers]:
 def _asked(context: Context, batch: Batch) -> Tensor:
     """The top class of all, and that of the two, int64 (n, 2)."""
     logits = context.victim.logits(context.images(batch))
-    two = torch.tensor([(sample.rival, sample.label) for sample, _ in batch], device=logits.device)
+    two = sent(torch.tensor([(sample.rival, sample.label) for sample, _ in batch]), logits.device)
     of_rival, of_label = logits.gather(1, two).unbind(1)
     return torch.stack([top_classes(logits), torch.where(of_label > of_rival, two[:, 1], two[:, 0])], 1)

@@ -199,10 +199,9 @@ class Computing:
         with ThreadPoolExecutor(threads) as pool:
             pending: Sequence[Callable[[], _Places]] = []
             for block in [*blocks, []]:
-                following: Sequence[Callable[[], _Places]]
-                following = [work := partial(_each, prepare, iter(list(enumerate(block))))]
-                if not all(map(holds, block)):
-                    following = [pool.submit(work).result for _ in range(min(threads, len(block)))]
+                work = partial(_each, prepare, iter(list(enumerate(block))))
+                here, count = all(map(holds, block)), min(threads, len(block))
+                following = [work] if here else [pool.submit(work).result for _ in range(count)]
                 done = sorted((found for result in pending for found in result()), key=itemgetter(0))
                 if ready := [pair for _, pair in done if pair is not None]:
                     yield ready

@@ -23,9 +23,11 @@ from clip_robustness.conditions.attacks.loop import (
     Move,
     Rows,
     in_order,
+    looked,
     of_rows,
     per_image,
     projected,
+    to_trace,
 )
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
@@ -92,16 +94,12 @@ class APGD(Method):
     def look(self, classifier: Classifier, batch: Batch) -> tuple[Tensor, Move]:
         """Only images on their way in a run need a gradient: not the clean ones, nor those at a run's end."""
         batch.passes += 1
-        plain, traced = np.flatnonzero(self._at(batch) == 0), np.flatnonzero(self._at(batch) > 0)
-        parts = list[tuple[Rows, Tensor]]()
-        if len(plain):
-            with torch.no_grad():
-                parts.append((plain, classifier(of_rows(batch.now, batch.there(plain)))))
-        if len(traced):
-            seen = of_rows(batch.now, batch.there(traced)).detach().requires_grad_()
-            theirs = classifier(seen)
-            parts.append((traced, theirs.detach()))
-        logits = in_order(batch, parts)
+
+        def trace(rows: Rows) -> tuple[Tensor, Tensor]:
+            seen = to_trace(batch, rows)
+            return seen, classifier(seen)
+
+        logits, traced, seen, theirs = looked(classifier, batch, self._at(batch) == 0, trace)
         if len(clean := np.flatnonzero(batch.step == 0)):
             there, targets = batch.there(clean), batch.memory["targets"]
             targets[there] = logits[there].topk(1 + targets.shape[1], dim=1).indices[:, 1:]

@@ -10,13 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_robustness.conditions.attacks.loop import Batch, Method, Methods, Move, Rows, in_order, of_rows
+from clip_robustness.conditions.attacks.loop import (
+    Batch,
+    Method,
+    Methods,
+    Move,
+    Rows,
+    in_order,
+    looked,
+    of_rows,
+    to_trace,
+)
 from clip_robustness.conditions.attacks.losses import Loss, ascent, cross_entropy
 from clip_robustness.conditions.context import Context
 from clip_robustness.models.classifier import Classifier
@@ -67,14 +78,8 @@ class SignSteps(Method):
         without = (batch.step >= batch.steps) | starting
         if batch.survival is not None:
             without |= (batch.step > 0) & (batch.survival < _SMALL) | elsewhere
-        plain, traced = np.flatnonzero(without), np.flatnonzero(~without)
-        parts = list[tuple[Rows, Tensor]]()
-        if len(plain):
-            with torch.no_grad():
-                parts.append((plain, classifier(of_rows(batch.now, batch.there(plain)))))
-        if len(traced):
-            seen, theirs = self._traced(classifier, batch, traced, views)
-            parts.append((traced, theirs.detach()))
+        trace = partial(self._traced, classifier, batch, views)
+        looks, traced, seen, theirs = looked(classifier, batch, without, trace)
 
         def move(rows: Rows) -> Tensor:
             """Gradients of the traced images come from the pass that found out that they stand."""
@@ -88,11 +93,11 @@ class SignSteps(Method):
                 parts.append((early, self._moved(batch, early, seen, theirs, place)))
             if len(late):
                 batch.passes[late] += elsewhere[late]  # else the same is looked at again for what became of others
-                again, logits = self._traced(classifier, batch, late, views)
+                again, logits = trace(late)
                 parts.append((late, self._moved(batch, late, again, logits, batch.there(np.arange(len(late))))))
             return in_order(batch, parts)
 
-        return in_order(batch, parts), move
+        return looks, move
 
     def _views(self, batch: Batch) -> list[View | None]:
         """How each image is shown to find its step, each by its own draw; those after their last step draw no more."""
@@ -101,11 +106,11 @@ class SignSteps(Method):
 
     @staticmethod
     def _traced(
-        classifier: Classifier, batch: Batch, rows: Rows, views: Sequence[View | None]
+        classifier: Classifier, batch: Batch, views: Sequence[View | None], rows: Rows
     ) -> tuple[Tensor, Tensor]:
         """Images and their logits, ready for a gradient. That of a slice is as large as the batch, those of a split are
         one."""
-        seen = of_rows(batch.now, batch.there(rows)).detach().requires_grad_()
+        seen = to_trace(batch, rows)
         if not any(views[row] for row in rows):
             return seen, classifier(seen)
         one_by_one = zip(seen.split(1), rows, strict=True)

@@ -176,10 +176,12 @@ def run(
             return
         active.survival = (survived + 1) / (moves + 3) if stop_early else None
         logits, move = method.look(classifier, active)
-        predictions, zero_gradient, outside = _seen(classifier, method, active, logits.detach())
+        labels = np.array([task.label for task in active.tasks])
+        classes, zero_gradient, outside = _seen(classifier, method, active, logits.detach())
+        predictions = np.where(outside, labels, classes)  # what left its ball fools nobody
         going_on = active.step < active.steps
         if stop_early:
-            stand = predictions == np.array([task.label for task in active.tasks])
+            stand = predictions == labels
             moves += int((active.step > 0).sum())
             survived += int(stand[active.step > 0].sum())
             going_on &= stand
@@ -204,15 +206,34 @@ def run(
 
 
 def _seen(classifier: Classifier, method: Method, batch: Batch, logits: Tensor) -> NDArray[np.int64]:
-    """Of each image its class, whether a gradient was zero, and whether it is outside its ball, where it counts as its
-    label: (3, n). All that is read back of a step, at once: each reading waits for the device."""
+    """Of each image its class, whether a gradient was zero, and whether it is outside its ball: (3, n). All that
+    is read back of a step, at once: each reading waits for the device."""
     classes = top_classes(logits)
     outside = _outside(batch) if method.wanders else torch.zeros_like(batch.zero_gradient)
     found: NDArray[np.int64] = torch.stack([classes, batch.zero_gradient.long(), outside.long()]).cpu().numpy()
     known(classifier, found[0].tolist())
-    labels = np.array([task.label for task in batch.tasks])
-    found[0] = np.where(found[2], labels, found[0])
     return found
+
+
+def looked(
+    classifier: Classifier, batch: Batch, without: NDArray[np.bool_], trace: Callable[[Rows], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Rows, Tensor, Tensor]:
+    """Logits of all, images `without` gradients first; which the others are, and what `trace` returns for them: images
+    and logits, ready for a gradient, empty where there are none."""
+    plain, traced = np.flatnonzero(without), np.flatnonzero(~without)
+    parts, seen, theirs = list[tuple[Rows, Tensor]](), batch.now[:0], batch.now[:0]
+    if len(plain):
+        with torch.no_grad():
+            parts.append((plain, classifier(of_rows(batch.now, batch.there(plain)))))
+    if len(traced):
+        seen, theirs = trace(traced)
+        parts.append((traced, theirs.detach()))
+    return in_order(batch, parts), traced, seen, theirs
+
+
+def to_trace(batch: Batch, rows: Rows) -> Tensor:
+    """Those images, as leaves of a graph of their own."""
+    return of_rows(batch.now, batch.there(rows)).detach().requires_grad_()
 
 
 def per_image(values: Tensor) -> Tensor:
